@@ -1,0 +1,14 @@
+//! The secure interoperability gateway that each organisation runs.
+
+pub mod access;
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod evidence;
+pub mod exchange;
+pub mod fault;
+pub mod gateway;
+pub mod message;
+pub mod messagelog;
+pub mod serverconf;
+pub mod transport;
