@@ -13,3 +13,4 @@ pub mod private_params;
 pub mod service;
 pub mod shared_params;
 pub mod snapshot;
+mod xml;
