@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs every test of the project, with what the tests need installed first.
+#
+#   integration/test.sh                 install (apt, a Python venv), then test
+#   integration/test.sh --no-install    test only; the judges must be there already
+#
+# The independent judges (openssl, xmllint, xmlsec1, signxml, curl) are part of the tests: where one is
+# missing the run stops and says so, it never passes by leaving a judge out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+install=yes
+for argument in "$@"; do
+  case "$argument" in
+    --no-install) install=no ;;
+    -h|--help) sed -n '2,8p' "$0"; exit 0 ;;
+    *) echo "unknown argument: $argument (try --help)" >&2; exit 2 ;;
+  esac
+done
+
+venv="${PASSERELLE_VENV:-$PWD/target/venv}"
+if [ "$install" = yes ]; then
+  say "installing the judges: openssl xmllint xmlsec1 curl (apt), signxml (Python venv in $venv)"
+  need=""
+  for package in openssl libxml2-utils xmlsec1 curl python3-venv gcc; do
+    dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
+  done
+  if [ -n "$need" ]; then
+    sudo=""; [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -q
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q --no-install-recommends $need
+  fi
+  [ -x "$venv/bin/python" ] || { mkdir -p "$(dirname "$venv")"; python3 -m venv "$venv"; }
+  "$venv/bin/python" -c 'import signxml' 2>/dev/null || "$venv/bin/pip" install --quiet 'signxml==5.2.0'
+fi
+export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
+
+for judge in openssl xmllint xmlsec1 curl "$PASSERELLE_PYTHON"; do
+  command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
+done
+"$PASSERELLE_PYTHON" -c 'import signxml' || { echo "missing: signxml. Run integration/test.sh without --no-install." >&2; exit 1; }
+
+if [ -z "${CONFORMANCE_DIR:-}" ] && [ -d ../shared/conformance ]; then
+  CONFORMANCE_DIR="$(cd ../shared/conformance && pwd)"; export CONFORMANCE_DIR
+fi
+if [ -n "${CONFORMANCE_DIR:-}" ]; then
+  say "conformance data: $CONFORMANCE_DIR"
+else
+  say "CONFORMANCE_DIR is not set: the tests against recorded X-Road data will say that they were not run"
+fi
+
+say "building the programs that the tests start (the first build takes some minutes)"
+cargo build --locked --workspace --all-targets
+
+say "running the tests"
+cargo test --locked --workspace
+
+say "all tests passed"
