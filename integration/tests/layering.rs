@@ -1,0 +1,167 @@
+//! The architecture, executable: which part of the gateway may import which, and what its core may not name.
+//!
+//! It reads the sources as text. A line counts when it names `crate::<part>`; comments and `#[cfg(test)]`
+//! modules do not count. A new edge is added here, with its reason, or not at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Part of the gateway, the parts that it may import. Floor first: nothing imports what stands below it in this table.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("fault", &[]),
+    ("message", &["fault"]),
+    ("access", &["message"]),
+    ("evidence", &["message"]),
+    ("messagelog", &["message", "evidence"]),
+    ("exchange", &["fault", "message", "access", "evidence", "messagelog"]),
+];
+
+/// Parts that hold decisions only: no runtime, no socket, no file, no clock, no chance.
+const CORE: &[&str] = &[
+    "fault/",
+    "message/",
+    "access/",
+    "evidence/",
+    "exchange/",
+    "messagelog/record.rs",
+    "messagelog/append.rs",
+    "messagelog/stamp.rs",
+    "messagelog/tree.rs",
+    "messagelog/verify.rs",
+];
+
+const NOT_IN_THE_CORE: &[&str] =
+    &["tokio::", "hyper::", "hyper_util::", "std::net", "std::fs", "SystemTime", "Instant::now", "rand::"];
+
+/// Package, the packages of ours that it may depend on.
+const PACKAGES: &[(&str, &[&str])] =
+    &[("cert-authority", &[]), ("conf", &["cert_authority"]), ("gateway", &["cert_authority", "conf"])];
+
+#[test]
+fn no_part_of_the_gateway_imports_a_storey_above_it() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (file, line, text) in code_lines(&root().join("gateway/src")) {
+        let part = part_of(&file);
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == part) else { continue };
+        seen.insert(part.clone());
+        for imported in imports(&text) {
+            let known = imported == part || allowed.contains(&imported.as_str());
+            if !known {
+                wrong.push(format!("{file}:{line}: {part} imports {imported}: {}", text.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "edges that the architecture does not have:\n{}", wrong.join("\n"));
+    assert_eq!(seen.len(), MAY_IMPORT.len(), "a part of the table has no code: {seen:?}");
+}
+
+#[test]
+fn the_core_names_no_runtime_no_file_and_no_clock() {
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for (file, line, text) in code_lines(&root().join("gateway/src")) {
+        if !CORE.iter().any(|core| file.starts_with(core)) {
+            continue;
+        }
+        read += 1;
+        for name in NOT_IN_THE_CORE {
+            if text.contains(name) {
+                wrong.push(format!("{file}:{line}: {}", text.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the core reaches out:\n{}", wrong.join("\n"));
+    assert!(read > 1000, "only {read} lines of core were found: the table of core files is out of date");
+}
+
+#[test]
+fn packages_depend_downwards_only() {
+    let ours = ["cert_authority", "conf", "gateway"];
+    for (package, allowed) in PACKAGES {
+        let own = package.replace('-', "_");
+        let mut lines = 0;
+        for (file, line, text) in code_lines(&root().join(package).join("src")) {
+            lines += 1;
+            for name in ours {
+                let named = text.contains(&format!("use {name}::")) || text.contains(&format!(" {name}::"));
+                assert!(
+                    !named || name == own || allowed.contains(&name),
+                    "{package}/src/{file}:{line} names {name}"
+                );
+            }
+        }
+        assert!(lines > 0, "no source found for {package}");
+    }
+}
+
+#[test]
+fn no_source_file_grows_past_a_page_that_can_be_held_in_mind() {
+    let mut long = Vec::new();
+    for package in ["cert-authority", "conf", "gateway", "integration", "benches"] {
+        for path in sources(&root().join(package)) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            if lines > 900 {
+                long.push(format!("{} has {lines} lines", path.display()));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Every line of code below a folder, as (file relative to it, line number, text); comments and test modules left out.
+fn code_lines(folder: &Path) -> Vec<(String, usize, String)> {
+    let mut lines = Vec::new();
+    for path in sources(folder) {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        for (index, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("mod tests {") {
+                break;
+            }
+            if !line.trim_start().starts_with("//") {
+                lines.push((name.clone(), index + 1, line.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_path_buf()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn part_of(file: &str) -> String {
+    file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
+}
+
+fn imports(line: &str) -> Vec<String> {
+    line.match_indices("crate::")
+        .map(|(at, matched)| {
+            let rest = &line[at + matched.len()..];
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
