@@ -1,0 +1,180 @@
+//! The real programs: built if they are missing or older, run to their end or kept running.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The folder with the programs, and how to start them.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// The programs beside this one. In a source tree cargo first builds what is missing or older, with its progress
+    /// on standard error.
+    ///
+    /// # Errors
+    /// In words: the build failed, or a program is not there.
+    pub fn locate() -> Result<Self, String> {
+        let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+        // A test's executable lies one folder deeper than the programs.
+        let folder = own
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.file_name() != Some(OsStr::new("deps")))
+            .ok_or("own path has no folder")?
+            .to_path_buf();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        if folder.starts_with(source) && source.join("Cargo.toml").exists() {
+            build(source, folder.file_name() == Some(OsStr::new("release")))?;
+        }
+        let programs = Self { folder };
+        for name in ["passerelle-ca", "passerelle-conf", "passerelle-gateway"] {
+            let path = programs.path(name);
+            if !path.exists() {
+                return Err(format!(
+                    "{} is not there; build it with: cargo build --release --bins",
+                    path.display()
+                ));
+            }
+        }
+        Ok(programs)
+    }
+
+    /// Where a program lies.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Runs a program to its end in `folder`; its standard output.
+    ///
+    /// # Errors
+    /// In words: the command line with what it printed to standard error, when it did not exit with 0.
+    pub fn run(&self, folder: &Path, name: &str, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(self.path(name))
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("{name}: {error}"))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!(
+            "{name} {} ({}):\n{}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+
+    /// Starts a program that stays up; what it prints goes to `folder/<log>`.
+    ///
+    /// # Errors
+    /// In words, when it cannot be started.
+    pub fn start(&self, folder: &Path, log: &str, name: &str, arguments: &[&str]) -> Result<Running, String> {
+        let log = folder.join(log);
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|error| format!("{}: {error}", log.display()))?;
+        let err = out.try_clone().map_err(|error| error.to_string())?;
+        let child = Command::new(self.path(name))
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .map_err(|error| format!("{name}: {error}"))?;
+        Ok(Running { child, name: name.to_owned(), log })
+    }
+}
+
+fn build(source: &Path, release: bool) -> Result<(), String> {
+    let mut cargo = Command::new("cargo");
+    cargo.arg("build").arg("--locked").current_dir(source);
+    cargo.args(["--bin", "passerelle-ca", "--bin", "passerelle-conf", "--bin", "passerelle-gateway"]);
+    if release {
+        cargo.arg("--release");
+    }
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("cargo build: {status}")),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
+}
+
+/// A program that stays up; stopped (asked first, then made to) when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file with what it printed.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// An error, in words with the end of its log, if it has stopped by itself.
+    ///
+    /// # Errors
+    /// It has stopped.
+    pub fn alive(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => {
+                let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let end = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n");
+                Err(format!("{} stopped ({status}); the end of {}:\n{end}", self.name, self.log.display()))
+            }
+            Err(error) => Err(format!("{}: {error}", self.name)),
+        }
+    }
+
+    /// Kills it at once, as a crash would (SIGKILL).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits up to `patience`; then kills it. Whether it went by itself.
+    pub fn stop(&mut self, patience: Duration) -> bool {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let step = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        while waited < patience {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            std::thread::sleep(step);
+            waited += step;
+        }
+        self.kill();
+        false
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop(Duration::from_secs(10));
+        }
+    }
+}
