@@ -27,7 +27,7 @@ impl Programs {
             .find(|folder| folder.file_name() != Some(OsStr::new("deps")))
             .ok_or("own path has no folder")?
             .to_path_buf();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
         if folder.starts_with(source) && source.join("Cargo.toml").exists() {
             build(source, folder.file_name() == Some(OsStr::new("release")))?;
         }
