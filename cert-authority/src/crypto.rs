@@ -308,6 +308,29 @@ impl PublicKey {
         }
     }
 
+    /// As [`Self::verify`], but believes RSA keys from 1024 bits. Only for what is known to have been signed when such keys
+    /// were the practice.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; [`VerifyError::WeakKey`] for RSA below 1024 bits.
+    pub fn verify_historic(
+        &self,
+        algorithm: SignatureAlgorithm,
+        form: EcdsaForm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        match (&self.0.kind, algorithm) {
+            (Kind::Rsa { bits: 1024..RSA_MIN_BITS }, SignatureAlgorithm::RsaPkcs1Sha256) => {
+                self.verify_with(&sig::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, message, signature)
+            }
+            (Kind::Rsa { bits: 1024..RSA_MIN_BITS }, SignatureAlgorithm::RsaPkcs1Sha512) => {
+                self.verify_with(&sig::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, message, signature)
+            }
+            _ => self.verify(algorithm, form, message, signature),
+        }
+    }
+
     fn verify_with(
         &self,
         parameters: &'static dyn sig::VerificationAlgorithm,

@@ -1,9 +1,10 @@
 //! X.509, OCSP, time-stamping and keys, and a small certification authority. Knows nothing of X-Road.
 
 pub mod algorithm;
+mod asn1;
 pub mod authority;
 pub mod clock;
-pub mod cms;
+mod cms;
 pub mod crypto;
 pub mod durable;
 pub mod error;
