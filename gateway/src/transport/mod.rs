@@ -1,1 +1,183 @@
-//! Under construction.
+//! Everything that touches a socket: the doors where messages come in, and the calls that go out.
+//!
+//! ```text
+//! information system ──► front_door ─┐                           ┌─► peer_connector ──► another gateway
+//!                                    ├─► door (accept, limits) ─┐│      └ fastest (which address)
+//! another gateway ────► peer_door ───┘     └ head (bytes as     ││      └ auth_trust (who answered)
+//!                  5577 ► ocsp_exchange       received)         │└─► service_caller ──► the service
+//!                                                               └ body (streams both ways)
+//! ```
+//!
+//! - [`front_door`], [`peer_door`]: the two listeners of an exchange; [`ocsp_exchange`] the third, small one.
+//! - [`peer_connector`]: a provider's servers -> a connection whose far end is trusted.
+//! - [`service_caller`]: the call to the organisation's own service.
+//! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
+//! - [`tls`]: the TLS configurations; [`body`]: bodies as streams; [`head`]: request heads as received.
+//!
+//! Specification: PR-MESSTRANSP 2 and 3; PR-REST 4; RFC 9110, RFC 9112, RFC 8446.
+//!
+//! It knows bytes, not messages: nothing here reads an X-Road header, decides a right or looks at a signature.
+
+pub mod body;
+mod door;
+pub mod fastest;
+pub mod front_door;
+pub mod head;
+mod io;
+mod link;
+pub mod peer_door;
+pub mod service_caller;
+pub mod tls;
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+pub use door::{Caller, TlsPeer};
+
+/// The limits of a door, all from THREATS T17, T20, T21 and T37.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorLimits {
+    /// Connections open at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections open at once from one address; more are closed at once.
+    pub connections_per_address: usize,
+    /// TLS handshakes under way at once.
+    pub handshakes: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long a request head may take, from its first byte (or from the connection's beginning).
+    pub head_timeout: Duration,
+    /// How long a kept connection may be idle, how long a body may pause, how long a reader may take nothing.
+    pub idle_timeout: Duration,
+    /// The longest request head in bytes.
+    pub head_bytes: usize,
+    /// The longest header line in bytes.
+    pub header_line_bytes: usize,
+    /// The most header lines.
+    pub headers: usize,
+    /// The longest request target in bytes.
+    pub target_bytes: usize,
+    /// A body may be as slow as it likes for this long (counting only the time that we wait for it) ...
+    pub body_grace: Duration,
+    /// ... and must have brought this many bytes a second on average from then on.
+    pub body_bytes_per_second: u32,
+    /// After the signal to stop: how long exchanges that are under way may take to finish.
+    pub drain: Duration,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self {
+            connections: 5000,
+            connections_per_address: 2000,
+            handshakes: 256,
+            handshake_timeout: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            header_line_bytes: 16 * 1024,
+            headers: 200,
+            target_bytes: 8 * 1024,
+            body_grace: Duration::from_secs(30),
+            body_bytes_per_second: 1024,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Settings of the calls to other gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// The port of every peer's door: a setting of the network, the configuration holds hosts only.
+    pub port: u16,
+    /// The port where every peer serves its OCSP responses.
+    pub ocsp_port: u16,
+    /// How long a TCP connection may take.
+    pub connect_timeout: Duration,
+    /// How long one to the remembered fastest address may take before the others are tried.
+    pub remembered_connect_timeout: Duration,
+    /// How long the TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long the head of the answer may take; `None` waits for ever, as X-Road does.
+    pub answer_timeout: Option<Duration>,
+    /// How long the fastest address of a provider is remembered.
+    pub fastest_remembered: Duration,
+    /// How long an unused connection is kept: less than the peer's own idle limit.
+    pub idle: Duration,
+    /// Unused connections kept to one server.
+    pub idle_connections: usize,
+    /// How long fetching OCSP responses from a peer may take: connect, and in total.
+    pub ocsp_timeouts: (Duration, Duration),
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        Self {
+            port: 5500,
+            ocsp_port: 5577,
+            connect_timeout: Duration::from_secs(30),
+            remembered_connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            answer_timeout: None,
+            fastest_remembered: Duration::from_secs(3600),
+            idle: Duration::from_secs(25),
+            idle_connections: 256,
+            ocsp_timeouts: (Duration::from_secs(20), Duration::from_secs(30)),
+        }
+    }
+}
+
+/// Settings of the calls to services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// How long a TCP connection may take.
+    pub connect_timeout: Duration,
+    /// How long the TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long an unused connection is kept. Short: many servers close after 5 s, and a request that met such a
+    /// closing connection may not be repeated.
+    pub idle: Duration,
+    /// Unused connections kept to one service.
+    pub idle_connections: usize,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            idle: Duration::from_secs(4),
+            idle_connections: 256,
+        }
+    }
+}
+
+/// All settings of this part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The information systems' doors.
+    pub front: DoorLimits,
+    /// The door for other gateways.
+    pub peer_door: DoorLimits,
+    /// The calls to other gateways.
+    pub peers: PeerSettings,
+    /// The calls to services.
+    pub services: ServiceSettings,
+}
+
+/// Whether a header belongs to one connection, not to the message (RFC 9110 7.6.1); such a one is never passed on.
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}

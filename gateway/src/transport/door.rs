@@ -1,0 +1,346 @@
+//! A door: accepts connections, keeps its limits, reads requests with hyper, and stops gracefully.
+//!
+//! All listeners of the gateway are this one loop with another [`Handler`] behind it: the information systems' door, the
+//! peers' door, the OCSP exchange and administration. A connection is a task of the door; a request runs in a task of
+//! its own, because an exchange that has been begun must reach its end in the log even when the caller hangs up.
+//!
+//! Specification: RFC 9112; THREATS T17, T20, T21, T37.
+//!
+//! Knows nothing of what is asked.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::DoorLimits;
+use super::body::{GivenUp, IncomingBody, OutgoingBody, Pace};
+use super::head::{Heads, RequestHead, Unanswered};
+use super::io::{Guarded, Stream};
+
+/// What the far end of a TLS connection has shown, and what was agreed with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPeer {
+    /// Its certificates, its own first; empty when it showed none.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The protocol version, as `TLSv1_3`.
+    pub version: String,
+    /// The cipher suite, as `TLS13_AES_256_GCM_SHA384`.
+    pub suite: String,
+    /// The key exchange group, as `X25519`; not known for a resumed session of TLS 1.2.
+    pub group: Option<String>,
+}
+
+impl TlsPeer {
+    /// Reads a finished handshake.
+    pub(crate) fn of(connection: &rustls::CommonState) -> Self {
+        Self {
+            certificates: connection
+                .peer_certificates()
+                .map(|certificates| certificates.iter().map(|one| one.clone().into_owned()).collect())
+                .unwrap_or_default(),
+            version: connection.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default(),
+            suite: connection
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()))
+                .unwrap_or_default(),
+            group: connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What TLS says of it; `None` on a plain connection.
+    pub tls: Option<TlsPeer>,
+}
+
+/// One request as the door hands it over.
+pub(crate) struct Received {
+    pub(crate) head: RequestHead,
+    pub(crate) body: IncomingBody,
+    pub(crate) caller: Arc<Caller>,
+}
+
+/// Where an answer goes. Dropped without an answer, the caller gets a bare 500 and the connection is closed.
+pub(crate) type Answer = oneshot::Sender<Response<OutgoingBody>>;
+
+/// What stands behind a door.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Whether a connection is let in at all, asked after each handshake, resumed ones too.
+    fn admits(&self, _caller: &Caller) -> bool {
+        true
+    }
+
+    /// Serves one request. Runs to its end even when the caller has gone.
+    fn handle(self: Arc<Self>, received: Received, answer: Answer) -> impl Future<Output = ()> + Send;
+}
+
+/// How a door speaks.
+pub(crate) enum Protection {
+    /// Plain HTTP.
+    Plain,
+    /// HTTPS; the configuration in force is asked for each connection.
+    Tls(Arc<ArcSwap<ServerConfig>>),
+}
+
+/// What all connections of a door share.
+struct Shared<H> {
+    name: &'static str,
+    handler: Arc<H>,
+    limits: DoorLimits,
+    protection: Protection,
+    handshakes: Semaphore,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    stop: watch::Receiver<bool>,
+    /// Cloned into everything that is under way: when all clones are gone, all is finished.
+    under_way: mpsc::Sender<Infallible>,
+}
+
+/// Runs a door until `stop` turns true (or its sender is gone), then lets what is under way finish, for at most
+/// `limits.drain`.
+pub(crate) async fn run<H: Handler>(
+    name: &'static str,
+    listener: TcpListener,
+    protection: Protection,
+    limits: DoorLimits,
+    handler: Arc<H>,
+    stop: watch::Receiver<bool>,
+) {
+    let (under_way, mut all_finished) = mpsc::channel(1);
+    let drain = limits.drain;
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let shared = Arc::new(Shared {
+        name,
+        handler,
+        handshakes: Semaphore::new(limits.handshakes),
+        limits,
+        protection,
+        by_address: Mutex::new(HashMap::new()),
+        stop: stop.clone(),
+        under_way,
+    });
+    let mut connections = JoinSet::new();
+    let mut stopping = stop;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => break,
+            Some(_finished) = connections.join_next() => continue,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        match accepted {
+            Ok((stream, address, slot)) => {
+                let Some(counted) = Counted::count(&shared, address.ip()) else { continue };
+                connections.spawn(async move {
+                    serve_connection(&counted.shared, stream, address).await;
+                    drop((counted, slot));
+                });
+            }
+            // Out of descriptors, most likely: waiting helps, spinning does not.
+            Err(error) => {
+                tracing::warn!(door = name, %error, "cannot accept");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop((listener, shared));
+    let finish = async {
+        while connections.join_next().await.is_some() {}
+        let _: Option<Infallible> = all_finished.recv().await;
+    };
+    if timeout(drain, finish).await.is_err() {
+        tracing::warn!(
+            door = name,
+            connections = connections.len(),
+            "stopped before all exchanges had finished"
+        );
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, address, slot))
+}
+
+/// A connection counted against its address.
+struct Counted<H> {
+    shared: Arc<Shared<H>>,
+    address: IpAddr,
+}
+
+impl<H> Counted<H> {
+    fn count(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
+        let mut by_address = shared.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = by_address.entry(address).or_insert(0);
+        if *open >= shared.limits.connections_per_address {
+            return None;
+        }
+        *open = open.saturating_add(1);
+        Some(Self { shared: Arc::clone(shared), address })
+    }
+}
+
+impl<H> Drop for Counted<H> {
+    fn drop(&mut self) {
+        let mut by_address = self.shared.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = by_address.get_mut(&self.address) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+async fn serve_connection<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, address: SocketAddr) {
+    let secured = tokio::select! {
+        secured = timeout(shared.limits.handshake_timeout, secure(shared, stream)) => secured,
+        _ = stopped(shared) => return,
+    };
+    let (stream, tls) = match secured {
+        Ok(Ok(secured)) => secured,
+        Ok(Err(error)) => {
+            tracing::info!(door = shared.name, %address, %error, "handshake refused");
+            metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
+            return;
+        }
+        Err(_elapsed) => {
+            tracing::info!(door = shared.name, %address, "handshake took too long");
+            metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
+            return;
+        }
+    };
+    let caller = Arc::new(Caller { address, tls });
+    if !shared.handler.admits(&caller) {
+        tracing::info!(door = shared.name, %address, "connection not admitted");
+        metrics::counter!("passerelle_connections_refused_total", "door" => shared.name).increment(1);
+        return;
+    }
+    let heads = Arc::new(Heads::new(&shared.limits));
+    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&heads), &shared.limits));
+    let service = service_fn(|request| answer(shared, &heads, &caller, request));
+    let connection = http1::Builder::new()
+        .max_headers(shared.limits.headers)
+        // One byte more than the limit: an oversized head is then refused by `heads`, with the right status.
+        .max_buf_size(shared.limits.head_bytes.saturating_add(8 * 1024))
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopped(shared) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(door = shared.name, %address, %error, "connection ended");
+    }
+}
+
+async fn stopped<H>(shared: &Shared<H>) {
+    // An error means that the sender is gone: the program ends.
+    let _ = shared.stop.clone().wait_for(|stop| *stop).await;
+}
+
+async fn secure<H>(shared: &Shared<H>, stream: TcpStream) -> std::io::Result<(Stream, Option<TlsPeer>)> {
+    let Protection::Tls(config) = &shared.protection else { return Ok((Stream::Plain(stream), None)) };
+    let _permit = shared.handshakes.acquire().await.map_err(std::io::Error::other)?;
+    let stream = TlsAcceptor::from(config.load_full()).accept(stream).await?;
+    let peer = TlsPeer::of(stream.get_ref().1);
+    Ok((Stream::Tls(Box::new(stream.into())), Some(peer)))
+}
+
+/// One request: matched with its head as received, handed over, answered.
+async fn answer<H: Handler>(
+    shared: &Arc<Shared<H>>,
+    heads: &Arc<Heads>,
+    caller: &Arc<Caller>,
+    request: Request<Incoming>,
+) -> Result<Response<Answered>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    let unanswered = heads.answering();
+    let head = match heads.take(&parts) {
+        Ok(head) => head,
+        Err(status) => {
+            tracing::info!(door = shared.name, address = %caller.address, %status, "request refused for its head");
+            metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
+            return Ok(bare(status).map(|body| Answered { body, _unanswered: unanswered }));
+        }
+    };
+    let limits = &shared.limits;
+    let pace = Pace {
+        pause: Some(limits.idle_timeout),
+        least_rate: Some((limits.body_grace, limits.body_bytes_per_second)),
+    };
+    let received = Received { head, body: IncomingBody::new(incoming, pace), caller: Arc::clone(caller) };
+    let (sender, answered) = oneshot::channel();
+    let handler = Arc::clone(&shared.handler);
+    let under_way = shared.under_way.clone();
+    tokio::spawn(async move {
+        handler.handle(received, sender).await;
+        drop(under_way);
+    });
+    let response = answered.await.unwrap_or_else(|_dropped| bare(StatusCode::INTERNAL_SERVER_ERROR));
+    Ok(response.map(|body| Answered { body, _unanswered: unanswered }))
+}
+
+/// The body of an answer; the connection counts as busy until it has left.
+struct Answered {
+    body: OutgoingBody,
+    _unanswered: Unanswered,
+}
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer without words, after which the connection closes.
+pub(crate) fn bare(status: StatusCode) -> Response<OutgoingBody> {
+    let mut response = Response::new(OutgoingBody::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
