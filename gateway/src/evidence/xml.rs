@@ -1,0 +1,200 @@
+//! Strict reading of small XML documents whose shape is fixed: signatures and hash chains.
+//!
+//! Every element is asked for by namespace and name, in order; whatever else stands there is an error.
+//! Nothing is looked up by searching, so an element that was moved or doubled is never used by mistake.
+//! No document type, no entities but the predefined ones, UTF-8 only.
+
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use roxmltree::{Document, Node, ParsingOptions};
+
+/// XML-DSig's namespace.
+pub(crate) const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
+
+/// Far above any real signature (about 10 KiB) or hash chain, low enough to be harmless.
+const MAX_BYTES: usize = 4 << 20;
+const MAX_NODES: u32 = 200_000;
+const MAX_ATTRIBUTES: usize = 32;
+
+/// Java writes base64 in lines; padding is as lenient as its decoder.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Why a document could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum XmlError {
+    /// Not XML as we take it.
+    #[error("not well-formed XML: {0}")]
+    NotWellFormed(String),
+    /// XML, but not of the shape that is prescribed.
+    #[error("{0}")]
+    Shape(String),
+}
+
+/// UTF-8 text of an XML document, if it declares no other encoding and no document type.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, XmlError> {
+    let refuse = |reason: &str| Err(XmlError::NotWellFormed(reason.to_owned()));
+    if bytes.len() > MAX_BYTES {
+        return refuse("larger than any signature may be");
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return refuse("not UTF-8");
+    };
+    if text.contains("<!DOCTYPE") {
+        return refuse("a document type is not allowed");
+    }
+    if let Some(declaration) = text.strip_prefix("<?xml ").and_then(|rest| rest.split_once("?>")) {
+        let encoding = declaration
+            .0
+            .split_once("encoding")
+            .map(|(_, rest)| rest.trim_start_matches([' ', '=', '"', '\'']));
+        if encoding.is_some_and(|name| !starts_with_ignoring_case(name, "UTF-8")) {
+            return refuse("an encoding other than UTF-8");
+        }
+    }
+    Ok(text)
+}
+
+/// Parses [`text`].
+pub(crate) fn parse(text: &str) -> Result<Document<'_>, XmlError> {
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    Document::parse_with_options(text, options).map_err(|error| XmlError::NotWellFormed(error.to_string()))
+}
+
+/// Refuses comments, processing instructions and crowds of attributes inside the root element.
+pub(crate) fn plain_elements_and_text(document: &Document<'_>) -> Result<(), XmlError> {
+    for node in document.root_element().descendants() {
+        if node.is_comment() || node.is_pi() {
+            return Err(shape(node, "holds a comment or a processing instruction"));
+        }
+        if node.attributes().len() > MAX_ATTRIBUTES {
+            return Err(shape(node, "has too many attributes"));
+        }
+    }
+    Ok(())
+}
+
+/// A cursor over the child elements of a node that holds nothing but elements and white space.
+pub(crate) struct Children<'a> {
+    parent: Node<'a, 'a>,
+    next: Option<Node<'a, 'a>>,
+}
+
+impl<'a> Children<'a> {
+    /// Refuses stray text among the children at once.
+    pub(crate) fn of(parent: Node<'a, 'a>) -> Result<Self, XmlError> {
+        let stray = |node: Node<'_, '_>| {
+            !node.is_element() && !(node.is_text() && node.text().unwrap_or_default().trim().is_empty())
+        };
+        if parent.children().any(stray) {
+            return Err(shape(parent, "holds text where only elements belong"));
+        }
+        Ok(Self { parent, next: parent.first_element_child() })
+    }
+
+    /// The next child, if it is of this name.
+    pub(crate) fn optional(&mut self, namespace: &str, name: &str) -> Option<Node<'a, 'a>> {
+        let node = self.next.filter(|node| node.has_tag_name((namespace, name)))?;
+        self.next = node.next_sibling_element();
+        Some(node)
+    }
+
+    /// The next child, which must be of this name.
+    pub(crate) fn required(&mut self, namespace: &str, name: &str) -> Result<Node<'a, 'a>, XmlError> {
+        self.optional(namespace, name)
+            .ok_or_else(|| shape(self.parent, &format!("lacks {name}, or has it elsewhere")))
+    }
+
+    /// The next child, whatever its name.
+    pub(crate) fn any(&mut self) -> Option<Node<'a, 'a>> {
+        let node = self.next?;
+        self.next = node.next_sibling_element();
+        Some(node)
+    }
+
+    /// There must be no further child.
+    pub(crate) fn end(&self) -> Result<(), XmlError> {
+        self.next.map_or(Ok(()), |extra| {
+            Err(shape(
+                self.parent,
+                &format!("holds {}, which does not belong there", extra.tag_name().name()),
+            ))
+        })
+    }
+}
+
+/// The text of an element that holds nothing else.
+pub(crate) fn content<'a>(node: Node<'a, 'a>) -> Result<&'a str, XmlError> {
+    let mut children = node.children();
+    match (children.next(), children.next()) {
+        (None, _) => Ok(""),
+        (Some(only), None) if only.is_text() => Ok(only.text().unwrap_or_default()),
+        _ => Err(shape(node, "holds more than text")),
+    }
+}
+
+/// The decoded base64 text of an element.
+pub(crate) fn base64(node: Node<'_, '_>) -> Result<Vec<u8>, XmlError> {
+    decode_base64(content(node)?).ok_or_else(|| shape(node, "is not base64"))
+}
+
+/// Base64 with any white space in it, as Java writes it.
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        let plain = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>();
+        BASE64.decode(plain).ok()
+    } else {
+        BASE64.decode(text).ok()
+    }
+}
+
+/// An attribute without namespace that must be there.
+pub(crate) fn attribute<'a>(node: Node<'a, 'a>, name: &str) -> Result<&'a str, XmlError> {
+    node.attribute(name).ok_or_else(|| shape(node, &format!("lacks the attribute {name}")))
+}
+
+/// An error about an element.
+pub(crate) fn shape(node: Node<'_, '_>, problem: &str) -> XmlError {
+    XmlError::Shape(format!("{} {problem}", node.tag_name().name()))
+}
+
+fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_type_is_refused_even_when_empty() {
+        assert!(text(b"<!DOCTYPE a><a/>").is_err());
+    }
+
+    #[test]
+    fn another_encoding_is_refused() {
+        assert!(text(b"<?xml version='1.0' encoding='UTF-7'?><a/>").is_err());
+        assert!(text(b"<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?><a/>").is_ok());
+        assert!(text(&[0xff, 0xfe, b'<', 0]).is_err());
+    }
+
+    #[test]
+    fn base64_may_be_broken_into_lines_and_nothing_else() {
+        assert_eq!(decode_base64("QUJD\r\nREVG"), Some(b"ABCDEF".to_vec()));
+        assert_eq!(decode_base64("QUJD!"), None);
+    }
+
+    #[test]
+    fn an_element_in_another_place_is_not_found() {
+        let document = parse("<a xmlns='n'><c/><b/></a>").unwrap();
+        let mut children = Children::of(document.root_element()).unwrap();
+        assert!(children.required("n", "b").is_err());
+        assert!(children.required("n", "c").is_ok());
+        assert!(children.end().is_err());
+    }
+}

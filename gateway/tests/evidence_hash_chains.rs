@@ -1,0 +1,322 @@
+//! Hash chains: the conformance data of X-Road, the chains in the recorded exchanges, and hostile ones.
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use cert_authority::{
+        algorithm::DigestAlgorithm::{self, Sha256, Sha512},
+        crypto::digest,
+    };
+    use gateway::evidence::{
+        hash_chain::{Content, HashChainError, Input, Tree, Unresolved, verify},
+        signature::part_name,
+    };
+
+    fn conformance(folder: &str) -> Option<PathBuf> {
+        #[expect(clippy::disallowed_methods, reason = "where the data lies is told by the environment")]
+        let directory = std::env::var("CONFORMANCE_DIR");
+        match directory {
+            Ok(directory) => Some(PathBuf::from(directory).join(folder)),
+            Err(_) => {
+                println!("not run: CONFORMANCE_DIR is not set");
+                None
+            }
+        }
+    }
+
+    fn input<'a>(name: &'a str, content: Content<'a>) -> Input<'a> {
+        Input { name: name.into(), content }
+    }
+
+    /// File of the chain (and of a second one), what is known of the parts, code (none: valid).
+    type Row<'a> = (&'a str, &'a str, Option<&'a str>, Vec<(&'a str, Known<'a>)>, Option<&'a str>);
+
+    #[derive(Clone, Copy)]
+    enum Known<'a> {
+        File(&'a str),
+        DigestOf(&'a str),
+        Digest(&'static [u8]),
+    }
+
+    const ROWS: usize = 9;
+
+    #[test]
+    fn the_conformance_chains_have_their_verdicts() {
+        let Some(folder) = conformance("xroad-7.8.0/hash-chains") else {
+            return;
+        };
+        let message = "/message.xml";
+        let two = "hc-verifier1-message.xml";
+        let xml = "hc-verifier3-message.xml";
+        let four = vec![
+            (message, Known::Digest(&[11])),
+            ("/attachment1", Known::Digest(&[12])),
+            ("/attachment2", Known::Digest(&[13])),
+            ("/attachment3", Known::Digest(&[14])),
+        ];
+        let unused = vec![
+            (message, Known::DigestOf(two)),
+            ("/unused1", Known::File(two)),
+            ("/unused2", Known::File(two)),
+        ];
+        let rows: [Row<'_>; ROWS] = [
+            ("1", "1-hashchain", None, vec![(message, Known::File(two))], None),
+            ("1", "1-hashchain", None, vec![(message, Known::DigestOf(two))], None),
+            ("1", "1-hashchain", None, unused, Some("hashchain_unused_inputs")),
+            (
+                "1",
+                "1-hashchain",
+                None,
+                vec![(message, Known::DigestOf("hc-verifier1-hashchain.xml"))],
+                Some("invalid_hash_chain"),
+            ),
+            ("2", "2-hashchain", None, four, None),
+            ("3", "3-hashchain", None, vec![(message, Known::File(xml))], None),
+            (
+                "3",
+                "3-hashchain-invalid",
+                None,
+                vec![(message, Known::File(xml))],
+                Some("invalid_hash_chain_ref"),
+            ),
+            (
+                "4",
+                "4-hashchain1",
+                Some("4-hashchain2"),
+                vec![(message, Known::File("hc-verifier4-message.xml"))],
+                None,
+            ),
+            (
+                "3",
+                "5-hashchain-invalid-schema",
+                None,
+                vec![(message, Known::File(xml))],
+                Some("malformed_hash_chain"),
+            ),
+        ];
+        let load = |name: &str| fs::read(folder.join(name)).unwrap();
+        let mut right = 0;
+        for (result, chain, second, known, code) in rows {
+            let result = load(&format!("hc-verifier{result}-hashchainresult.xml"));
+            let chain_bytes = load(&format!("hc-verifier{chain}.xml"));
+            let second = second.map(|name| load(&format!("hc-verifier{name}.xml")));
+            let mut files = vec![("/hashchain.xml", chain_bytes.as_slice())];
+            files.extend(second.as_deref().map(|bytes| ("/hashchain2.xml", bytes)));
+            let bytes = known
+                .iter()
+                .map(|(_, known)| match known {
+                    Known::File(name) => load(name),
+                    Known::DigestOf(name) => digest(Sha256, &load(name)).as_ref().to_vec(),
+                    Known::Digest(value) => value.to_vec(),
+                })
+                .collect::<Vec<_>>();
+            let inputs = known
+                .iter()
+                .zip(&bytes)
+                .map(|((name, known), bytes)| match known {
+                    Known::File(_) => input(name, Content::Bytes(bytes)),
+                    _ => input(name, Content::Digest(Sha256, bytes)),
+                })
+                .collect::<Vec<_>>();
+            let verdict = verify(&result, &files, &inputs, Unresolved::Refuse);
+            assert_eq!(verdict.as_ref().err().map(HashChainError::code), code, "{chain}: {verdict:?}");
+            right += 1;
+        }
+        println!("hash chains: {right} of {ROWS}");
+        assert_eq!(right, ROWS);
+    }
+
+    #[test]
+    fn a_part_that_a_container_leaves_out_is_reported_as_absent() {
+        let Some(folder) = conformance("xroad-7.8.0/hash-chains") else {
+            return;
+        };
+        let result = fs::read(folder.join("hc-verifier2-hashchainresult.xml")).unwrap();
+        let chain = fs::read(folder.join("hc-verifier2-hashchain.xml")).unwrap();
+        let files = [("/hashchain.xml", chain.as_slice())];
+        let inputs = [input("/message.xml", Content::Digest(Sha256, &[11]))];
+        let covered = verify(&result, &files, &inputs, Unresolved::Report).unwrap();
+        assert_eq!(covered.iter().filter(|part| part.present).count(), 1);
+        assert_eq!(covered.iter().filter(|part| !part.present).count(), 3);
+        assert_eq!(
+            verify(&result, &files, &inputs, Unresolved::Refuse),
+            Err(HashChainError::UnknownReference("/attachment1".to_owned()))
+        );
+    }
+
+    /// Messages of one, two and three parts in turn.
+    fn batch(size: usize) -> Vec<Vec<Vec<u8>>> {
+        (0..size)
+            .map(|message| (0..=message % 3).map(|part| format!("{message}.{part}").into_bytes()).collect())
+            .collect()
+    }
+
+    fn tree(messages: &[Vec<Vec<u8>>], algorithm: DigestAlgorithm) -> Tree {
+        let digests = |parts: &Vec<Vec<u8>>| parts.iter().map(|part| digest(algorithm, part)).collect();
+        Tree::new(algorithm, messages.iter().map(digests).collect())
+    }
+
+    fn inputs(parts: &[Vec<u8>]) -> Vec<Input<'_>> {
+        (0..)
+            .zip(parts)
+            .map(|(index, part)| Input { name: part_name(index), content: Content::Bytes(part) })
+            .collect()
+    }
+
+    #[test]
+    fn every_message_of_a_batch_of_any_size_is_proven_by_its_own_chain_only() {
+        for size in 1..=17 {
+            let messages = batch(size);
+            let tree = tree(&messages, Sha512);
+            let result = tree.result("/sig-hashchain.xml");
+            let chains = tree.chains(|index| part_name(index).into_owned());
+            assert_eq!(chains.len(), size);
+            for (number, parts) in messages.iter().enumerate() {
+                for (other, chain) in chains.iter().enumerate() {
+                    let files = [("/sig-hashchain.xml", chain.as_ref())];
+                    let verdict = verify(&result, &files, &inputs(parts), Unresolved::Refuse);
+                    assert_eq!(
+                        verdict.is_ok(),
+                        number == other,
+                        "{number} by {other} of {size}: {verdict:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// One message with an attachment, changed by `change`.
+    fn altered(change: impl Fn(String) -> String) -> Result<usize, &'static str> {
+        let message = vec![b"message".to_vec(), b"body".to_vec()];
+        let tree = tree(std::slice::from_ref(&message), Sha512);
+        let result = tree.result("/sig-hashchain.xml");
+        let chain = tree.chains(|index| part_name(index).into_owned()).remove(0);
+        let chain = change(String::from_utf8(chain.to_vec()).unwrap());
+        let files = [("/sig-hashchain.xml", chain.as_bytes())];
+        verify(&result, &files, &inputs(&message), Unresolved::Refuse)
+            .map(|covered| covered.len())
+            .map_err(|error| error.code())
+    }
+
+    #[test]
+    fn altered_chains_are_refused() {
+        let step = |chain: &str| {
+            let start = chain.find("    <ns2:HashStep").unwrap();
+            let end = chain.find("</ns2:HashStep>\n").unwrap() + "</ns2:HashStep>\n".len();
+            chain[start..end].to_owned()
+        };
+        let swap = |chain: String| {
+            chain
+                .replace("/message.xml", "@")
+                .replace("/attachment1", "/message.xml")
+                .replace("@", "/attachment1")
+        };
+        assert_eq!(altered(|chain| chain), Ok(2));
+        assert_eq!(altered(swap), Err("invalid_hash_chain_ref"));
+        assert_eq!(
+            altered(|chain| chain.replace("/attachment1", "/message.xml")),
+            Err("malformed_hash_chain")
+        );
+        assert_eq!(altered(|chain| chain.replace("STEP0", "STEP1")), Err("malformed_hash_chain"));
+        assert_eq!(
+            altered(|chain| chain.replace("</ns2:HashChain>", &(step(&chain) + "</ns2:HashChain>"))),
+            Err("malformed_hash_chain")
+        );
+        assert_eq!(
+            altered(|chain| chain.replace("xmlenc#sha512", "xmldsig#sha1")),
+            Err("malformed_hash_chain")
+        );
+        assert_eq!(
+            altered(|chain| chain.replace("    <ns2:HashStep", "    <!-- x --><ns2:HashStep")),
+            Err("malformed_hash_chain")
+        );
+        assert_eq!(altered(|chain| format!("<!DOCTYPE x>{chain}")), Err("malformed_hash_chain"));
+        assert_eq!(altered(|_| String::new()), Err("malformed_hash_chain"));
+    }
+
+    #[test]
+    fn a_chain_that_runs_in_a_circle_is_refused() {
+        let chain = "<HashChain xmlns='http://cyber.ee/hashchain' xmlns:d='http://www.w3.org/2000/09/xmldsig#'>\
+                     <DefaultDigestMethod Algorithm='http://www.w3.org/2001/04/xmlenc#sha512'/>\
+                     <HashStep id='STEP0'><StepRef URI='#STEP0'/></HashStep></HashChain>";
+        let result = tree(&batch(2), Sha512).result("/sig-hashchain.xml");
+        let files = [("/sig-hashchain.xml", chain.as_bytes())];
+        let verdict = verify(&result, &files, &[], Unresolved::Refuse);
+        assert_eq!(verdict.map_err(|error| error.code()), Err("malformed_hash_chain"));
+    }
+
+    #[test]
+    fn a_chain_deeper_than_64_steps_is_refused() {
+        let steps = (0..100)
+            .map(|step| format!("<HashStep id='STEP{step}'><StepRef URI='#STEP{}'/></HashStep>", step + 1))
+            .collect::<String>();
+        let chain = format!(
+            "<HashChain xmlns='http://cyber.ee/hashchain' xmlns:d='http://www.w3.org/2000/09/xmldsig#'>\
+             <DefaultDigestMethod Algorithm='http://www.w3.org/2001/04/xmlenc#sha512'/>{steps}</HashChain>"
+        );
+        let result = tree(&batch(2), Sha512).result("/sig-hashchain.xml");
+        let files = [("/sig-hashchain.xml", chain.as_bytes())];
+        let verdict = verify(&result, &files, &[], Unresolved::Refuse).unwrap_err();
+        assert!(verdict.to_string().contains("too deeply"), "{verdict}");
+    }
+
+    #[test]
+    fn our_chains_are_byte_for_byte_those_of_the_recorded_exchanges() {
+        let Some(folder) = conformance("xroad-7.3.2-recorded") else {
+            return;
+        };
+        let mut compared = 0;
+        for (prefix, size) in
+            [("rest-post-4096", 1), ("batch-get-3", 3), ("batch-get-5", 5), ("batch-post-7", 7)]
+        {
+            let cases = (1..=size).map(|number| match size {
+                1 => prefix.to_owned(),
+                _ => format!("{prefix}-{number}"),
+            });
+            for (direction, file) in
+                [("request_parts", "transport-request"), ("response_parts", "transport-response")]
+            {
+                let messages = cases
+                    .clone()
+                    .map(|case| recorded(&folder.join(case), direction, file))
+                    .collect::<Vec<_>>();
+                let parts = messages.iter().map(|message| message.0.clone()).collect::<Vec<_>>();
+                if direction == "response_parts" && size > 1 {
+                    continue; // the order in which answers got into a batch is not recorded
+                }
+                let tree = tree(&parts, Sha512);
+                assert_eq!(tree.result("/sig-hashchain.xml"), messages[0].1, "{prefix} {direction}");
+                for (chain, message) in
+                    tree.chains(|index| part_name(index).into_owned()).iter().zip(&messages)
+                {
+                    assert_eq!(chain, &message.2, "{prefix} {direction}");
+                    compared += 1;
+                }
+            }
+        }
+        println!("recorded hash chains built anew: {compared}");
+        assert_eq!(compared, RECORDED_CHAINS);
+    }
+
+    const RECORDED_CHAINS: usize = 17;
+
+    /// Signed parts, hash chain result and hash chain of a recorded message.
+    fn recorded(case: &std::path::Path, direction: &str, file: &str) -> (Vec<Vec<u8>>, Vec<u8>, Vec<u8>) {
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(case.join("case.json")).unwrap()).unwrap();
+        let body = fs::read(case.join(format!("{file}.body"))).unwrap();
+        let (mut signed, mut result, mut chain) = (Vec::new(), Vec::new(), Vec::new());
+        for part in json[direction].as_array().unwrap() {
+            let at = |key: &str| usize::try_from(part[key].as_u64().unwrap()).unwrap();
+            let bytes = body[at("offset")..at("offset") + at("length")].to_vec();
+            match part["content_type"].as_str().unwrap() {
+                "application/hash-chain-result" => result = bytes,
+                "application/hash-chain" => chain = bytes,
+                kind if kind.starts_with("application/x-road-rest-") => signed.push(bytes),
+                _ => {}
+            }
+        }
+        (signed, result, chain)
+    }
+}
