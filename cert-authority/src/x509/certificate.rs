@@ -17,6 +17,7 @@ use super::{
     name::Name,
     oid,
     serial::Serial,
+    signed_parts,
 };
 use crate::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
@@ -69,10 +70,10 @@ impl Certificate {
             return Err(PkiError::inspect(WHAT, "its two signature algorithms differ"));
         }
         let tbs = x509.tbs_certificate.as_ref();
-        let start = der_header_len(der)?;
+        let (tbs, identifier) = signed_parts(der, tbs.len()).map_err(|e| PkiError::decode(WHAT, e))?;
         let time = |t: x509_parser::time::ASN1Time| UnixTime::from_secs(t.timestamp());
         let inner = Inner {
-            tbs: start..start + tbs.len(),
+            tbs,
             version_1: x509.version() == x509_parser::x509::X509Version::V1,
             subject: Name::from_der(x509.subject().as_raw())?,
             issuer: Name::from_der(x509.issuer().as_raw())?,
@@ -80,7 +81,7 @@ impl Certificate {
             not_before: time(x509.validity().not_before),
             not_after: time(x509.validity().not_after),
             public_key: PublicKey::from_spki(x509.public_key().raw)?,
-            algorithm: SignatureAlgorithm::from_identifier_der(algorithm_identifier(der, start + tbs.len())),
+            algorithm: SignatureAlgorithm::from_identifier_der(identifier),
             signature: x509.signature_value.data.to_vec(),
             extensions: Extensions::read(x509.extensions())?,
             sha1: OnceLock::new(),
@@ -305,21 +306,4 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, serial {})", self.subject(), self.serial())
     }
-}
-
-/// The length of tag and length of the DER element that fills `der`.
-fn der_header_len(der: &[u8]) -> Result<usize, PkiError> {
-    match der.get(1) {
-        Some(short) if *short < 0x80 => Ok(2),
-        Some(long) => Ok(2 + usize::from(long & 0x7f)),
-        None => Err(PkiError::decode(WHAT, "it is cut short")),
-    }
-}
-
-/// The outer `AlgorithmIdentifier`, which follows the signed part. It is shorter than 128 bytes in every
-/// algorithm that is supported; a longer one is cut here and then not recognised.
-fn algorithm_identifier(der: &[u8], start: usize) -> &[u8] {
-    let rest = der.get(start..).unwrap_or_default();
-    let len = rest.get(1).map_or(0, |len| 2 + usize::from(*len));
-    rest.get(..len).unwrap_or_default()
 }

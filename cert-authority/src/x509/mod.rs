@@ -13,6 +13,7 @@ pub mod issue;
 pub mod oid;
 pub mod request;
 
+mod assemble;
 mod certificate;
 mod extension;
 mod name;
@@ -24,3 +25,16 @@ pub use const_oid::ObjectIdentifier;
 pub use extension::{AltName, KeyUsage};
 pub use name::Name;
 pub use serial::Serial;
+
+use der::{Decode, Header, Reader, SliceReader};
+
+/// Where in `SEQUENCE { to be signed, AlgorithmIdentifier, BIT STRING }` the first part lies, whose length is
+/// known, and the second part's DER.
+fn signed_parts(der: &[u8], tbs_len: usize) -> der::Result<(std::ops::Range<usize>, &[u8])> {
+    let mut reader = SliceReader::new(der)?;
+    Header::decode(&mut reader)?;
+    let start = usize::try_from(reader.position())?;
+    let rest = der.get(start..).unwrap_or_default();
+    let mut reader = SliceReader::new(rest.get(tbs_len..).unwrap_or_default())?;
+    Ok((start..start + tbs_len, reader.tlv_bytes()?))
+}
