@@ -18,6 +18,7 @@
 //!
 //! It knows bytes, not messages: nothing here reads an X-Road header, decides a right or looks at a signature.
 
+pub mod auth_trust;
 pub mod body;
 mod door;
 pub mod fastest;
@@ -25,6 +26,10 @@ pub mod front_door;
 pub mod head;
 mod io;
 mod link;
+pub mod ocsp_cache;
+pub mod ocsp_exchange;
+pub mod ocsp_refresh;
+pub mod peer_connector;
 pub mod peer_door;
 pub mod service_caller;
 pub mod tls;
