@@ -102,6 +102,13 @@ impl Name {
         name_text::write(&self.0.rdns)
     }
 
+    /// Every attribute of this type that is text, the most general first. Where an identity hangs on an
+    /// attribute, look that there is only one.
+    pub fn attributes(&self, oid: &ObjectIdentifier) -> impl Iterator<Item = &str> {
+        let found = self.0.rdns.iter().flatten().filter(move |a| a.oid == *oid);
+        found.filter_map(|a| a.text.as_deref())
+    }
+
     /// The first value of this attribute, counted from the most general.
     pub fn attribute(&self, oid: &ObjectIdentifier) -> Option<&str> {
         self.0.rdns.iter().flatten().find(|a| a.oid == *oid).and_then(|a| a.text.as_deref())
