@@ -20,6 +20,7 @@ mod name;
 mod name_text;
 mod serial;
 
+pub(crate) use assemble::{Placeholder, algorithm_of, key_identifier, rdn_sequence, sign};
 pub use certificate::Certificate;
 pub use const_oid::ObjectIdentifier;
 pub use extension::{AltName, KeyUsage};
