@@ -1,1 +1,205 @@
-//! Under construction.
+//! Administration: a listener of its own, on the loopback address unless told otherwise.
+//!
+//! | path | who | what |
+//! |---|---|---|
+//! | `/health` | anybody | 200 `{"status":"ok"}`, or 503 with the reasons |
+//! | `/metrics` | any token | Prometheus text |
+//! | whatever is plugged in with [`Admin::endpoint`] | the roles it names | JSON, or bytes |
+//!
+//! A caller shows a token: `Authorization: Bearer <token>`. The settings hold only the SHA-256 hashes ([`tokens`]).
+//! The Host header must name this listener, so that no web page can reach it through a browser.
+//!
+//! Specification: THREATS T36, T44.
+//!
+//! Holds no business of its own: what can be asked is given to it by whoever wires the gateway.
+
+mod health;
+mod metrics;
+mod tokens;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::transport::DoorLimits;
+use crate::transport::body::OutgoingBody;
+use crate::transport::door::{self, Answer, Handler, Protection, Received};
+
+pub use health::Health;
+pub use metrics::{Metrics, MetricsError};
+pub use tokens::{Role, Token, TokenError, Tokens};
+
+/// The longest body of an administrative request.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// An administrative request that has been let in.
+#[derive(Debug)]
+pub struct AdminCall {
+    /// The name of the token that was shown, for the audit trail.
+    pub token: String,
+    /// Its role.
+    pub role: Role,
+    /// The query, raw, without the question mark.
+    pub query: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminReply {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl AdminReply {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: StatusCode, value: &Value) -> Self {
+        Self { status, content_type: "application/json", body: value.to_string().into() }
+    }
+
+    /// A refusal or failure, in words.
+    #[must_use]
+    pub fn error(status: StatusCode, message: &str) -> Self {
+        Self::json(status, &json!({ "error": message }))
+    }
+
+    /// Anything else.
+    #[must_use]
+    pub fn bytes(content_type: &'static str, body: Bytes) -> Self {
+        Self { status: StatusCode::OK, content_type, body }
+    }
+}
+
+/// A reply in the making.
+pub type Replying = Pin<Box<dyn Future<Output = AdminReply> + Send>>;
+
+type Endpoint = (&'static [Role], Arc<dyn Fn(AdminCall) -> Replying + Send + Sync>);
+
+/// The administration of a gateway.
+pub struct Admin {
+    tokens: Tokens,
+    hosts: Arc<ArcSwap<Vec<String>>>,
+    health: Health,
+    endpoints: HashMap<&'static str, HashMap<Method, Endpoint>>,
+}
+
+impl Admin {
+    /// With these tokens; `hosts` are the names that the Host header may bear, without port (`localhost`, `127.0.0.1`,
+    /// `[::1]`). Both may be exchanged while it runs.
+    #[must_use]
+    pub fn new(tokens: Tokens, hosts: Arc<ArcSwap<Vec<String>>>, health: Health) -> Self {
+        Self { tokens, hosts, health, endpoints: HashMap::new() }
+    }
+
+    /// Serves `path` (exactly) to whoever holds a token with one of `roles`.
+    #[must_use]
+    pub fn endpoint<F, R>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        roles: &'static [Role],
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(AdminCall) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminReply> + Send + 'static,
+    {
+        let handler = Arc::new(move |call| -> Replying { Box::pin(handler(call)) });
+        self.endpoints.entry(path).or_default().insert(method, (roles, handler));
+        self
+    }
+
+    /// Serves `/metrics` to any token.
+    #[must_use]
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        self.endpoint(Method::GET, "/metrics", &[Role::Operator, Role::Auditor], move |_call| {
+            let text = metrics.render();
+            async move { AdminReply::bytes("text/plain; version=0.0.4; charset=utf-8", text.into()) }
+        })
+    }
+
+    /// Serves until `stop` turns true; then lets what is under way finish.
+    pub async fn serve(self, listener: TcpListener, limits: DoorLimits, stop: watch::Receiver<bool>) {
+        door::run("admin", listener, Protection::Plain, limits, Arc::new(self), stop).await;
+    }
+
+    async fn reply(&self, received: Received) -> AdminReply {
+        let Received { head, mut body, caller } = received;
+        if !self.is_addressed(head.header("host")) {
+            return AdminReply::error(
+                StatusCode::FORBIDDEN,
+                "this host name is not one of the administration port",
+            );
+        }
+        let target = head.path_and_query();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if path == "/health" {
+            return self.health.reply();
+        }
+        let token = match self.tokens.admit(caller.address.ip(), head.header("authorization")) {
+            Ok(token) => token,
+            Err(TokenError::Missing | TokenError::Unknown) => {
+                tracing::warn!(address = %caller.address, path, "administration: no valid token");
+                return AdminReply::error(StatusCode::UNAUTHORIZED, "a valid token is needed");
+            }
+            Err(TokenError::TooManyFailures) => {
+                return AdminReply::error(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many failed attempts, wait a little",
+                );
+            }
+        };
+        let Some(methods) = self.endpoints.get(path) else {
+            return AdminReply::error(StatusCode::NOT_FOUND, "there is nothing here");
+        };
+        let method = Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
+        let Some((roles, handler)) = methods.get(&method) else {
+            return AdminReply::error(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
+        };
+        let allowed = roles.contains(&token.role);
+        tracing::info!(token = token.name, role = ?token.role, %method, path, allowed, "administration");
+        if !allowed {
+            return AdminReply::error(StatusCode::FORBIDDEN, "not with this token's role");
+        }
+        let query = query.to_owned();
+        match body.collect(LONGEST_BODY).await {
+            Ok(body) => handler(AdminCall { token: token.name, role: token.role, query, body }).await,
+            Err(error) => AdminReply::error(StatusCode::BAD_REQUEST, &error.to_string()),
+        }
+    }
+
+    fn is_addressed(&self, host: Option<&Bytes>) -> bool {
+        let Some(host) = host.and_then(|host| std::str::from_utf8(host).ok()) else { return false };
+        let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let name = port.map_or(host, |(name, _)| name);
+        self.hosts.load().iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Handler for Admin {
+    async fn handle(self: Arc<Self>, received: Received, answer: Answer) {
+        let reply = self.reply(received).await;
+        let mut response = Response::new(OutgoingBody::whole(reply.body));
+        *response.status_mut() = reply.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if reply.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let _ = answer.send(response);
+    }
+}

@@ -20,7 +20,7 @@
 
 pub mod auth_trust;
 pub mod body;
-mod door;
+pub(crate) mod door;
 pub mod fastest;
 pub mod front_door;
 pub mod head;

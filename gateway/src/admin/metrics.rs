@@ -1,0 +1,53 @@
+//! Measurements, kept in memory and shown as Prometheus text.
+//!
+//! Not here: the measurements themselves; each part counts its own through the crate `metrics`.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the buckets of every histogram, in seconds.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// Why there are no measurements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("measurements cannot be collected: {0}")]
+pub struct MetricsError(String);
+
+/// The measurements of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Begins to collect whatever the process counts.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when somebody collects already: once in a process.
+    pub fn install() -> Result<Self, MetricsError> {
+        let refused = |error: &dyn std::error::Error| MetricsError(error.to_string());
+        PrometheusBuilder::new()
+            .set_buckets(&SECONDS)
+            .map_err(|error| refused(&error))?
+            .install_recorder()
+            .map(Self)
+            .map_err(|error| refused(&error))
+    }
+
+    /// All measurements now.
+    #[must_use]
+    pub fn render(&self) -> String {
+        // Histograms collect samples until somebody looks; looking is what tidies them up.
+        self.0.run_upkeep();
+        self.0.render()
+    }
+
+    /// Tidies up; for a timer, when nobody may look for long.
+    pub fn tidy(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
