@@ -22,12 +22,12 @@ use cert_authority::clock::{Clock, UnixTime};
 use cert_authority::crypto::{Digest, digest};
 use cert_authority::error::{PkiError, VerifyError};
 use cert_authority::ocsp;
-use cert_authority::x509::chain::ValidChain;
 use cert_authority::x509::{Certificate, oid};
 use conf::identifier::{ClientId, ServerId};
 use rustls_pki_types::CertificateDer;
 
 use super::ocsp_cache::OcspCache;
+use super::peer_registry::{PeerRegistry, Registry};
 use super::tls::Registered;
 
 /// How far a responder's clock may be ahead of ours.
@@ -35,44 +35,6 @@ const SKEW: Duration = Duration::from_secs(60);
 
 /// Certificates remembered at most; they are registered ones, so this bounds a hostile configuration only.
 const MOST_REMEMBERED: usize = 20_000;
-
-/// Somebody who answers for an authority's certificates.
-#[derive(Clone, Debug)]
-pub struct Responder {
-    /// Where.
-    pub url: String,
-    /// With which certificate, if the configuration says so.
-    pub certificate: Option<Certificate>,
-}
-
-/// What a configuration says about servers and their certificates. One value is one unchanging snapshot.
-pub trait PeerRegistry: Send + Sync {
-    /// What tells this snapshot from another.
-    fn snapshot(&self) -> Digest;
-    /// The server that this certificate is registered for.
-    fn server_of(&self, certificate: &Certificate) -> Option<ServerId>;
-    /// Whether the server of this certificate has the client registered.
-    fn has_client(&self, certificate: &Certificate, client: &ClientId) -> bool;
-    /// The path from a certificate to an approved authority.
-    ///
-    /// # Errors
-    /// Why there is none.
-    fn chain(
-        &self,
-        certificate: &Certificate,
-        intermediates: &[Certificate],
-        at: UnixTime,
-    ) -> Result<ValidChain, VerifyError>;
-    /// Who answers for the certificates of an authority.
-    fn responders(&self, issuer: &Certificate) -> Vec<Responder>;
-    /// How old a response may be, and whether its `nextUpdate` counts.
-    fn ocsp_freshness(&self) -> (Duration, bool);
-    /// How often our own certificates' responses are renewed.
-    fn ocsp_interval(&self) -> Duration;
-}
-
-/// The snapshot in force; `None` while the configuration is missing or expired.
-pub type Registry = Arc<dyn Fn() -> Option<Arc<dyn PeerRegistry>> + Send + Sync>;
 
 /// Why a peer is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

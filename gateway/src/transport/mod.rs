@@ -12,6 +12,7 @@
 //! - [`peer_connector`]: a provider's servers -> a connection whose far end is trusted.
 //! - [`service_caller`]: the call to the organisation's own service.
 //! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
+//!   [`peer_registry`] is what it asks the configuration; [`ocsp_cache`] and [`ocsp_refresh`] bring the OCSP responses.
 //! - [`tls`]: the TLS configurations; [`body`]: bodies as streams; [`head`]: request heads as received.
 //!
 //! Specification: PR-MESSTRANSP 2 and 3; PR-REST 4; RFC 9110, RFC 9112, RFC 8446.
@@ -31,6 +32,7 @@ pub mod ocsp_exchange;
 pub mod ocsp_refresh;
 pub mod peer_connector;
 pub mod peer_door;
+pub mod peer_registry;
 pub mod service_caller;
 pub mod tls;
 

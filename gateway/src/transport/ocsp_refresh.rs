@@ -23,8 +23,9 @@ use cert_authority::x509::Certificate;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::auth_trust::{PeerRegistry, Registry, check_response};
+use super::auth_trust::check_response;
 use super::ocsp_cache::OcspCache;
+use super::peer_registry::{PeerRegistry, Registry};
 
 /// Longest response accepted.
 const LONGEST_RESPONSE: usize = 64 * 1024;

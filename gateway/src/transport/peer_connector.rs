@@ -33,13 +33,14 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::PeerSettings;
-use super::auth_trust::{AuthTrust, PeerRegistry, PeerTrusted, TrustError};
+use super::auth_trust::{AuthTrust, PeerTrusted, TrustError};
 use super::body::{BodySender, IncomingBody, OutgoingBody, Pace};
 use super::door::TlsPeer;
 use super::fastest::{ConnectTimeouts, Fastest, ReachError};
 use super::io::Stream;
 use super::link::{Idle, Link, SendFailure, keep_alive};
 use super::ocsp_exchange::{self, FetchError};
+use super::peer_registry::PeerRegistry;
 
 /// Why no connection to the provider came about. Nothing of the message has been sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
