@@ -166,6 +166,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ConfError> {
     }
 }
 
+/// What lies in a directory; hidden entries are not ours to read: [`crate::client::store`] works with them.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, ConfError> {
     let failed = |error| ConfError::io(directory, &error);
     let mut paths = fs::read_dir(directory)
@@ -173,6 +174,9 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, ConfError> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed)?;
+    let hidden =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| !hidden(path));
     paths.sort();
     Ok(paths)
 }
