@@ -25,6 +25,7 @@
 //! Specification: X-Road Protocol for Downloading Configuration (PR-GCONF) and X-Road 7.8.
 
 pub mod anchor;
+#[cfg(feature = "service")]
 pub mod authority;
 pub mod certificate_profile;
 pub mod client;
