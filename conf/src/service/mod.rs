@@ -1,1 +1,15 @@
-//! Under construction.
+//! What `passerelle-conf` does: the authority's side and the client's, and the server between them.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`authority`] | `init`, `check`, `publish`, `serve`, `anchor`, `key …` |
+//! | [`client`] | `fetch`, `verify` |
+//! | [`Serving`] | publishes all the time and serves what is published |
+
+pub mod authority;
+pub mod client;
+mod http;
+mod serving;
+mod watch;
+
+pub use serving::{ServeError, Serving};
