@@ -82,6 +82,19 @@ impl Authority {
         &self.policy
     }
 
+    /// Takes in what other processes have appended to the store, and says which revision of the register this is.
+    ///
+    /// # Errors
+    /// [`PkiError::Store`] when the store cannot be read, or contradicts the register.
+    pub fn refresh(&self) -> Result<u64, PkiError> {
+        // Locked before the store is read: events take effect in the order in which they are handed out.
+        let mut register = self.register.write().unwrap_or_else(PoisonError::into_inner);
+        for event in &self.store.load()? {
+            register.apply(event)?;
+        }
+        Ok(register.revision())
+    }
+
     /// What is known of the certificate with this serial number.
     pub fn status(&self, serial: &Serial) -> Status {
         self.register.read().unwrap_or_else(PoisonError::into_inner).status(serial)
@@ -105,8 +118,12 @@ impl Authority {
     /// which they take effect.
     fn commit(&self, event: &Event) -> Result<(), PkiError> {
         let mut register = self.register.write().unwrap_or_else(PoisonError::into_inner);
-        register.check(event)?;
-        self.store.append(event)?;
+        self.store.append(event, &mut |others| {
+            for other in &others {
+                register.apply(other)?;
+            }
+            register.check(event)
+        })?;
         register.apply(event)
     }
 }

@@ -13,22 +13,28 @@ use crate::{
     x509::Serial,
 };
 
-/// Where events are kept.
-///
-/// `append` returns only when the event is durable; after an error the event may or may not be kept, and
-/// the authority must be opened again before it is trusted. Calls come one at a time.
+/// Where events are kept; several processes may share one store.
 pub trait Store: Send + Sync {
-    /// All events, in the order in which they were appended.
+    /// The events that this store has not yet handed out, in the order in which they were appended; the first
+    /// time all of them. Costs little when there are none: it is called for every question about a status.
     ///
     /// # Errors
     /// [`PkiError::Store`].
     fn load(&self) -> Result<Vec<Event>, PkiError>;
 
-    /// Keeps one more event.
+    /// Keeps one more event if it is admitted. While nobody else can append, `admit` is given the events that
+    /// others have appended since the last call, and says whether this one may follow them.
+    ///
+    /// Returns only when the event is durable; it is not handed out by this store again. After an error of the
+    /// store itself the event may or may not be kept, and the authority must be opened again before it is trusted.
     ///
     /// # Errors
-    /// [`PkiError::Store`].
-    fn append(&self, event: &Event) -> Result<(), PkiError>;
+    /// [`PkiError::Store`]; what `admit` says.
+    fn append(
+        &self,
+        event: &Event,
+        admit: &mut dyn FnMut(Vec<Event>) -> Result<(), PkiError>,
+    ) -> Result<(), PkiError>;
 }
 
 /// Something that has happened. Times are RFC 3339, serial numbers hexadecimal.
@@ -174,6 +180,7 @@ pub struct Record {
 pub struct Register {
     records: BTreeMap<Serial, Record>,
     crl_number: u64,
+    revision: u64,
 }
 
 impl Register {
@@ -228,6 +235,9 @@ impl Register {
             }
             Event::CrlMade { number, .. } => self.crl_number = *number,
         }
+        if !matches!(event, Event::CrlMade { .. }) {
+            self.revision += 1;
+        }
         Ok(())
     }
 
@@ -247,6 +257,11 @@ impl Register {
     /// All records, by serial number.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
+    }
+
+    /// How often a status has changed: while this is the same, so are all answers.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The number of the latest revocation list.

@@ -13,7 +13,7 @@ use spki::AlgorithmIdentifierRef;
 use super::MessageImprint;
 use crate::algorithm::DigestAlgorithm;
 use crate::asn1::{encode, magnitude, unsigned};
-use crate::error::PkiError;
+use crate::error::{PkiError, VerifyError};
 
 const WHAT: &str = "time-stamp request";
 /// The longest nonce that is repeated, in bytes.
@@ -50,13 +50,14 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`PkiError::Decode`] if it is none; [`PkiError::Inspect`] for a digest that is unknown or has the wrong length, a
+    /// [`PkiError::Decode`] if it is none; [`VerifyError::UnsupportedAlgorithm`] for an unknown digest; [`PkiError::Inspect`]
+    /// for a digest of the wrong length, a
     /// negative or overlong nonce, or extensions (none is known).
     pub fn from_der(der: &[u8]) -> Result<Self, PkiError> {
         let read = TimeStampReq::from_der(der).map_err(|error| PkiError::decode(WHAT, error))?;
         let oid = read.message_imprint.algorithm.oid;
         let imprint_algorithm = DigestAlgorithm::from_oid(&oid)
-            .ok_or_else(|| PkiError::inspect(WHAT, format!("unknown digest algorithm {oid}")))?;
+            .ok_or_else(|| VerifyError::UnsupportedAlgorithm(format!("digest {oid}")))?;
         let imprint = read.message_imprint.digest.as_bytes();
         if imprint.len() != imprint_algorithm.output_len() {
             return Err(PkiError::inspect(WHAT, "the digest has the wrong length"));
