@@ -488,10 +488,10 @@ impl PrivateKey {
                 return Err(KeyError::Unsupported(format!("signing {algorithm:?} with this key")));
             }
         };
-        let Pair::Rsa(pair) = &self.pair else {
+        let (Pair::Rsa(pair), Kind::Rsa { bits }) = (&self.pair, &self.public.0.kind) else {
             return Err(KeyError::Unsupported(format!("signing {algorithm:?} with this key")));
         };
-        let mut signature = vec![0; KeyPair::public_key(&**pair).modulus_len()];
+        let mut signature = vec![0; bits.div_ceil(8)];
         pair.sign(encoding, &SystemRandom::new(), message, &mut signature)
             .map_err(|_| KeyError::Crypto("signing"))?;
         Ok(signature)
