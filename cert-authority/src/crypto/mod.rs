@@ -1,0 +1,64 @@
+//! All cryptography of the project goes through here: digests, signatures, authenticated encryption,
+//! random numbers, and the provider that TLS uses.
+//!
+//! ring does the work by default, aws-lc-rs what ring lacks (SHA-224, RSA key generation, ECDSA with
+//! SHA-512); with the feature `aws-lc` it does everything. No other module names either of them.
+//! Not here: where keys are kept ([`crate::keys`]), who is trusted ([`crate::x509`]).
+
+pub mod aead;
+mod digest;
+mod private_key;
+mod public_key;
+
+use std::sync::Arc;
+
+#[cfg(feature = "aws-lc")]
+use aws_lc_rs as backend;
+use const_oid::ObjectIdentifier;
+#[cfg(not(feature = "aws-lc"))]
+use ring as backend;
+
+use backend::rand::{SecureRandom, SystemRandom};
+
+pub use digest::{Digest, Hasher, digest, digest_parts};
+pub use private_key::PrivateKey;
+pub use public_key::{EcdsaForm, PublicKey, ecdsa_der_to_raw, ecdsa_raw_to_der};
+
+use crate::error::KeyError;
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const CURVE_P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const CURVE_P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+
+/// Fills `buffer` with random bytes fit for keys.
+///
+/// # Errors
+/// [`KeyError::Crypto`] when the system's source fails.
+pub fn random(buffer: &mut [u8]) -> Result<(), KeyError> {
+    SystemRandom::new().fill(buffer).map_err(|_| KeyError::Crypto("the random source"))
+}
+
+/// Random bytes fit for keys.
+///
+/// # Errors
+/// As [`random`].
+pub fn random_array<const N: usize>() -> Result<[u8; N], KeyError> {
+    let mut bytes = [0; N];
+    random(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether the two are equal, in a time that depends on their lengths only.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// The cryptography that rustls and quinn are given.
+pub fn tls_provider() -> Arc<rustls::crypto::CryptoProvider> {
+    #[cfg(not(feature = "aws-lc"))]
+    let provider = rustls::crypto::ring::default_provider();
+    #[cfg(feature = "aws-lc")]
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Arc::new(provider)
+}
