@@ -1,6 +1,8 @@
-//! What may stand in names and values of headers.
+//! What may stand in names and values of headers, and how it is read.
 //!
 //! Specification: RFC 9110, 5.5 and 5.6.2. Threat T16.
+
+use std::borrow::Cow;
 
 /// Whether this is a token: a header's name, a part of a media type.
 pub(crate) fn is_token(text: impl AsRef<[u8]>) -> bool {
@@ -12,4 +14,17 @@ pub(crate) fn is_token(text: impl AsRef<[u8]>) -> bool {
 /// Whether this character may stand nowhere in a header: a control character other than the tabulator.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_ascii_control() && c != '\t'
+}
+
+/// Whether these bytes of HTTP would end a line, and so begin another header.
+pub(crate) fn breaks_lines(bytes: impl AsRef<[u8]>) -> bool {
+    bytes.as_ref().iter().any(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// Bytes of HTTP as text: ISO-8859-1, so that every byte is a character.
+pub(crate) fn latin1(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
+    }
 }

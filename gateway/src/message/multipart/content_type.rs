@@ -19,7 +19,7 @@ impl ContentType {
     /// [`MultipartError::ContentType`]: whatever the grammar does not know, a parameter given twice, an extended
     /// parameter (`name*=`).
     pub fn parse(value: &str) -> Result<Self, MultipartError> {
-        let bad = MultipartError::ContentType;
+        let bad = |why| MultipartError::ContentType(why);
         let (media_type, mut rest) = value.split_at(value.find(';').unwrap_or(value.len()));
         let media_type = media_type.trim_matches([' ', '\t']).to_ascii_lowercase();
         if !media_type.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype)) {
@@ -32,7 +32,7 @@ impl ContentType {
                 rest = parameter;
                 continue;
             }
-            let (name, after) = parameter.split_once('=').ok_or(bad("a parameter without value"))?;
+            let (name, after) = parameter.split_once('=').ok_or_else(|| bad("a parameter without value"))?;
             let name = name.to_ascii_lowercase();
             if !is_token(&name) || name.contains('*') {
                 return Err(bad("a parameter's name"));
@@ -40,7 +40,7 @@ impl ContentType {
             if parameters.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(bad("a parameter given twice"));
             }
-            let (text, after) = parameter_value(after).ok_or(bad("a parameter's value"))?;
+            let (text, after) = parameter_value(after).ok_or_else(|| bad("a parameter's value"))?;
             parameters.push((name, text));
             rest = after.trim_start_matches([' ', '\t']);
         }

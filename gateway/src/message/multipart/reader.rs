@@ -139,7 +139,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`MultipartError`]; after an error the reader is of no more use.
-    pub fn next(&mut self) -> Result<Event, MultipartError> {
+    pub fn pull(&mut self) -> Result<Event, MultipartError> {
         loop {
             let event = match self.state {
                 State::Preamble => self.preamble()?,
@@ -277,7 +277,7 @@ impl Reader {
 
 /// Reads the lines of a head, each preceded by its line end.
 fn read_head(lines: &[u8]) -> Result<PartHead, MultipartError> {
-    let bad = MultipartError::Header;
+    let bad = |why| MultipartError::Header(why);
     let text = std::str::from_utf8(lines).map_err(|_| bad("not UTF-8"))?;
     let mut head = PartHead { content_type: None, headers: Vec::new() };
     for line in text.split("\r\n").filter(|line| !line.is_empty()) {
@@ -287,7 +287,7 @@ fn read_head(lines: &[u8]) -> Result<PartHead, MultipartError> {
         if line.chars().any(is_control) {
             return Err(bad("a control character"));
         }
-        let (name, value) = line.split_once(':').ok_or(bad("a line without colon"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| bad("a line without colon"))?;
         if !is_token(name) {
             return Err(bad("a name"));
         }

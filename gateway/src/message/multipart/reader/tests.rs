@@ -20,7 +20,7 @@ fn read_pieces<'a>(
     for piece in pieces {
         reader.push(Bytes::copy_from_slice(piece));
         loop {
-            match reader.next()? {
+            match reader.pull()? {
                 Event::NeedMore | Event::End => break,
                 Event::PartHead(head) => parts.push((head.media_type().to_owned(), Vec::new())),
                 Event::Data(data) => {
@@ -150,13 +150,13 @@ fn another_type_is_refused() {
 fn a_large_body_is_handed_on_without_a_copy() {
     let mut reader = Reader::new(TYPE, Limits::default()).unwrap();
     reader.push(Bytes::from_static(b"--b\r\n\r\n"));
-    assert!(matches!(reader.next(), Ok(Event::PartHead(_))));
+    assert!(matches!(reader.pull(), Ok(Event::PartHead(_))));
     let piece = Bytes::from(vec![b'x'; 100_000]);
     for _ in 0..3 {
         reader.push(piece.clone());
-        let Ok(Event::Data(data)) = reader.next() else { panic!("no data") };
+        let Ok(Event::Data(data)) = reader.pull() else { panic!("no data") };
         assert_eq!((data.as_ptr(), data.len()), (piece.as_ptr(), piece.len()));
-        assert_eq!(reader.next(), Ok(Event::NeedMore));
+        assert_eq!(reader.pull(), Ok(Event::NeedMore));
     }
 }
 

@@ -1,0 +1,162 @@
+//! The path of a service: what follows the service code in a request's path.
+//!
+//! Rights are decided on its decoded form, the service gets its raw form. So that both mean one thing, whatever
+//! another reader could take otherwise is a hazard: dot segments, encoded slashes, backslashes, NUL, bytes
+//! that are no UTF-8.
+//!
+//! Specification: RFC 3986, 3.3 and 5.2.4. Threat T18.
+//!
+//! # Compatibility
+//! X-Road passes all of these on, and decides on a normalised form of them. Here they are refused; an encoded slash may
+//! be allowed.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// Why a service path is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathHazard {
+    /// A segment is `.` or `..`, written plainly or escaped.
+    #[error("the service path holds a dot segment")]
+    DotSegment,
+    /// `%2F`.
+    #[error("the service path holds an encoded slash")]
+    EncodedSlash,
+    /// `\` or `%5C`.
+    #[error("the service path holds a backslash")]
+    Backslash,
+    /// `%00`.
+    #[error("the service path holds a NUL character")]
+    Nul,
+    /// Escapes that are not UTF-8.
+    #[error("the service path is not UTF-8")]
+    NotUtf8,
+}
+
+/// What of the hazards an operator lets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathRules {
+    /// Whether `%2F` may stand in a service path.
+    pub encoded_slash: bool,
+}
+
+/// A service path in both forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePath {
+    raw: String,
+    decided: String,
+    hazard: Option<PathHazard>,
+    encoded_slash: bool,
+}
+
+impl ServicePath {
+    /// What stands for an encoded slash in the decoded form. No path that passes [`Self::check`] holds it otherwise.
+    pub const ENCODED_SLASH: char = '\0';
+
+    /// Takes the raw path, whose escapes are well-formed: empty, or beginning with a slash.
+    pub fn new(raw: &str) -> Self {
+        let mut hazard = None;
+        let mut encoded_slash = false;
+        let decided: Vec<_> = raw
+            .split('/')
+            .map(|segment| {
+                let (decoded, found) = decode(segment);
+                hazard = hazard.or(found);
+                encoded_slash |= decoded.contains('/');
+                decoded.replace('/', "\0")
+            })
+            .collect();
+        Self { raw: raw.to_owned(), decided: decided.join("/"), hazard, encoded_slash }
+    }
+
+    /// As it came, and as the service gets it.
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The decoded form, on which rights are decided; an encoded slash is [`Self::ENCODED_SLASH`].
+    pub fn decided(&self) -> &str {
+        &self.decided
+    }
+
+    /// Refuses a path that could be read in two ways.
+    ///
+    /// # Errors
+    /// [`PathHazard`].
+    pub fn check(&self, rules: PathRules) -> Result<(), PathHazard> {
+        match self.hazard {
+            Some(hazard) => Err(hazard),
+            None if self.encoded_slash && !rules.encoded_slash => Err(PathHazard::EncodedSlash),
+            None => Ok(()),
+        }
+    }
+}
+
+fn decode(segment: &str) -> (Cow<'_, str>, Option<PathHazard>) {
+    let Ok(decoded) = percent_decode_str(segment).decode_utf8() else {
+        return (Cow::Borrowed(segment), Some(PathHazard::NotUtf8));
+    };
+    let hazard = if decoded.contains('\0') {
+        Some(PathHazard::Nul)
+    } else if decoded.contains('\\') {
+        Some(PathHazard::Backslash)
+    } else if decoded.split('/').any(|piece| matches!(piece, "." | "..")) {
+        Some(PathHazard::DotSegment)
+    } else {
+        None
+    };
+    (decoded, hazard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: PathRules = PathRules { encoded_slash: false };
+    const LAX: PathRules = PathRules { encoded_slash: true };
+
+    #[test]
+    fn harmless_paths_pass_and_are_decoded_once() {
+        for (raw, decided) in [
+            ("", ""),
+            ("/", "/"),
+            ("/a%20b/%C3%A4/c%25d", "/a b/\u{e4}/c%d"),
+            ("/a//b;v=1/+/...", "/a//b;v=1/+/..."),
+            ("/%252e%252e/x", "/%2e%2e/x"),
+            ("/\u{e4}", "/\u{e4}"),
+        ] {
+            let path = ServicePath::new(raw);
+            assert_eq!((path.check(STRICT), path.decided(), path.raw()), (Ok(()), decided, raw));
+        }
+    }
+
+    #[test]
+    fn hazards_are_refused_whatever_the_rules() {
+        for (raw, hazard) in [
+            ("/a/../b", PathHazard::DotSegment),
+            ("/./b", PathHazard::DotSegment),
+            ("/a/..", PathHazard::DotSegment),
+            ("/a/%2e%2E/b", PathHazard::DotSegment),
+            ("/a/.%2e/b", PathHazard::DotSegment),
+            ("/a%2f..%2Fb", PathHazard::DotSegment),
+            ("/a\\b", PathHazard::Backslash),
+            ("/a%5Cb", PathHazard::Backslash),
+            ("/a%5c..%5c", PathHazard::Backslash),
+            ("/a%00b", PathHazard::Nul),
+            ("/%ff", PathHazard::NotUtf8),
+            ("/%c0%ae%c0%ae/x", PathHazard::NotUtf8),
+        ] {
+            let path = ServicePath::new(raw);
+            assert_eq!((path.check(STRICT), path.check(LAX)), (Err(hazard), Err(hazard)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_passes_only_where_it_is_allowed_and_stays_apart() {
+        let path = ServicePath::new("/a%2Fb/c%2f");
+        assert_eq!(path.check(STRICT), Err(PathHazard::EncodedSlash));
+        assert_eq!(path.check(LAX), Ok(()));
+        assert_eq!(path.decided(), "/a\0b/c\0");
+    }
+}
