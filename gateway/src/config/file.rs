@@ -1,0 +1,309 @@
+//! `gateway.toml` as it is written: every key optional but those that nobody can guess.
+//!
+//! Every fault that shows without opening another file is found here, with its line and key, all at once.
+//! Not here: what the keys mean together ([`super::resolve`]).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cert_authority::settings::{Problems, Reader, Text, optional_duration, optional_size};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) server: Server,
+    pub(crate) configuration: Configuration,
+    pub(crate) keys: Keys,
+    pub(crate) doors: Doors,
+    pub(crate) peers: Peers,
+    pub(crate) administration: Administration,
+    pub(crate) log: Log,
+    pub(crate) timestamping: Timestamping,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) output: Output,
+    pub(crate) dangerous: Dangerous,
+    pub(crate) client: Vec<Client>,
+}
+
+/// A value, or the word `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrOff<T> {
+    /// Switched off.
+    Off,
+    /// This.
+    On(T),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    pub(crate) id: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Configuration {
+    pub(crate) anchor: PathBuf,
+    pub(crate) directory: Option<PathBuf>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) every: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keys {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) pin: Option<PathBuf>,
+    pub(crate) ocsp_cache: Option<PathBuf>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) ocsp_retry: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Doors {
+    #[serde(default, deserialize_with = "address_or_off")]
+    pub(crate) http: Option<OrOff<SocketAddr>>,
+    #[serde(default, deserialize_with = "address_or_off")]
+    pub(crate) https: Option<OrOff<SocketAddr>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peers {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) ocsp_listen: Option<SocketAddr>,
+    pub(crate) port: Option<u16>,
+    pub(crate) ocsp_port: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Administration {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) hosts: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) token: Vec<Token>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Token {
+    pub(crate) name: Text,
+    pub(crate) role: Role,
+    pub(crate) sha256: Text,
+}
+
+/// What a token of the administration port is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The state of the gateway.
+    Operator,
+    /// The message log.
+    Auditor,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) bodies: Option<bool>,
+    #[serde(default)]
+    pub(crate) bodies_except: Vec<Text>,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub(crate) body_quota: Option<u64>,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub(crate) reserve: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timestamping {
+    pub(crate) interval: Option<Text>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    pub(crate) acceptable_failure: Option<OrOff<Duration>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) connections: Option<Spanned<usize>>,
+    pub(crate) connections_per_address: Option<Spanned<usize>>,
+    pub(crate) handshakes: Option<Spanned<usize>>,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub(crate) head: Option<u64>,
+    pub(crate) headers: Option<Spanned<usize>>,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub(crate) target: Option<u64>,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub(crate) body_rate: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timeouts {
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) handshake: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) head: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) idle: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) connect: Option<Duration>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    pub(crate) answer: Option<OrOff<Duration>>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) drain: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Output {
+    pub(crate) level: Option<Text>,
+    pub(crate) format: Option<Format>,
+}
+
+/// The form of the lines that the program writes about its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Departures from what is safe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dangerous {
+    /// `%2F` is taken in the path of a service.
+    pub encoded_slash: bool,
+    /// `.` and `..` are taken in the path of a service.
+    pub dot_segments: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Client {
+    pub(crate) id: Text,
+    pub(crate) authentication: Option<Authentication>,
+    #[serde(default)]
+    pub(crate) certificates: Vec<Text>,
+    #[serde(default)]
+    pub(crate) group: Vec<Group>,
+    #[serde(default)]
+    pub(crate) service: Vec<Service>,
+}
+
+/// How a client's information systems are known (X-Road: connection type).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authentication {
+    /// Anyone who reaches a door.
+    Http,
+    /// Anyone, over TLS.
+    Https,
+    /// Over TLS with a certificate that is pinned for the client.
+    #[default]
+    Certificate,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Group {
+    pub(crate) code: Text,
+    #[serde(default)]
+    pub(crate) members: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    pub(crate) code: Text,
+    pub(crate) url: Text,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) certificate: Option<Text>,
+    pub(crate) authorities: Option<Text>,
+    pub(crate) disabled: Option<String>,
+    #[serde(default)]
+    pub(crate) allow: Vec<Allow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Allow {
+    pub(crate) to: Text,
+    pub(crate) endpoints: Option<Vec<Text>>,
+}
+
+impl File {
+    /// Takes the text apart; also what is missing is noted among the problems.
+    ///
+    /// # Errors
+    /// All faults of form, together.
+    pub(crate) fn parse(text: &str) -> Result<Self, Problems> {
+        let mut reader = Reader::new(text)?;
+        let server = reader.one("server");
+        let configuration = reader.one("configuration");
+        let keys = reader.optional("keys").unwrap_or_default();
+        let doors = reader.optional("doors").unwrap_or_default();
+        let peers = reader.optional("peers").unwrap_or_default();
+        let administration = reader.optional("administration").unwrap_or_default();
+        let log = reader.optional("log").unwrap_or_default();
+        let timestamping = reader.optional("timestamping").unwrap_or_default();
+        let limits = reader.optional("limits").unwrap_or_default();
+        let timeouts = reader.optional("timeouts").unwrap_or_default();
+        let output = reader.optional("output").unwrap_or_default();
+        let dangerous = reader.optional("dangerous").unwrap_or_default();
+        let client = reader.list("client");
+        let problems = reader.finish();
+        let (Some(server), Some(configuration)) = (server, configuration) else {
+            return problems.or(()).and(Err(Problems::default()));
+        };
+        problems.or(Self {
+            server,
+            configuration,
+            keys,
+            doors,
+            peers,
+            administration,
+            log,
+            timestamping,
+            limits,
+            timeouts,
+            output,
+            dangerous,
+            client,
+        })
+    }
+}
+
+fn address_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<OrOff<SocketAddr>>, D::Error> {
+    or_off(deserializer, |text| {
+        text.parse().map_err(|_| format!("\"{text}\" is no address: write \"127.0.0.1:8080\", or \"off\""))
+    })
+}
+
+fn duration_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OrOff<Duration>>, D::Error> {
+    or_off(deserializer, cert_authority::settings::parse_duration)
+}
+
+fn or_off<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<OrOff<T>>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "off" {
+        return Ok(Some(OrOff::Off));
+    }
+    parse(&text).map(|value| Some(OrOff::On(value))).map_err(serde::de::Error::custom)
+}
