@@ -97,13 +97,10 @@ pub(crate) struct Token {
     pub(crate) sha256: Text,
 }
 
-/// What a token of the administration port is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The state of the gateway.
+pub(crate) enum Role {
     Operator,
-    /// The message log.
     Auditor,
 }
 
@@ -285,9 +282,7 @@ impl File {
     }
 }
 
-fn address_or_off<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<OrOff<SocketAddr>>, D::Error> {
+fn address_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OrOff<SocketAddr>>, D::Error> {
     or_off(deserializer, |text| {
         text.parse().map_err(|_| format!("\"{text}\" is no address: write \"127.0.0.1:8080\", or \"off\""))
     })

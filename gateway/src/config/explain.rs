@@ -1,0 +1,135 @@
+//! What holds, in words: every effective setting, defaults included, for `passerelle-gateway explain`.
+//!
+//! No secret is shown: keys and PINs are paths, tokens are hashes that are not printed.
+
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
+
+use super::{Allow, Config, ServiceTrust, Subject};
+
+/// The settings as text: a line each, then the clients with their services and rights.
+pub fn explain(config: &Config) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_settings(&mut out, config);
+    let _ = write_clients(&mut out, config);
+    out
+}
+
+fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
+    let off = |address: Option<std::net::SocketAddr>| address.map_or("off".to_owned(), |a| a.to_string());
+    let transport = &config.transport;
+    writeln!(out, "server                        {}", config.server)?;
+    writeln!(out, "configuration.anchor          {}", config.configuration.anchor.display())?;
+    writeln!(out, "configuration.directory       {}", config.configuration.directory.display())?;
+    writeln!(out, "configuration.every           {}", Span(config.configuration.every))?;
+    writeln!(out, "keys.directory                {}", config.keys.directory.display())?;
+    writeln!(out, "doors.http                    {}", off(config.doors.http))?;
+    writeln!(out, "doors.https                   {}", off(config.doors.https))?;
+    writeln!(out, "peers.listen                  {}", config.doors.peers)?;
+    writeln!(out, "peers.ocsp_listen             {}", config.doors.ocsp)?;
+    writeln!(out, "peers.port, ocsp_port         {}, {}", transport.peers.port, transport.peers.ocsp_port)?;
+    writeln!(out, "administration.listen         {}", config.administration.listen)?;
+    for token in &config.administration.tokens {
+        writeln!(out, "administration.token          {} ({:?})", token.name, token.role)?;
+    }
+    writeln!(out, "log.directory                 {}", config.log.directory.display())?;
+    writeln!(out, "log.bodies                    {}", if config.log.bodies { "kept" } else { "not kept" })?;
+    for id in &config.log.bodies_except {
+        let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };
+        writeln!(out, "log.bodies of {id}: {kept}")?;
+    }
+    let interval =
+        config.timestamping.interval.map_or("as the network says".to_owned(), |i| Span(i).to_string());
+    writeln!(out, "timestamping.interval         {interval}")?;
+    let failure =
+        config.timestamping.acceptable_failure.map_or("off".to_owned(), |period| Span(period).to_string());
+    writeln!(out, "timestamping.acceptable_failure {failure}")?;
+    writeln!(out, "limits.connections            {}", transport.front.connections)?;
+    writeln!(out, "timeouts.connect              {}", Span(transport.peers.connect_timeout))?;
+    let answer = transport.peers.answer_timeout.map_or("off".to_owned(), |period| Span(period).to_string());
+    writeln!(out, "timeouts.answer               {answer}")?;
+    writeln!(out, "output                        {} ({:?})", config.output.level, config.output.format)?;
+    for (name, on) in
+        [("encoded_slash", config.dangerous.encoded_slash), ("dot_segments", config.dangerous.dot_segments)]
+    {
+        if on {
+            writeln!(out, "DANGEROUS                     {name} = true")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_clients(out: &mut String, config: &Config) -> fmt::Result {
+    for client in &config.clients {
+        writeln!(
+            out,
+            "\nclient {}: known by {:?}, {} certificates",
+            client.id,
+            client.authentication,
+            client.certificates.len()
+        )?;
+        for group in &client.groups {
+            let members: Vec<String> = group.members.iter().map(ToString::to_string).collect();
+            writeln!(out, "  group {}: {}", group.id, members.join(", "))?;
+        }
+        for service in &client.services {
+            let trust = match &service.trust {
+                None => String::new(),
+                Some(ServiceTrust::Pinned(certificate)) => {
+                    format!(", certificate pinned: {}", certificate.subject())
+                }
+                Some(ServiceTrust::Authorities(all)) => {
+                    format!(", issued by one of {} authorities", all.len())
+                }
+            };
+            writeln!(
+                out,
+                "  service {} -> {} (waits {}{trust})",
+                service.code,
+                service.url,
+                Span(service.timeout)
+            )?;
+            if let Some(notice) = &service.disabled {
+                writeln!(out, "    disabled: {notice}")?;
+            }
+            if service.allow.is_empty() {
+                writeln!(out, "    nobody may call it")?;
+            }
+            for Allow { to, endpoints } in &service.allow {
+                let what = endpoints.as_ref().map_or("everything".to_owned(), |endpoints| {
+                    let each: Vec<String> =
+                        endpoints.iter().map(|e| format!("{} {}", e.method, e.path)).collect();
+                    each.join(", ")
+                });
+                writeln!(out, "    {to} may call {what}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "{id}"),
+            Self::LocalGroup(id) => write!(f, "group {id}"),
+            Self::GlobalGroup(id) => write!(f, "global group {id}"),
+        }
+    }
+}
+
+/// A duration with the unit that people would use.
+struct Span(Duration);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 => write!(f, "{} ms", self.0.as_millis()),
+            s if s % 3600 == 0 => write!(f, "{} h", s / 3600),
+            s if s % 60 == 0 => write!(f, "{} min", s / 60),
+            s => write!(f, "{s} s"),
+        }
+    }
+}

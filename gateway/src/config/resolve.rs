@@ -1,0 +1,549 @@
+//! From the settings as written to the settings as meant; every fault is told with its line and key.
+//!
+//! Certificates are read here, keys are not: `keys create` needs the settings before there is a key.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use cert_authority::settings::{Problems, Text, parse_duration};
+use cert_authority::x509::Certificate;
+use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, MemberId, ServerId};
+
+use super::file::{self, File, OrOff};
+use super::{
+    Administration, Allow, Authentication, Client, Config, ConfigError, Configuration, Doors, Endpoint,
+    Format, Group, Keys, Log, Output, Service, ServiceTrust, Subject, Timestamping,
+};
+use crate::admin::{Role, Token};
+use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
+
+/// Services that every gateway has by itself: nobody may register one under such a code.
+const RESERVED: &[&str] = &["listMethods", "allowedMethods", "getOpenAPI", "getWsdl", "listClients"];
+
+impl Config {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: name.clone(), reason: error.to_string() })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("")).to_path_buf();
+        Self::parse(&text, &folder).map_err(|problems| ConfigError::Faulty { path: name, problems })
+    }
+
+    /// Reads the text of a settings file; paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Problems> {
+        let file = File::parse(text)?;
+        let mut resolver = Resolver { text, folder, problems: Problems::default() };
+        let server = resolver.server_id(&file.server.id);
+        let clients = resolver.clients(&file.client);
+        let administration = resolver.administration(&file.administration);
+        let log = resolver.log(&file.log);
+        let timestamping = resolver.timestamping(&file.timestamping);
+        let output = resolver.output(&file.output);
+        let transport = resolver.transport(&file);
+        let Resolver { problems, .. } = resolver;
+        let path = |given: &Option<PathBuf>, default: &str| {
+            folder.join(given.as_deref().unwrap_or_else(|| Path::new(default)))
+        };
+        let Some(server) = server else { return problems.or(()).and(Err(Problems::default())) };
+        problems.or(Self {
+            configuration: Configuration {
+                anchor: folder.join(&file.configuration.anchor),
+                directory: path(&file.configuration.directory, "globalconf"),
+                every: file.configuration.every.unwrap_or(Duration::from_secs(60)),
+            },
+            keys: Keys {
+                directory: path(&file.keys.directory, "keys"),
+                pin: path(&file.keys.pin, "keys/pin"),
+                ocsp_cache: path(&file.keys.ocsp_cache, "ocsp"),
+                ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
+            },
+            doors: doors(&file),
+            dangerous: file.dangerous,
+            server,
+            transport,
+            administration,
+            log,
+            timestamping,
+            output,
+            clients,
+        })
+    }
+}
+
+fn doors(file: &File) -> Doors {
+    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let anywhere = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let on = |door: OrOff<SocketAddr>| match door {
+        OrOff::Off => None,
+        OrOff::On(address) => Some(address),
+    };
+    Doors {
+        http: on(file.doors.http.unwrap_or(OrOff::On(loopback(8080)))),
+        https: on(file.doors.https.unwrap_or(OrOff::Off)),
+        peers: file.peers.listen.unwrap_or_else(|| anywhere(5500)),
+        ocsp: file.peers.ocsp_listen.unwrap_or_else(|| anywhere(5577)),
+    }
+}
+
+/// What is needed to tell a fault with its place.
+struct Resolver<'a> {
+    text: &'a str,
+    folder: &'a Path,
+    problems: Problems,
+}
+
+impl Resolver<'_> {
+    fn fault(&mut self, at: &Text, key: &str, reason: impl Into<String>) {
+        self.problems.at(self.text, &at.span(), key, reason);
+    }
+
+    /// Reads one text; a fault is noted and gives nothing.
+    fn read<T>(&mut self, at: &Text, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match parse(at.get_ref()) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.fault(at, key, reason);
+                None
+            }
+        }
+    }
+
+    fn server_id(&mut self, at: &Text) -> Option<ServerId> {
+        self.read(at, "server.id", |text| {
+            let id = ServerId::from_str(text).map_err(|error| error.to_string())?;
+            id.check_registrable().map_err(|error| error.to_string())?;
+            Ok(id)
+        })
+    }
+
+    fn clients(&mut self, file: &[file::Client]) -> Vec<Client> {
+        let mut seen = HashSet::new();
+        let mut clients = Vec::new();
+        for (n, client) in file.iter().enumerate() {
+            let key = format!("client[{}]", n + 1);
+            let Some(id) = self.read(&client.id, &format!("{key}.id"), registrable_client) else { continue };
+            if !seen.insert(id.clone()) {
+                self.fault(&client.id, &format!("{key}.id"), format!("{id} stands here twice"));
+            }
+            let authentication = client.authentication.unwrap_or_default();
+            let certificates = self.certificates(&client.certificates, &format!("{key}.certificates"));
+            if authentication == Authentication::Certificate && client.certificates.is_empty() {
+                let reason = "is \"certificate\" (the default), so `certificates` must name at least one";
+                self.fault(&client.id, &format!("{key}.authentication"), reason);
+            }
+            let groups: Vec<Group> =
+                client.group.iter().filter_map(|group| self.group(group, &key)).collect();
+            let services = self.services(&client.service, &key, &groups);
+            if id.subsystem().is_none() && !services.is_empty() {
+                self.fault(&client.id, &key, "services belong to a subsystem, not to the member itself");
+            }
+            clients.push(Client { id, authentication, certificates, groups, services });
+        }
+        clients
+    }
+
+    fn group(&mut self, group: &file::Group, client: &str) -> Option<Group> {
+        let key = format!("{client}.group");
+        let id = self.read(&group.code, &key, local_group)?;
+        let members = group.members.iter().filter_map(|member| self.read(member, &key, any_client)).collect();
+        Some(Group { id, members })
+    }
+
+    fn services(&mut self, file: &[file::Service], client: &str, groups: &[Group]) -> Vec<Service> {
+        let mut seen = HashSet::new();
+        let mut services = Vec::new();
+        for (n, service) in file.iter().enumerate() {
+            let key = format!("{client}.service[{}]", n + 1);
+            let code = service.code.get_ref().clone();
+            if code.is_empty()
+                || code.contains(['%', ':', ';', '/', '\\'])
+                || code.chars().any(char::is_control)
+            {
+                let reason = "may not be empty nor hold % : ; / \\ or control characters";
+                self.fault(&service.code, &format!("{key}.code"), reason);
+            }
+            if RESERVED.contains(&code.as_str()) {
+                let reason = "is the code of a service that every gateway has by itself";
+                self.fault(&service.code, &format!("{key}.code"), reason);
+            }
+            if !seen.insert(code.clone()) {
+                self.fault(&service.code, &format!("{key}.code"), "stands here twice");
+            }
+            let trust = self.trust(service, &key);
+            let allow = service
+                .allow
+                .iter()
+                .filter_map(|allow| self.allow(allow, &format!("{key}.allow"), groups))
+                .collect();
+            services.push(Service {
+                code,
+                url: service.url.get_ref().clone(),
+                timeout: service.timeout.unwrap_or(Duration::from_secs(60)),
+                trust,
+                disabled: service.disabled.clone(),
+                allow,
+            });
+        }
+        services
+    }
+
+    fn trust(&mut self, service: &file::Service, key: &str) -> Option<ServiceTrust> {
+        let url = service.url.get_ref();
+        let https = url.starts_with("https://");
+        if !https && !url.starts_with("http://") {
+            self.fault(&service.url, &format!("{key}.url"), "must begin with http:// or https://");
+        }
+        if url.contains(['?', '#']) {
+            self.fault(&service.url, &format!("{key}.url"), "may not hold a query or a fragment");
+        }
+        match (&service.certificate, &service.authorities) {
+            (Some(pinned), _) => {
+                let pinned = self.certificates(std::slice::from_ref(pinned), &format!("{key}.certificate"));
+                pinned.into_iter().next().map(ServiceTrust::Pinned)
+            }
+            (None, Some(authorities)) => {
+                let key = format!("{key}.authorities");
+                Some(ServiceTrust::Authorities(self.certificates(std::slice::from_ref(authorities), &key)))
+            }
+            (None, None) => {
+                if https {
+                    let reason = "is https, so `certificate` or `authorities` must say whom to believe";
+                    self.fault(&service.url, &format!("{key}.url"), reason);
+                }
+                None
+            }
+        }
+    }
+
+    fn allow(&mut self, allow: &file::Allow, key: &str, groups: &[Group]) -> Option<Allow> {
+        let to = self.read(&allow.to, &format!("{key}.to"), |text| {
+            if let Some(code) = text.strip_prefix("group:") {
+                let id = local_group(code)?;
+                let known = groups.iter().any(|group| group.id == id);
+                return if known { Ok(Subject::LocalGroup(id)) } else { Err(format!("no group \"{code}\"")) };
+            }
+            if let Some(id) = text.strip_prefix("global-group:") {
+                let id = GlobalGroupId::from_str(id).map_err(|error| error.to_string())?;
+                return Ok(Subject::GlobalGroup(id));
+            }
+            any_client(text).map(Subject::Client)
+        })?;
+        let endpoints = match &allow.endpoints {
+            None => None,
+            Some(endpoints) => Some(
+                endpoints
+                    .iter()
+                    .filter_map(|text| self.read(text, &format!("{key}.endpoints"), endpoint))
+                    .collect(),
+            ),
+        };
+        Some(Allow { to, endpoints })
+    }
+
+    /// The certificates of PEM files.
+    fn certificates(&mut self, files: &[Text], key: &str) -> Vec<Certificate> {
+        let mut certificates = Vec::new();
+        for file in files {
+            let path = self.folder.join(file.get_ref());
+            let read = self.read(file, key, |_| {
+                let text =
+                    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let found =
+                    Certificate::pems(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+                if found.is_empty() {
+                    return Err(format!("{}: no certificate in it", path.display()));
+                }
+                Ok(found)
+            });
+            certificates.extend(read.unwrap_or_default());
+        }
+        certificates
+    }
+
+    fn administration(&mut self, file: &file::Administration) -> Administration {
+        let mut tokens = Vec::new();
+        for (n, token) in file.token.iter().enumerate() {
+            let key = format!("administration.token[{}].sha256", n + 1);
+            let sha256 = self.read(&token.sha256, &key, |text| {
+                let mut hash = [0; 32];
+                hex::decode_to_slice(text, &mut hash)
+                    .map_err(|_| "is no SHA-256 in hex: 64 digits".to_owned())?;
+                Ok(hash)
+            });
+            let role = match token.role {
+                file::Role::Operator => Role::Operator,
+                file::Role::Auditor => Role::Auditor,
+            };
+            tokens.extend(sha256.map(|sha256| Token { name: token.name.get_ref().clone(), role, sha256 }));
+        }
+        Administration {
+            listen: file.listen.unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000)),
+            hosts: file.hosts.clone().unwrap_or_else(|| vec!["localhost".to_owned()]),
+            tokens,
+        }
+    }
+
+    fn log(&mut self, file: &file::Log) -> Log {
+        let path = |given: &Option<PathBuf>, default: &str| {
+            self.folder.join(given.as_deref().unwrap_or_else(|| Path::new(default)))
+        };
+        let (directory, key) = (path(&file.directory, "log"), path(&file.key, "keys/log.key"));
+        let except = file.bodies_except.iter();
+        Log {
+            directory,
+            key,
+            bodies: file.bodies.unwrap_or(true),
+            bodies_except: except.filter_map(|id| self.read(id, "log.bodies_except", any_client)).collect(),
+            body_quota: file.body_quota.unwrap_or(8 << 30),
+            reserve: file.reserve.unwrap_or(64 << 20),
+        }
+    }
+
+    fn timestamping(&mut self, file: &file::Timestamping) -> Timestamping {
+        let interval = file.interval.as_ref().and_then(|at| {
+            self.read(at, "timestamping.interval", |text| match text {
+                "network" => Ok(None),
+                text => parse_duration(text).map(Some),
+            })
+        });
+        Timestamping {
+            interval: interval.flatten(),
+            acceptable_failure: match file.acceptable_failure {
+                Some(OrOff::Off) => None,
+                Some(OrOff::On(period)) => Some(period),
+                None => Some(Duration::from_secs(4 * 3600)),
+            },
+        }
+    }
+
+    fn output(&mut self, file: &file::Output) -> Output {
+        let level = file.level.as_ref().and_then(|at| {
+            self.read(at, "output.level", |text| {
+                tracing_subscriber::EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+                Ok(text.to_owned())
+            })
+        });
+        Output {
+            level: level.unwrap_or_else(|| "info".to_owned()),
+            format: file.format.unwrap_or(Format::Text),
+        }
+    }
+
+    fn transport(&mut self, file: &File) -> transport::Config {
+        let (limits, timeouts) = (&file.limits, &file.timeouts);
+        let bytes = |size: Option<u64>, default: usize| {
+            size.map_or(default, |size| usize::try_from(size).unwrap_or(usize::MAX))
+        };
+        let count = |value: &Option<toml::Spanned<usize>>, default: usize| {
+            value.as_ref().map_or(default, |value| (*value.get_ref()).max(1))
+        };
+        let usual = DoorLimits::default();
+        let front = DoorLimits {
+            connections: count(&limits.connections, usual.connections),
+            connections_per_address: count(&limits.connections_per_address, usual.connections_per_address),
+            handshakes: count(&limits.handshakes, usual.handshakes),
+            handshake_timeout: timeouts.handshake.unwrap_or(usual.handshake_timeout),
+            head_timeout: timeouts.head.unwrap_or(usual.head_timeout),
+            idle_timeout: timeouts.idle.unwrap_or(usual.idle_timeout),
+            head_bytes: bytes(limits.head, usual.head_bytes),
+            headers: count(&limits.headers, usual.headers),
+            target_bytes: bytes(limits.target, usual.target_bytes),
+            body_bytes_per_second: limits
+                .body_rate
+                .map_or(usual.body_bytes_per_second, |rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+            drain: timeouts.drain.unwrap_or(usual.drain),
+            ..usual
+        };
+        let peers = PeerSettings::default();
+        let services = ServiceSettings::default();
+        transport::Config {
+            peer_door: front.clone(),
+            front,
+            peers: PeerSettings {
+                port: file.peers.port.unwrap_or(peers.port),
+                ocsp_port: file.peers.ocsp_port.unwrap_or(peers.ocsp_port),
+                connect_timeout: timeouts.connect.unwrap_or(peers.connect_timeout),
+                answer_timeout: match timeouts.answer {
+                    Some(OrOff::Off) => None,
+                    Some(OrOff::On(wait)) => Some(wait),
+                    None => Some(Duration::from_secs(600)),
+                },
+                ..peers
+            },
+            services: ServiceSettings {
+                connect_timeout: timeouts.connect.unwrap_or(services.connect_timeout),
+                ..services
+            },
+        }
+    }
+}
+
+fn registrable_client(text: &str) -> Result<ClientId, String> {
+    let id = any_client(text)?;
+    id.check_registrable().map_err(|error| error.to_string())?;
+    Ok(id)
+}
+
+fn any_client(text: &str) -> Result<ClientId, String> {
+    ClientId::from_str(text).map_err(|error| error.to_string())
+}
+
+fn local_group(code: &str) -> Result<LocalGroupId, String> {
+    LocalGroupId::new(code).map_err(|error| error.to_string())
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let form = || format!("\"{text}\" is no endpoint: write \"GET /path/*\" or \"* /**\"");
+    let (method, path) = text.split_once(' ').ok_or_else(form)?;
+    let known =
+        matches!(method, "*" | "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE");
+    if !known || !path.starts_with('/') || path.contains(char::is_whitespace) {
+        return Err(form());
+    }
+    Ok(Endpoint { method: method.to_owned(), path: path.to_owned() })
+}
+
+/// The member that owns the server is always one of its clients, as in X-Road.
+impl Config {
+    /// The owner of this server.
+    pub fn owner(&self) -> &MemberId {
+        self.server.owner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../conf/examples/gateway.toml");
+
+    fn faults(text: &str) -> Vec<String> {
+        let problems = Config::parse(text, Path::new("/nowhere")).unwrap_err();
+        problems.0.iter().map(|problem| format!("{:?} {}", problem.line, problem.key)).collect()
+    }
+
+    const LEAST: &str = "[server]\nid = \"DEMO/GOV/1001/ss1\"\n[configuration]\nanchor = \"anchor.xml\"\n";
+
+    #[test]
+    fn the_example_is_read_once_its_certificates_are_there() {
+        let keys = rcgen_certificate();
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["portal.pem", "service.pem", "authorities.pem"] {
+            cert_authority::durable::write(folder.path().join(name), keys.as_bytes()).unwrap();
+        }
+        let config = Config::parse(EXAMPLE, folder.path()).unwrap();
+        assert_eq!(config.server.to_string(), "DEMO/GOV/1001/ss1");
+        assert_eq!(config.clients[0].services[0].allow[0].endpoints.as_ref().unwrap().len(), 2);
+        assert!(!config.log.keeps_bodies_of(&config.clients[0].id));
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["portal.pem", "service.pem", "authorities.pem"] {
+            cert_authority::durable::write(folder.path().join(name), rcgen_certificate().as_bytes()).unwrap();
+        }
+        let shown = Config::parse(EXAMPLE, folder.path()).unwrap();
+        let least = Config::parse(LEAST, folder.path()).unwrap();
+        assert_eq!(shown.transport, least.transport);
+        assert_eq!(shown.keys, least.keys);
+        assert_eq!(shown.timestamping, least.timestamping);
+        assert_eq!(shown.output, least.output);
+        assert_eq!(shown.dangerous, least.dangerous);
+        assert_eq!(
+            (shown.doors.http, shown.doors.peers, shown.doors.ocsp),
+            (least.doors.http, least.doors.peers, least.doors.ocsp)
+        );
+        assert_eq!(
+            (shown.administration.listen, shown.administration.hosts),
+            (least.administration.listen, least.administration.hosts)
+        );
+        assert_eq!(
+            (shown.log.directory, shown.log.key, shown.log.bodies, shown.log.body_quota, shown.log.reserve),
+            (least.log.directory, least.log.key, least.log.bodies, least.log.body_quota, least.log.reserve)
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_example_has_a_comment_above_it() {
+        let lines: Vec<&str> = EXAMPLE.lines().collect();
+        let mut keys = 0;
+        for (n, line) in lines.iter().enumerate() {
+            let key = !line.starts_with('#') && !line.is_empty();
+            if key {
+                keys += 1;
+                assert!(n > 0 && lines[n - 1].starts_with('#'), "line {}: {line}", n + 1);
+            }
+        }
+        assert!(keys > 70, "{keys}");
+    }
+
+    #[test]
+    fn every_fault_is_told_with_line_and_key() {
+        let text = format!(
+            "{LEAST}[limits]\nhead = \"64\"\n[[client]]\nid = \"DEMO/GOV\"\n[[client]]\nid = \"DEMO/GOV/1/a\"\n\
+             colour = \"red\"\n[doors]\nhttp = \"here\"\n[strange]\n"
+        );
+        assert_eq!(
+            faults(&text),
+            ["Some(6) limits", "Some(11) client[2]", "Some(13) doors", "Some(14) strange"]
+        );
+    }
+
+    #[test]
+    fn faults_of_meaning_are_told_together() {
+        let text = format!(
+            "{LEAST}[[client]]\nid = \"DEMO/GOV/1/a\"\nauthentication = \"http\"\n\
+             [[client.service]]\ncode = \"listMethods\"\nurl = \"ftp://x\"\n\
+             [[client.service]]\ncode = \"b\"\nurl = \"https://x\"\n\
+             [[client.service.allow]]\nto = \"group:none\"\n\
+             [[client.service.allow]]\nto = \"DEMO/GOV/2/b\"\nendpoints = [\"GET x\"]\n\
+             [[client]]\nid = \"DEMO/GOV/1/a\"\ncertificates = [\"absent.pem\"]\n"
+        );
+        assert_eq!(
+            faults(&text),
+            [
+                "Some(9) client[1].service[1].code",
+                "Some(10) client[1].service[1].url",
+                "Some(13) client[1].service[2].url",
+                "Some(15) client[1].service[2].allow.to",
+                "Some(18) client[1].service[2].allow.endpoints",
+                "Some(20) client[2].id",
+                "Some(21) client[2].certificates",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_is_known_by_certificate_unless_the_file_says_otherwise() {
+        assert_eq!(
+            faults(&format!("{LEAST}[[client]]\nid = \"DEMO/GOV/1/a\"\n")),
+            ["Some(6) client[1].authentication"]
+        );
+    }
+
+    #[test]
+    fn missing_entries_are_told() {
+        assert_eq!(faults("[doors]\n"), ["None server", "None configuration"]);
+    }
+
+    fn rcgen_certificate() -> String {
+        let output = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-subj", "/CN=test", "-keyout", "/dev/null"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
