@@ -15,5 +15,6 @@ pub mod ocsp;
 pub mod pem;
 #[cfg(feature = "service")]
 pub mod service;
+pub mod settings;
 pub mod timestamp;
 pub mod x509;

@@ -60,14 +60,13 @@ impl PublicKey {
             .as_bytes()
             .ok_or_else(|| PkiError::decode("public key", "not whole bytes"))?;
         let kind = match (spki.algorithm.oid, spki.algorithm.parameters_oid().ok()) {
-            (RSA_ENCRYPTION, _) => {
-                let modulus = RsaPublicKey::from_der(key).map_err(failed)?.modulus;
-                let top = modulus.as_bytes().first().copied().unwrap_or(0);
-                let unused = usize::try_from(top.leading_zeros()).unwrap_or(0);
-                Kind::Rsa { bits: (modulus.as_bytes().len() * 8).saturating_sub(unused) }
+            (RSA_ENCRYPTION, _) => modulus_bits(key)
+                .map_or_else(|_| Kind::Other("RSA key".to_owned()), |bits| Kind::Rsa { bits }),
+            (EC_PUBLIC_KEY, Some(CURVE_P256)) if is_point(key, 32) => Kind::P256,
+            (EC_PUBLIC_KEY, Some(CURVE_P384)) if is_point(key, 48) => Kind::P384,
+            (EC_PUBLIC_KEY, Some(CURVE_P256 | CURVE_P384)) => {
+                Kind::Other("EC key that is no uncompressed point of its curve".to_owned())
             }
-            (EC_PUBLIC_KEY, Some(CURVE_P256)) => Kind::P256,
-            (EC_PUBLIC_KEY, Some(CURVE_P384)) => Kind::P384,
             (EC_PUBLIC_KEY, Some(curve)) => Kind::Other(format!("curve {curve}")),
             (algorithm, _) => Kind::Other(format!("key of algorithm {algorithm}")),
         };
@@ -234,6 +233,19 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({})", self.key_id())
     }
+}
+
+/// The length of the modulus of an `RSAPublicKey`.
+fn modulus_bits(key: &[u8]) -> der::Result<usize> {
+    let modulus = RsaPublicKey::from_der(key)?.modulus;
+    let top = modulus.as_bytes().first().copied().unwrap_or(0);
+    let unused = usize::try_from(top.leading_zeros()).unwrap_or(0);
+    Ok((modulus.as_bytes().len() * 8).saturating_sub(unused))
+}
+
+/// Whether this has the form of an uncompressed point; that it lies on the curve is checked when it is used.
+fn is_point(key: &[u8], width: usize) -> bool {
+    key.len() == 1 + 2 * width && key.first() == Some(&4)
 }
 
 #[derive(der::Sequence)]

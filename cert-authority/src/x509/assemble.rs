@@ -1,8 +1,8 @@
 //! From a structure that rcgen has laid out to one that our signer has signed.
 //!
-//! rcgen signs while it writes and wants the key for that. It is given a [`Placeholder`] that knows only
-//! the public half; the part to be signed is then taken out, gets the exact names and the algorithm, goes
-//! to the [`Signer`], and is put together again:
+//! rcgen signs while it writes and wants the key for that. It is given a [`Placeholder`]; the part to be
+//! signed is then taken out, gets the exact names, key and algorithm, goes to the [`Signer`], and is put
+//! together again:
 //! `SEQUENCE { to be signed, AlgorithmIdentifier, BIT STRING signature }`.
 
 use der::{
@@ -10,7 +10,7 @@ use der::{
     asn1::{AnyRef, BitStringRef},
 };
 use rcgen::{PublicKeyData, SigningKey};
-use spki::AlgorithmIdentifierOwned;
+use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::name::RdnSequence;
 
 use super::{Certificate, Name};
@@ -36,15 +36,11 @@ pub struct Issuer<'a> {
 pub(crate) struct Placeholder<'a>(pub(crate) &'a PublicKey);
 
 impl PublicKeyData for Placeholder<'_> {
-    fn subject_public_key_info(&self) -> Vec<u8> {
-        self.0.spki_der().to_vec()
-    }
-
     fn der_bytes(&self) -> &[u8] {
         self.0.key_bytes()
     }
 
-    /// Any will do: it is replaced by the real one.
+    /// Any will do: it is replaced by the real one, as is the key information that rcgen makes with it.
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         &rcgen::PKCS_ECDSA_P256_SHA256
     }
@@ -75,6 +71,11 @@ pub(crate) fn rdn_sequence(name: &Name) -> Result<RdnSequence, PkiError> {
 /// The key identifier of RFC 5280 §4.2.1.2 (1), or the one that the certificate itself states.
 pub(crate) fn key_identifier(certificate: &Certificate) -> Vec<u8> {
     certificate.subject_key_id().map_or_else(|| certificate.key_hash_sha1().as_ref().to_vec(), <[u8]>::to_vec)
+}
+
+/// The key as the ASN.1 library's type.
+pub(crate) fn key_info(key: &PublicKey) -> Result<SubjectPublicKeyInfoOwned, PkiError> {
+    SubjectPublicKeyInfoOwned::from_der(key.spki_der()).map_err(|e| PkiError::decode("public key", e))
 }
 
 #[derive(der::Sequence)]

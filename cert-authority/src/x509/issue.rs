@@ -24,7 +24,7 @@ use x509_cert::ext::pkix::{AccessDescription, AuthorityInfoAccessSyntax, name::G
 pub use super::assemble::Issuer;
 use super::{
     AltName, Certificate, Name, Serial,
-    assemble::{Placeholder, algorithm_of, key_identifier, rdn_sequence, sign},
+    assemble::{Placeholder, algorithm_of, key_identifier, key_info, rdn_sequence, sign},
     oid,
 };
 use crate::{
@@ -154,6 +154,7 @@ fn lay_out(
     let mut tbs = x509_cert::Certificate::from_der(laid_out.der()).map_err(failed)?.tbs_certificate;
     tbs.issuer = rdn_sequence(parent.name)?;
     tbs.subject = rdn_sequence(template.subject)?;
+    tbs.subject_public_key_info = key_info(template.public_key)?;
     tbs.signature = algorithm.clone();
     tbs.to_der().map_err(failed)
 }

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 use super::{
     AltName, Name,
-    assemble::{Placeholder, algorithm_of, rdn_sequence, sign},
+    assemble::{Placeholder, algorithm_of, key_info, rdn_sequence, sign},
     issue::san_types,
     signed_parts,
 };
@@ -106,6 +106,7 @@ pub async fn build(
         let failed = |e: der::Error| PkiError::decode(WHAT, e);
         let mut request = CertReq::from_der(laid_out.der()).map_err(failed)?;
         request.info.subject = rdn_sequence(subject)?;
+        request.info.public_key = key_info(&public_key)?;
         request.info.to_der().map_err(failed)?
     };
     CertificateRequest::from_der(&sign(&info, algorithm, key, signer).await?)

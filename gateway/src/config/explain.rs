@@ -17,7 +17,8 @@ pub fn explain(config: &Config) -> String {
 }
 
 fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
-    let off = |address: Option<std::net::SocketAddr>| address.map_or("off".to_owned(), |a| a.to_string());
+    let off =
+        |address: Option<std::net::SocketAddr>| address.map_or_else(|| "off".to_owned(), |a| a.to_string());
     let transport = &config.transport;
     writeln!(out, "server                        {}", config.server)?;
     writeln!(out, "configuration.anchor          {}", config.configuration.anchor.display())?;
@@ -39,15 +40,20 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };
         writeln!(out, "log.bodies of {id}: {kept}")?;
     }
-    let interval =
-        config.timestamping.interval.map_or("as the network says".to_owned(), |i| Span(i).to_string());
+    let interval = config
+        .timestamping
+        .interval
+        .map_or_else(|| "as the network says".to_owned(), |i| Span(i).to_string());
     writeln!(out, "timestamping.interval         {interval}")?;
-    let failure =
-        config.timestamping.acceptable_failure.map_or("off".to_owned(), |period| Span(period).to_string());
+    let failure = config
+        .timestamping
+        .acceptable_failure
+        .map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timestamping.acceptable_failure {failure}")?;
     writeln!(out, "limits.connections            {}", transport.front.connections)?;
     writeln!(out, "timeouts.connect              {}", Span(transport.peers.connect_timeout))?;
-    let answer = transport.peers.answer_timeout.map_or("off".to_owned(), |period| Span(period).to_string());
+    let answer =
+        transport.peers.answer_timeout.map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timeouts.answer               {answer}")?;
     writeln!(out, "output                        {} ({:?})", config.output.level, config.output.format)?;
     for (name, on) in
@@ -97,11 +103,14 @@ fn write_clients(out: &mut String, config: &Config) -> fmt::Result {
                 writeln!(out, "    nobody may call it")?;
             }
             for Allow { to, endpoints } in &service.allow {
-                let what = endpoints.as_ref().map_or("everything".to_owned(), |endpoints| {
-                    let each: Vec<String> =
-                        endpoints.iter().map(|e| format!("{} {}", e.method, e.path)).collect();
-                    each.join(", ")
-                });
+                let what = endpoints.as_ref().map_or_else(
+                    || "everything".to_owned(),
+                    |endpoints| {
+                        let each: Vec<String> =
+                            endpoints.iter().map(|e| format!("{} {}", e.method, e.path)).collect();
+                        each.join(", ")
+                    },
+                );
                 writeln!(out, "    {to} may call {what}")?;
             }
         }

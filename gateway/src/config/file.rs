@@ -262,7 +262,7 @@ impl File {
         let client = reader.list("client");
         let problems = reader.finish();
         let (Some(server), Some(configuration)) = (server, configuration) else {
-            return problems.or(()).and(Err(Problems::default()));
+            return Err(problems);
         };
         problems.or(Self {
             server,

@@ -55,7 +55,7 @@ impl Config {
         let path = |given: &Option<PathBuf>, default: &str| {
             folder.join(given.as_deref().unwrap_or_else(|| Path::new(default)))
         };
-        let Some(server) = server else { return problems.or(()).and(Err(Problems::default())) };
+        let Some(server) = server else { return Err(problems) };
         problems.or(Self {
             configuration: Configuration {
                 anchor: folder.join(&file.configuration.anchor),
@@ -89,7 +89,7 @@ fn doors(file: &File) -> Doors {
         OrOff::On(address) => Some(address),
     };
     Doors {
-        http: on(file.doors.http.unwrap_or(OrOff::On(loopback(8080)))),
+        http: on(file.doors.http.unwrap_or_else(|| OrOff::On(loopback(8080)))),
         https: on(file.doors.https.unwrap_or(OrOff::Off)),
         peers: file.peers.listen.unwrap_or_else(|| anywhere(5500)),
         ocsp: file.peers.ocsp_listen.unwrap_or_else(|| anywhere(5577)),
@@ -239,15 +239,10 @@ impl Resolver<'_> {
             }
             any_client(text).map(Subject::Client)
         })?;
-        let endpoints = match &allow.endpoints {
-            None => None,
-            Some(endpoints) => Some(
-                endpoints
-                    .iter()
-                    .filter_map(|text| self.read(text, &format!("{key}.endpoints"), endpoint))
-                    .collect(),
-            ),
-        };
+        let endpoints = allow.endpoints.as_ref().map(|endpoints| {
+            let each = endpoints.iter();
+            each.filter_map(|text| self.read(text, &format!("{key}.endpoints"), endpoint)).collect()
+        });
         Some(Allow { to, endpoints })
     }
 

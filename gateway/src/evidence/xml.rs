@@ -88,9 +88,8 @@ pub(crate) struct Children<'a> {
 impl<'a> Children<'a> {
     /// Refuses stray text among the children at once.
     pub(crate) fn of(parent: Node<'a, 'a>) -> Result<Self, XmlError> {
-        let stray = |node: Node<'_, '_>| {
-            !node.is_element() && !(node.is_text() && node.text().unwrap_or_default().trim().is_empty())
-        };
+        let stray =
+            |node: Node<'_, '_>| !node.is_element() && node.text().is_none_or(|text| !text.trim().is_empty());
         if parent.children().any(stray) {
             return Err(shape(parent, "holds text where only elements belong"));
         }

@@ -11,6 +11,8 @@
 pub mod build;
 mod error;
 pub mod read;
+pub mod trust;
+pub mod verify;
 
 use std::borrow::Cow;
 
@@ -18,6 +20,8 @@ use bytes::Bytes;
 
 pub use build::{SigningKey, sign, sign_batch};
 pub use error::SignatureError;
+pub use trust::TrustCache;
+pub use verify::{Facts, Verified, verify};
 
 /// A signature as it travels and as it is kept: the XML, and the hash chain where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -306,14 +306,8 @@ impl<'a> Unsigned<'a> {
                 return malformed("an unsigned property twice");
             }
         }
-        let mut unsigned = Self::default();
-        if let Some(timestamp) = timestamp {
-            let mut children = Children::of(timestamp)?;
-            children.optional(DS, "CanonicalizationMethod");
-            let token = children.required(XADES, "EncapsulatedTimeStamp")?;
-            children.end()?;
-            unsigned.timestamp = Some(xml::content(token)?);
-        }
+        let mut unsigned =
+            Self { timestamp: timestamp.map(encapsulated_timestamp).transpose()?, ..Self::default() };
         if let Some(values) = values {
             let mut children = Children::of(values)?;
             while let Some(value) = children.optional(XADES, "EncapsulatedX509Certificate") {
@@ -338,6 +332,18 @@ impl<'a> Unsigned<'a> {
         }
         Ok(unsigned)
     }
+}
+
+/// The token of a time-stamp; releases before 6.9 put it right into the outer element.
+fn encapsulated_timestamp<'a>(node: Node<'a, 'a>) -> Result<&'a str, SignatureError> {
+    if node.first_element_child().is_none() {
+        return Ok(xml::content(node)?);
+    }
+    let mut children = Children::of(node)?;
+    children.optional(DS, "CanonicalizationMethod");
+    let token = children.required(XADES, "EncapsulatedTimeStamp")?;
+    children.end()?;
+    Ok(xml::content(token)?)
 }
 
 /// Each reference names one of the certificates that come along, and has its digest.
