@@ -250,3 +250,109 @@ impl<'a> Subject<'a> {
 fn fi_vrk_serial_number(member: &MemberId, server_code: &str) -> String {
     format!("{}/{}/{}", member.instance(), server_code, member.class())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::IdentifierError;
+
+    fn name(text: &str) -> Name {
+        Name::parse_rfc4514(text).unwrap()
+    }
+
+    fn member(profile: CertificateProfile, subject: &str) -> Result<String, ProfileError> {
+        profile.member(&name(subject), "FI").map(|member| member.to_string())
+    }
+
+    use CertificateProfile::{Basic, BasicAcme, Ejbca, FiVrk, Fo, Is};
+
+    #[test]
+    fn each_profile_reads_its_subjects() {
+        let basic = "CN=Ministry, serialNumber=1001, businessCategory=GOV, O=Ministry, C=EE";
+        assert_eq!(member(Basic, basic).unwrap(), "FI/GOV/1001");
+        assert_eq!(member(BasicAcme, basic).unwrap(), "FI/GOV/1001");
+        assert_eq!(member(Ejbca, "CN=1001, O=GOV, C=FI").unwrap(), "FI/GOV/1001");
+        let names = "serialNumber=FI/ss1/GOV, O=Ministry, C=FI";
+        assert_eq!(member(FiVrk, &format!("CN=1001, {names}")).unwrap(), "FI/GOV/1001");
+        assert_eq!(member(FiVrk, "CN=1001, OU=GOV, O=FI, C=FI").unwrap(), "FI/GOV/1001");
+        assert_eq!(member(FiVrk, "CN=1001, O=GOV, C=FI").unwrap(), "FI/GOV/1001");
+        let island = "CN=1001, serialNumber=x, OU=GOV, O=FI";
+        assert_eq!(member(Fo, &format!("{island}, C=FO")).unwrap(), "FI/GOV/1001");
+        assert_eq!(member(Is, &format!("{island}, C=IS")).unwrap(), "FI/GOV/1001");
+        assert_eq!(member(Is, "CN=1001, O=GOV, C=FI").unwrap(), "FI/GOV/1001");
+    }
+
+    #[test]
+    fn a_subject_of_another_instance_is_refused() {
+        let other = |found: &str| {
+            Err(ProfileError::OtherInstance { expected: "FI".to_owned(), found: found.to_owned() })
+        };
+        assert_eq!(member(Ejbca, "CN=1001, O=GOV, C=FI-TEST"), other("FI-TEST"));
+        assert_eq!(member(Ejbca, "CN=1001, O=GOV, C=fi"), other("fi"));
+        assert_eq!(member(FiVrk, "CN=1001, serialNumber=FI-TEST/s/GOV, O=x, C=FI"), other("FI-TEST"));
+        assert_eq!(member(Fo, "CN=1001, serialNumber=x, OU=GOV, O=FO, C=FO"), other("FO"));
+    }
+
+    #[test]
+    fn a_subject_that_does_not_fit_is_refused() {
+        let missing = |what| Err(ProfileError::MissingAttribute(what));
+        let wrong = |what| Err(ProfileError::WrongAttribute(what));
+        assert_eq!(member(Basic, "CN=x, serialNumber=1001"), missing("business category"));
+        assert_eq!(member(Basic, "CN=x, businessCategory=GOV"), missing("serial number"));
+        assert_eq!(member(Ejbca, "CN=1001, C=FI"), missing("organization"));
+        assert_eq!(member(Ejbca, "O=GOV, C=FI"), missing("common name"));
+        assert_eq!(member(Ejbca, "CN=1001, O=GOV"), missing("country"));
+        assert_eq!(member(FiVrk, "CN=1001, serialNumber=FI/s/GOV, O=x, C=SE"), wrong("country"));
+        assert_eq!(member(FiVrk, "CN=1001, serialNumber=FI/s/GOV, C=FI"), missing("organization"));
+        for parts in ["FI/GOV", "FI/s/GOV/x", "FI"] {
+            let subject = format!("CN=1001, serialNumber={parts}, O=x, C=FI");
+            assert_eq!(member(FiVrk, &subject), wrong("serial number"), "{parts}");
+        }
+        let blank = "CN=1001, serialNumber=FI/s/, O=x, C=FI";
+        assert_eq!(member(FiVrk, blank), Err(IdentifierError::Blank("member class").into()));
+        assert_eq!(member(Fo, "CN=1001, OU=GOV, O=FI, C=FO"), missing("serial number"));
+        assert_eq!(member(Is, "CN=1001, serialNumber=x, O=FI, C=IS"), missing("organizational unit"));
+    }
+
+    #[test]
+    fn an_attribute_that_occurs_twice_is_refused() {
+        let twice = |what| Err(ProfileError::RepeatedAttribute(what));
+        let subject = "CN=x, serialNumber=1002, serialNumber=1001, businessCategory=GOV";
+        assert_eq!(member(Basic, subject), twice("serial number"));
+        assert_eq!(member(Ejbca, "CN=1002, CN=1001, O=GOV, C=FI"), twice("common name"));
+        assert_eq!(member(Ejbca, "CN=1002+CN=1001, O=GOV, C=FI"), twice("common name"));
+    }
+
+    #[test]
+    fn a_profile_is_known_by_its_whole_class_name_only() {
+        for (profile, class) in CertificateProfile::ALL {
+            let full = profile.class_name();
+            assert!(full.ends_with(class));
+            assert_eq!(CertificateProfile::from_class_name(&full), Ok(profile));
+        }
+        for name in
+            ["", "EjbcaCertificateProfileInfoProvider", "com.example.EjbcaCertificateProfileInfoProvider"]
+        {
+            let unknown = ProfileError::Unknown(name.to_owned());
+            assert_eq!(CertificateProfile::from_class_name(name), Err(unknown));
+        }
+    }
+
+    #[test]
+    fn the_subjects_that_we_ask_for_are_read_as_what_they_were_asked_for() {
+        let owner = MemberId::new("FI", "GOV", "1001").unwrap();
+        let server = ServerId::new(owner.clone(), "ss1").unwrap();
+        let another = ServerId::new(MemberId::new("FI", "GOV", "2002").unwrap(), "ss2").unwrap();
+        let build = |attributes: Vec<(ObjectIdentifier, String)>| {
+            let attributes: Vec<_> = attributes.iter().map(|(oid, text)| (*oid, text.as_str())).collect();
+            Name::build(&attributes).unwrap()
+        };
+        for (profile, _) in CertificateProfile::ALL {
+            let subject = build(profile.signing_subject(&owner, &server, "Ministry", "FI"));
+            assert_eq!(profile.member(&subject, "FI").as_ref(), Ok(&owner), "{profile:?}");
+            let subject = build(profile.authentication_subject(&server, "Ministry", "FI", "ss1.example"));
+            assert_eq!(profile.fits_server(&subject, &server), Ok(()), "{profile:?}");
+            assert!(profile.fits_server(&subject, &another).is_err(), "{profile:?}");
+        }
+    }
+}

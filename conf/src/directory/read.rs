@@ -28,12 +28,15 @@ impl<'a> SignedDirectory<'a> {
             return Err(DirectoryError::TooLarge);
         }
         let (headers, body) = Headers::read(bytes)?;
-        let parts = split(body, headers.boundary("multipart/related")?)?;
-        let mut parts = parts.parts.into_iter();
+        let Multipart { parts, closed } = split(body, headers.boundary("multipart/related")?)?;
+        let mut parts = parts.into_iter();
         let (signed_headers, signed) = Headers::read(parts.next().ok_or(DirectoryError::MissingSignedData)?)?;
         let (headers, signature) = Headers::read(parts.next().ok_or(DirectoryError::MissingSignature)?)?;
         if parts.next().is_some() {
             return Err(DirectoryError::Framing("more than two parts"));
+        }
+        if !closed {
+            return Err(DirectoryError::Framing("not closed"));
         }
         headers.expect_base64_content()?;
         let uri = headers.required("Signature-Algorithm-Id")?;
