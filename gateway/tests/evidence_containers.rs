@@ -1,23 +1,17 @@
 //! Containers of X-Road: each file with its verdict.
 
 #[cfg(test)]
+#[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+mod evidence_support;
+
+#[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
     use conf::snapshot::GlobalConf;
     use gateway::evidence::asic::{NotAZip, verify_container};
 
-    fn conformance() -> Option<PathBuf> {
-        #[expect(clippy::disallowed_methods, reason = "where the data lies is told by the environment")]
-        let directory = std::env::var("CONFORMANCE_DIR");
-        match directory {
-            Ok(directory) => Some(PathBuf::from(directory).join("xroad-7.8.0")),
-            Err(_) => {
-                println!("not run: CONFORMANCE_DIR is not set");
-                None
-            }
-        }
-    }
+    use crate::evidence_support::conformance;
 
     /// File and code; none: valid. The time of judgement is that of the time-stamp inside.
     const CONTAINERS: [(&str, Option<&str>); 8] = [
@@ -33,7 +27,7 @@ mod tests {
 
     #[test]
     fn the_conformance_containers_have_their_verdicts() {
-        let Some(folder) = conformance() else { return };
+        let Some(folder) = conformance("xroad-7.8.0") else { return };
         let conf = GlobalConf::load_dir(folder.join("global-configuration/globalconf_good2_v3")).unwrap();
         let mut right = 0;
         for (file, code) in CONTAINERS {
@@ -49,7 +43,7 @@ mod tests {
 
     #[test]
     fn files_that_are_no_containers_are_refused_each_for_its_reason() {
-        let Some(folder) = conformance() else { return };
+        let Some(folder) = conformance("xroad-7.8.0") else { return };
         let conf = GlobalConf::load_dir(folder.join("global-configuration/globalconf_good2_v3")).unwrap();
         let judge = |file: &str| {
             let bytes = fs::read(folder.join(format!("containers-shape/{file}.asice"))).unwrap();

@@ -1,8 +1,12 @@
 //! Hash chains: the conformance data of X-Road, the chains in the recorded exchanges, and hostile ones.
 
 #[cfg(test)]
+#[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+mod evidence_support;
+
+#[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::{fs, path::Path};
 
     use cert_authority::{
         algorithm::DigestAlgorithm::{self, Sha256, Sha512},
@@ -13,17 +17,7 @@ mod tests {
         signature::part_name,
     };
 
-    fn conformance(folder: &str) -> Option<PathBuf> {
-        #[expect(clippy::disallowed_methods, reason = "where the data lies is told by the environment")]
-        let directory = std::env::var("CONFORMANCE_DIR");
-        match directory {
-            Ok(directory) => Some(PathBuf::from(directory).join(folder)),
-            Err(_) => {
-                println!("not run: CONFORMANCE_DIR is not set");
-                None
-            }
-        }
-    }
+    use crate::evidence_support::conformance;
 
     fn input<'a>(name: &'a str, content: Content<'a>) -> Input<'a> {
         Input { name: name.into(), content }
@@ -95,36 +89,40 @@ mod tests {
                 Some("malformed_hash_chain"),
             ),
         ];
-        let load = |name: &str| fs::read(folder.join(name)).unwrap();
         let mut right = 0;
-        for (result, chain, second, known, code) in rows {
-            let result = load(&format!("hc-verifier{result}-hashchainresult.xml"));
-            let chain_bytes = load(&format!("hc-verifier{chain}.xml"));
-            let second = second.map(|name| load(&format!("hc-verifier{name}.xml")));
-            let mut files = vec![("/hashchain.xml", chain_bytes.as_slice())];
-            files.extend(second.as_deref().map(|bytes| ("/hashchain2.xml", bytes)));
-            let bytes = known
-                .iter()
-                .map(|(_, known)| match known {
-                    Known::File(name) => load(name),
-                    Known::DigestOf(name) => digest(Sha256, &load(name)).as_ref().to_vec(),
-                    Known::Digest(value) => value.to_vec(),
-                })
-                .collect::<Vec<_>>();
-            let inputs = known
-                .iter()
-                .zip(&bytes)
-                .map(|((name, known), bytes)| match known {
-                    Known::File(_) => input(name, Content::Bytes(bytes)),
-                    _ => input(name, Content::Digest(Sha256, bytes)),
-                })
-                .collect::<Vec<_>>();
-            let verdict = verify(&result, &files, &inputs, Unresolved::Refuse);
-            assert_eq!(verdict.as_ref().err().map(HashChainError::code), code, "{chain}: {verdict:?}");
+        for row in rows {
+            let verdict = judge(&folder, &row);
+            assert_eq!(verdict.as_ref().err().map(HashChainError::code), row.4, "{}: {verdict:?}", row.1);
             right += 1;
         }
         println!("hash chains: {right} of {ROWS}");
         assert_eq!(right, ROWS);
+    }
+
+    fn judge(folder: &Path, (result, chain, second, known, _): &Row<'_>) -> Result<(), HashChainError> {
+        let load = |name: &str| fs::read(folder.join(name)).unwrap();
+        let result = load(&format!("hc-verifier{result}-hashchainresult.xml"));
+        let chain = load(&format!("hc-verifier{chain}.xml"));
+        let second = second.map(|name| load(&format!("hc-verifier{name}.xml")));
+        let mut files = vec![("/hashchain.xml", chain.as_slice())];
+        files.extend(second.as_deref().map(|bytes| ("/hashchain2.xml", bytes)));
+        let bytes = known
+            .iter()
+            .map(|(_, known)| match known {
+                Known::File(name) => load(name),
+                Known::DigestOf(name) => digest(Sha256, &load(name)).as_ref().to_vec(),
+                Known::Digest(value) => value.to_vec(),
+            })
+            .collect::<Vec<_>>();
+        let inputs = known
+            .iter()
+            .zip(&bytes)
+            .map(|((name, known), bytes)| match known {
+                Known::File(_) => input(name, Content::Bytes(bytes)),
+                _ => input(name, Content::Digest(Sha256, bytes)),
+            })
+            .collect::<Vec<_>>();
+        verify(&result, &files, &inputs, Unresolved::Refuse).map(drop)
     }
 
     #[test]
@@ -302,7 +300,7 @@ mod tests {
     const RECORDED_CHAINS: usize = 17;
 
     /// Signed parts, hash chain result and hash chain of a recorded message.
-    fn recorded(case: &std::path::Path, direction: &str, file: &str) -> (Vec<Vec<u8>>, Vec<u8>, Vec<u8>) {
+    fn recorded(case: &Path, direction: &str, file: &str) -> (Vec<Vec<u8>>, Vec<u8>, Vec<u8>) {
         let json: serde_json::Value =
             serde_json::from_slice(&fs::read(case.join("case.json")).unwrap()).unwrap();
         let body = fs::read(case.join(format!("{file}.body"))).unwrap();

@@ -290,3 +290,140 @@ impl<'a> Fields<'a> {
 fn invalid<T>(reason: &str) -> Result<T, ArchiveError> {
     Err(ArchiveError::Invalid(reason.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write as _};
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    fn archive(files: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, data) in files {
+            writer.start_file(*name, options).unwrap();
+            writer.write_all(data).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn two() -> Vec<u8> {
+        archive(&[("one", b"11111111"), ("two", b"22222222")], SimpleFileOptions::default())
+    }
+
+    /// Where the headers with this signature begin.
+    fn headers(bytes: &[u8], signature: [u8; 4]) -> Vec<usize> {
+        let found = bytes.windows(4).enumerate().filter(|(_, window)| **window == signature);
+        found.map(|(at, _)| at).collect()
+    }
+
+    const LOCAL: [u8; 4] = *b"PK\x03\x04";
+    const CENTRAL: [u8; 4] = *b"PK\x01\x02";
+
+    /// The reason for which an archive is refused.
+    fn refused(bytes: &[u8]) -> String {
+        read(bytes).expect_err("accepted").to_string()
+    }
+
+    #[test]
+    fn archives_of_others_are_read() {
+        let names =
+            |bytes: &[u8]| read(bytes).unwrap().into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+        assert_eq!(names(&two()), ["one", "two"]);
+        let mut streamed = ZipWriter::new_stream(Vec::new());
+        streamed.start_file("with a descriptor", SimpleFileOptions::default()).unwrap();
+        streamed.write_all(b"data").unwrap();
+        assert_eq!(names(&streamed.finish().unwrap().into_inner()), ["with a descriptor"]);
+        let mut folder = ZipWriter::new(Cursor::new(Vec::new()));
+        folder.add_directory("META-INF", SimpleFileOptions::default()).unwrap();
+        assert!(names(&folder.finish().unwrap().into_inner()).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_archive_is_told_from_a_damaged_one() {
+        assert_eq!(read(b"").unwrap_err(), ArchiveError::NotAZip);
+        assert_eq!(read(&[b'x'; 100_000]).unwrap_err(), ArchiveError::NotAZip);
+        assert_eq!(read(&two()[..50]).unwrap_err(), ArchiveError::NotAZip);
+        let mut damaged = two();
+        damaged[32] ^= 1;
+        assert!(refused(&damaged).contains("differ"));
+        let mut damaged = two();
+        damaged[34] ^= 1;
+        assert!(refused(&damaged).contains("one is damaged"));
+    }
+
+    #[test]
+    fn a_directory_that_says_other_than_the_files_is_refused() {
+        for field in [6, 8, 14, 18, 22, 30] {
+            let mut bytes = two();
+            bytes[field] ^= 2;
+            assert!(refused(&bytes).contains("differ"), "{field}");
+        }
+        // Something before, between and behind the entries, which a reader that streams would find.
+        let mut bytes = two();
+        bytes.splice(0..0, *b"PK");
+        assert!(!refused(&bytes).is_empty());
+        let mut bytes = two();
+        let directory = headers(&bytes, CENTRAL)[0];
+        let hidden = bytes[..headers(&bytes, LOCAL)[1]].to_vec();
+        bytes.splice(directory..directory, hidden.iter().copied());
+        let end = bytes.len() - END_LENGTH;
+        let offset = u32::try_from(directory + hidden.len()).unwrap();
+        bytes[end + 16..end + 20].copy_from_slice(&offset.to_le_bytes());
+        assert!(refused(&bytes).contains("before the directory"));
+    }
+
+    #[test]
+    fn entries_that_overlap_or_share_a_name_are_refused() {
+        let mut bytes = two();
+        let second = headers(&bytes, CENTRAL)[1];
+        bytes[second + 42..second + 46].copy_from_slice(&[0; 4]);
+        assert!(refused(&bytes).contains("over it"));
+        let replaced = |from: &[u8], to: &[u8]| {
+            let mut bytes = two();
+            while let Some(at) = bytes.windows(3).position(|window| window == from) {
+                bytes[at..at + 3].copy_from_slice(to);
+            }
+            bytes
+        };
+        assert!(refused(&replaced(b"two", b"one")).contains("one twice"));
+        assert!(refused(&replaced(b"two", b"ONE")).contains("ONE twice"));
+        for name in [b"../", b"/ab", b"a//", b"..\\", b"C:x", b"a\0b", b"./a"] {
+            assert!(refused(&replaced(b"two", name)).contains("name"), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn links_encryption_and_unknown_methods_are_refused() {
+        let central = |offset: usize, value: &[u8]| {
+            let mut bytes = two();
+            let at = headers(&bytes, CENTRAL)[0] + offset;
+            bytes[at..at + value.len()].copy_from_slice(value);
+            bytes
+        };
+        assert!(refused(&central(8, &[1])).contains("encrypted"));
+        assert!(refused(&central(10, &[12])).contains("unknown way"));
+        assert!(refused(&central(20, &[0xff; 4])).contains("ZIP64"));
+        let mut link = ZipWriter::new(Cursor::new(Vec::new()));
+        link.add_symlink("link", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+        assert!(refused(&link.finish().unwrap().into_inner()).contains("link"));
+    }
+
+    #[test]
+    fn bombs_are_refused_before_they_are_unpacked() {
+        let zeros = vec![0; (64 << 20) + 1];
+        let bomb = archive(&[("bomb", &zeros)], SimpleFileOptions::default());
+        assert!(refused(&bomb).contains("more than is allowed"));
+        let names = (0..=MAX_ENTRIES).map(|number| number.to_string()).collect::<Vec<_>>();
+        let many = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect::<Vec<_>>();
+        assert!(refused(&archive(&many, SimpleFileOptions::default())).contains("too many"));
+        // A directory that understates the size.
+        let mut bytes = archive(&[("one", &[0; 1000])], SimpleFileOptions::default());
+        for header in [(LOCAL, 22), (CENTRAL, 24)] {
+            let at = headers(&bytes, header.0)[0] + header.1;
+            bytes[at..at + 4].copy_from_slice(&10_u32.to_le_bytes());
+        }
+        assert!(refused(&bytes).contains("damaged"));
+    }
+}
