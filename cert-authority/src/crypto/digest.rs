@@ -21,6 +21,11 @@ impl Digest {
         Self { algorithm, bytes }
     }
 
+    /// A digest that was computed earlier and kept; none when its length is not the algorithm's.
+    pub fn from_computed(algorithm: DigestAlgorithm, computed: &[u8]) -> Option<Self> {
+        (computed.len() == algorithm.output_len()).then(|| Self::new(algorithm, computed))
+    }
+
     /// The algorithm it was computed with.
     pub const fn algorithm(&self) -> DigestAlgorithm {
         self.algorithm
