@@ -1,0 +1,150 @@
+//! The file operations that the log's promises rest on, as a port, so that a test can make each fail once.
+//!
+//! Not here: reading, which promises nothing.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{fd::AsRawFd, unix::fs::FileExt, unix::fs::OpenOptionsExt},
+    path::Path,
+};
+
+use cert_authority::durable;
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+
+/// What the log asks of a file system.
+///
+/// # Contract
+/// After [`Disk::sync`] returned without error, everything written to that file before survives a power cut; after
+/// [`Disk::sync_dir`], every name made in that directory before. After an error nothing is known.
+pub trait Disk: Send + Sync {
+    /// Makes a file that does not exist yet, readable by its owner only.
+    ///
+    /// # Errors
+    /// The system's, as with all the others.
+    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Makes a file without a name in a directory.
+    ///
+    /// # Errors
+    /// The system's.
+    fn temporary(&self, directory: &Path) -> io::Result<File>;
+    /// Reserves room for the file, reading as zeros.
+    ///
+    /// # Errors
+    /// The system's.
+    fn allocate(&self, file: &File, length: u64) -> io::Result<()>;
+    /// Writes at an offset; perhaps only the beginning of `data`. Gives how much was written.
+    ///
+    /// # Errors
+    /// The system's.
+    fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync(&self, file: &File) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Cuts a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
+    /// Gives a name to a file that has none.
+    ///
+    /// # Errors
+    /// The system's.
+    fn link(&self, file: &File, path: &Path) -> io::Result<()>;
+    /// Renames a file over another.
+    ///
+    /// # Errors
+    /// The system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Bytes that are free for us.
+    ///
+    /// # Errors
+    /// The system's.
+    fn available(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// The operating system's files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    fn temporary(&self, directory: &Path) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR)?.into())
+    }
+
+    fn allocate(&self, file: &File, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
+            // A file system that cannot reserve: the writes will find out.
+            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(length),
+            result => Ok(result?),
+        }
+    }
+
+    fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
+        file.write_at(data, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(file)?)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        durable::sync_dir(directory)
+    }
+
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        file.set_len(length)
+    }
+
+    fn link(&self, file: &File, path: &Path) -> io::Result<()> {
+        // By way of /proc: linking a descriptor itself needs a capability.
+        let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, source.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW) {
+            // Its name is its content: the same body, kept before.
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(rustix::fs::rename(from, to)?)
+    }
+
+    fn available(&self, directory: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(directory)?;
+        // No inode left is no space either: a body needs a file.
+        Ok(if stat.f_files > 0 && stat.f_favail == 0 {
+            0
+        } else {
+            stat.f_bavail.saturating_mul(stat.f_frsize)
+        })
+    }
+}
+
+/// Writes all of `data` at an offset, in as many pieces as the system likes.
+pub(crate) fn write_all(disk: &dyn Disk, file: &File, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        match disk.write(file, data, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                data = data.get(written..).unwrap_or_default();
+                offset = offset.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
