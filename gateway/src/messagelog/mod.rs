@@ -1,1 +1,47 @@
-//! Under construction.
+//! The message log: evidence that is durable before anybody is answered.
+//!
+//! ```text
+//!  exchange ──append──► queue ──► writer thread ──► segment file: blobs and frames, one fdatasync for many
+//!     ▲                              │ receipt (number, leaf)          │ positions
+//!     └──────── Logged<M> ◄──────────┘                                 ▼
+//!                                                         index thread ──► sled (can be rebuilt)
+//! ```
+//! | part | what it is |
+//! |---|---|
+//! | [`record`] | what is logged, every field |
+//! | [`append`] | the proof [`append::Logged`], the port [`append::LogStore`] |
+//! | [`frame`], [`tree`], `encoding` | the bytes: chunks, frames, headers; the RFC 6962 tree (FORMAT.md) |
+//! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
+//! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
+//! | `segment`, `writer`, `recover`, `disk` | segment files, group commit, the start after a crash |
+//! | [`index`], [`reader`] | finding and reading records |
+//! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
+//! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
+//!
+//! Not here: the container of an exported message ([`crate::evidence`]), signed checkpoints, archives.
+
+pub mod append;
+pub mod audit;
+pub mod body;
+pub mod disk;
+mod encoding;
+pub mod error;
+pub mod frame;
+mod index;
+mod key;
+pub mod reader;
+pub mod record;
+mod recover;
+mod segment;
+pub mod service;
+pub mod stamp;
+pub mod timestamper;
+pub mod tree;
+pub mod verify;
+mod writer;
+
+pub use append::{LogStore, Logged, Receipt};
+pub use body::{BodyWriter, SealedBody, Vault};
+pub use error::LogError;
+pub use record::{MessageRecord, Part, Record, Role};
+pub use service::{Config, MessageLog};

@@ -1,0 +1,382 @@
+//! The index: where records are, by number, message id, time, client and service. Never the truth: it can be removed,
+//! and is built again from the segments.
+//!
+//! ```text
+//! "i" first 8 bytes of SHA-256(message id), number   -> segment, offset
+//! "b" number of the first of 256 records              -> their places, times, kinds; clients and services among them
+//! "s" number of the first record of a time-stamp      -> number of the last, number of the time-stamp's record
+//! "m" ...                                             -> the log's id, how far the index reaches
+//! ```
+//! A block of 256 records says who occurs in it, so that a search passes over the others; the block that is not full
+//! yet is in memory, and read again from its segment after a restart.
+//!
+//! Not here: reading records ([`super::reader`]).
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use cert_authority::clock::UnixTime;
+
+use super::{
+    encoding::{Reader, Unreadable, Writer},
+    error::LogError,
+    record::{Kind, Record},
+    recover::From,
+    segment::Position,
+    tree,
+};
+
+const BLOCK: usize = 256;
+/// How long a reader waits for the index to catch up.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// How often what is new goes to the disk.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+const LOG: &[u8] = b"mlog";
+const REACH: &[u8] = b"mreach";
+const TOP: &[u8] = b"mtop";
+const STAMPED: &[u8] = b"mstamped";
+
+/// What the index keeps of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    id: Option<[u8; 8]>,
+    client: Option<String>,
+    service: Option<String>,
+    /// Of a time-stamp: first and last record covered.
+    covers: Option<(u64, u64)>,
+}
+
+impl Facts {
+    pub(crate) fn of(record: &Record) -> Self {
+        let message = record.message();
+        let covered = match record {
+            Record::Timestamp(stamp) => stamp.covered.as_slice(),
+            Record::Request(_)
+            | Record::Response(_)
+            | Record::Outcome(_)
+            | Record::Checkpoint(_)
+            | Record::Configuration(_)
+            | Record::Access(_) => &[],
+        };
+        Self {
+            id: record.message_id().map(id_hash),
+            client: message.map(|m| m.client.encoded()),
+            service: message.map(|m| service_key(&m.service)),
+            covers: covered.first().zip(covered.last()).map(|(first, last)| (first.0, last.0)),
+        }
+    }
+}
+
+/// How a service is named in the index.
+pub(crate) fn service_key(service: &conf::identifier::ServiceId) -> String {
+    format!("{}\u{0}{}", service.client().encoded(), service.code())
+}
+
+/// A record that has become durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Indexed {
+    pub(crate) sequence: u64,
+    pub(crate) kind: Kind,
+    pub(crate) time: UnixTime,
+    pub(crate) position: Position,
+    pub(crate) facts: Facts,
+}
+
+/// 256 records, or fewer in the last block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) first: u64,
+    pub(crate) places: Vec<(Position, Kind, UnixTime)>,
+    pub(crate) clients: BTreeSet<String>,
+    pub(crate) services: BTreeSet<String>,
+}
+
+impl Block {
+    fn add(&mut self, record: Indexed) {
+        self.places.push((record.position, record.kind, record.time));
+        self.clients.extend(record.facts.client);
+        self.services.extend(record.facts.service);
+    }
+
+    /// Earliest and latest time of its records.
+    pub(crate) fn times(&self) -> Option<(UnixTime, UnixTime)> {
+        let times = || self.places.iter().map(|(_, _, time)| *time);
+        times().min().zip(times().max())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut places = Vec::with_capacity(self.places.len() * 25);
+        for (position, kind, time) in &self.places {
+            places.put_u64(position.segment);
+            places.put_u64(position.offset);
+            places.put_u8(kind.code());
+            places.put_i64(time.as_millis());
+        }
+        let mut out = Writer::default();
+        out.bytes(1, &places).list(2, &self.clients).list(3, &self.services);
+        out.finish()
+    }
+
+    fn decode(first: u64, bytes: Bytes) -> Result<Self, Unreadable> {
+        let mut from = Reader::new(bytes);
+        let mut encoded = from.bytes(1)?;
+        let mut places = Vec::new();
+        while encoded.has_remaining() {
+            let segment = encoded.try_get_u64().map_err(|_| Unreadable)?;
+            let offset = encoded.try_get_u64().map_err(|_| Unreadable)?;
+            let kind = encoded.try_get_u8().ok().and_then(Kind::from_code).ok_or(Unreadable)?;
+            let time = UnixTime::from_millis(encoded.try_get_i64().map_err(|_| Unreadable)?);
+            places.push((Position { segment, offset }, kind, time));
+        }
+        let texts = |list: Vec<Bytes>| -> Result<BTreeSet<String>, Unreadable> {
+            list.iter().map(|b| std::str::from_utf8(b).map(str::to_owned).map_err(|_| Unreadable)).collect()
+        };
+        Ok(Self { first, places, clients: texts(from.list(2)?)?, services: texts(from.list(3)?)? })
+    }
+}
+
+/// The index. Written by one thread, read by all.
+pub(crate) struct Index {
+    db: sled::Db,
+    open: Mutex<Open>,
+    caught_up: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    block: Block,
+    failed: Option<String>,
+}
+
+impl Open {
+    /// The number after the last one known.
+    fn next(&self) -> u64 {
+        self.block.first.saturating_add(u64::try_from(self.block.places.len()).unwrap_or(0))
+    }
+}
+
+/// What an index that was there before knows.
+pub(crate) struct Known {
+    /// From where on it must be told.
+    pub(crate) from: Option<From>,
+    /// How many records it has seen.
+    pub(crate) top: u64,
+}
+
+impl Index {
+    /// Opens the index below a log; makes it anew when it is missing, damaged or another log's.
+    pub(crate) fn open(log: &Path, id: &[u8; 16]) -> Result<(Self, Known), LogError> {
+        let directory = log.join("index");
+        let existing = open_db(&directory).ok().filter(|db| db.was_recovered());
+        if let Some(db) = existing {
+            match known(&db, id) {
+                Ok(known) => {
+                    let first = known.from.map_or(0, |from| from.sequence);
+                    return Ok((Self::new(db, first), known));
+                }
+                Err(reason) => tracing::warn!(reason, "the index of the message log is built anew"),
+            }
+        }
+        Self::anew(&directory, id)
+    }
+
+    /// An index for one who only reads; it is gone when dropped.
+    pub(crate) fn temporary(id: &[u8; 16]) -> Result<Self, LogError> {
+        let db = sled::Config::new().temporary(true).flush_every_ms(None).open().map_err(failed)?;
+        db.insert(LOG, id).map_err(failed)?;
+        Ok(Self::new(db, 0))
+    }
+
+    fn anew(directory: &Path, id: &[u8; 16]) -> Result<(Self, Known), LogError> {
+        match std::fs::remove_dir_all(directory) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(LogError::io("the damaged index cannot be removed", &e));
+            }
+            _ => {}
+        }
+        let db = open_db(directory)?;
+        db.insert(LOG, id).map_err(failed)?;
+        Ok((Self::new(db, 0), Known { from: None, top: 0 }))
+    }
+
+    fn new(db: sled::Db, first: u64) -> Self {
+        let block = Block { first, ..Block::default() };
+        Self { db, open: Mutex::new(Open { block, failed: None }), caught_up: Condvar::new() }
+    }
+
+    /// Works until no more records can come.
+    pub(crate) fn run(&self, records: &mpsc::Receiver<Vec<Indexed>>) {
+        let mut dirty = false;
+        loop {
+            match records.recv_timeout(FLUSH_EVERY) {
+                Ok(batch) => {
+                    dirty = true;
+                    if let Err(error) = self.add(batch) {
+                        tracing::error!(%error, "the message log cannot be searched until the next start");
+                        self.lock().failed = Some(error.to_string());
+                        self.caught_up.notify_all();
+                        return;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if std::mem::take(&mut dirty) {
+                        let _ = self.db.flush();
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let _ = self.db.flush();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes in records that have become durable.
+    pub(crate) fn add(&self, records: Vec<Indexed>) -> Result<(), LogError> {
+        let mut batch = sled::Batch::default();
+        let mut open = self.lock();
+        for record in records {
+            if record.sequence < open.next() {
+                continue;
+            }
+            if let Some(hash) = record.facts.id {
+                batch.insert([b"i", &hash[..], &record.sequence.to_be_bytes()].concat(), &[]);
+            }
+            if let Some((first, last)) = record.facts.covers {
+                let value = [last.to_be_bytes(), record.sequence.to_be_bytes()].concat();
+                batch.insert(&key(b's', first), value);
+                batch.insert(STAMPED, &last.saturating_add(1).to_be_bytes());
+            }
+            let sequence = record.sequence;
+            let begins = open.block.places.is_empty().then_some(record.position);
+            if let Some(position) = begins {
+                // From here on the block must be read again after a restart.
+                let reach = [sequence, position.segment, position.offset];
+                batch.insert(REACH, reach.map(u64::to_be_bytes).concat());
+            }
+            open.block.add(record);
+            if open.block.places.len() == BLOCK {
+                let next = Block { first: sequence.saturating_add(1), ..Block::default() };
+                let full = std::mem::replace(&mut open.block, next);
+                batch.insert(&key(b'b', full.first), full.encode());
+            }
+        }
+        batch.insert(TOP, &open.next().to_be_bytes());
+        self.db.apply_batch(batch).map_err(failed)?;
+        drop(open);
+        self.caught_up.notify_all();
+        Ok(())
+    }
+
+    /// Waits until everything below `sequence` is known.
+    pub(crate) fn wait_for(&self, sequence: u64) -> Result<(), LogError> {
+        let behind = |open: &mut Open| open.next() < sequence && open.failed.is_none();
+        let (open, waited) = self
+            .caught_up
+            .wait_timeout_while(self.lock(), CATCH_UP, behind)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &open.failed {
+            Some(reason) => Err(LogError::Index(reason.clone())),
+            None if waited.timed_out() => Err(LogError::Index("it does not keep up".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// The block that holds `sequence`, if there is such a record.
+    pub(crate) fn block_of(&self, sequence: u64) -> Result<Option<Arc<Block>>, LogError> {
+        let open = self.lock();
+        if sequence >= open.block.first {
+            return Ok((sequence < open.next()).then(|| Arc::new(open.block.clone())));
+        }
+        drop(open);
+        let found =
+            self.db.range(key(b'b', 0)..=key(b'b', sequence)).next_back().transpose().map_err(failed)?;
+        let Some((found, value)) = found else { return Ok(None) };
+        let block = Block::decode(number(&found)?, Bytes::copy_from_slice(&value))
+            .map_err(|_| LogError::Index("a block cannot be read".to_owned()))?;
+        let end = block.first.saturating_add(u64::try_from(block.places.len()).unwrap_or(0));
+        Ok((sequence < end).then(|| Arc::new(block)))
+    }
+
+    /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
+    pub(crate) fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError> {
+        let prefix = [b"i", &id_hash(message_id)[..]].concat();
+        self.db
+            .scan_prefix(prefix)
+            .keys()
+            .map(|found| found.map_err(failed).and_then(|found| number(&found)))
+            .collect()
+    }
+
+    /// The number of the time-stamp's record that covers `sequence`.
+    pub(crate) fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {
+        let found =
+            self.db.range(key(b's', 0)..=key(b's', sequence)).next_back().transpose().map_err(failed)?;
+        let Some((_, value)) = found else { return Ok(None) };
+        let mut value = value.as_ref();
+        let damaged = |_| LogError::Index("an entry cannot be read".to_owned());
+        let (last, stamp) = (value.try_get_u64().map_err(damaged)?, value.try_get_u64().map_err(damaged)?);
+        Ok((sequence <= last).then_some(stamp))
+    }
+
+    /// Every message below this number has its time-stamp.
+    pub(crate) fn stamped_below(&self) -> Result<u64, LogError> {
+        let found = self.db.get(STAMPED).map_err(failed)?;
+        found.map_or(Ok(0), |value| number(&value))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_db(directory: &Path) -> Result<sled::Db, LogError> {
+    sled::Config::new().path(directory).flush_every_ms(None).cache_capacity(16 << 20).open().map_err(failed)
+}
+
+/// How far an index reaches, or why it cannot be used.
+fn known(db: &sled::Db, id: &[u8; 16]) -> Result<Known, &'static str> {
+    let get = |name: &[u8]| db.get(name).map_err(|_| "it cannot be read");
+    if get(LOG)?.is_none_or(|found| found.as_ref() != id) {
+        return Err("it is another log's");
+    }
+    let top = get(TOP)?.map_or(Ok(0), |value| number(&value)).map_err(|_| "it is damaged")?;
+    let Some(reach) = get(REACH)? else { return Ok(Known { from: None, top }) };
+    let mut reach = reach.as_ref();
+    let mut next = || reach.try_get_u64().map_err(|_| "it is damaged");
+    let (sequence, segment, offset) = (next()?, next()?, next()?);
+    let whole = sequence == 0 || {
+        let last = db.range(key(b'b', 0)..key(b'b', sequence)).next_back();
+        let first = last.and_then(Result::ok).and_then(|(found, _)| number(&found).ok());
+        first.is_some_and(|first| first.saturating_add(u64::try_from(BLOCK).unwrap_or(0)) == sequence)
+    };
+    if !whole {
+        return Err("blocks are missing");
+    }
+    Ok(Known { from: Some(From { position: Position { segment, offset }, sequence }), top })
+}
+
+fn id_hash(message_id: &str) -> [u8; 8] {
+    tree::sha256(message_id.as_bytes()).first_chunk().copied().unwrap_or_default()
+}
+
+fn key(kind: u8, number: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key.iter_mut().skip(1).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+    key
+}
+
+/// The number at the end of a key or value.
+fn number(bytes: &[u8]) -> Result<u64, LogError> {
+    let last = bytes.last_chunk::<8>().ok_or_else(|| LogError::Index("a key cannot be read".to_owned()))?;
+    Ok(u64::from_be_bytes(*last))
+}
+
+fn failed(error: sled::Error) -> LogError {
+    LogError::Index(error.to_string())
+}

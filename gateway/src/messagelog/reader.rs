@@ -1,0 +1,447 @@
+//! Finding and reading records. Blocks while it reads files: from asynchronous code call it off the runtime's threads.
+//!
+//! Not here: writing, judging ([`super::verify`]), containers ([`crate::evidence::asic`]).
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use cert_authority::{clock::UnixTime, crypto::Digest};
+use conf::identifier::{ClientId, MemberId, ServiceId};
+
+use super::{
+    body::{SealedBody, Vault},
+    error::LogError,
+    frame::{ChunkType, Frame},
+    index::{Block, Index, service_key},
+    record::{Kind, MessageRecord, Place, Record, Role, TimestampRecord},
+    segment::{self, Position, Segment},
+    stamp,
+    tree::Hash,
+    writer::State,
+};
+
+/// How many segment files are kept open.
+const OPEN_FILES: usize = 32;
+
+/// Reads a log. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+struct Shared {
+    log: PathBuf,
+    id: [u8; 16],
+    index: Arc<Index>,
+    state: Arc<State>,
+    vault: Vault,
+    files: Mutex<HashMap<u64, Arc<Segment>>>,
+}
+
+/// A record, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its number.
+    pub sequence: u64,
+    /// When it was logged.
+    pub time: UnixTime,
+    /// The hash of its frame: the leaf of the tree.
+    pub leaf: Hash,
+    /// What it says.
+    pub record: Record,
+}
+
+/// Which records are wanted; what is `None` does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Logged at this time or later.
+    pub from: Option<UnixTime>,
+    /// Logged before this time.
+    pub until: Option<UnixTime>,
+    /// Of this query.
+    pub message_id: Option<String>,
+    /// Of this client.
+    pub client: Option<ClientId>,
+    /// Of this service.
+    pub service: Option<ServiceId>,
+    /// Client or provider is this member or one of its subsystems.
+    pub member: Option<MemberId>,
+    /// Made on this side.
+    pub role: Option<Role>,
+    /// Of these kinds; empty: of all.
+    pub kinds: Vec<Kind>,
+}
+
+/// In which order records are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As they were logged.
+    OldestFirst,
+    /// The last one first.
+    #[default]
+    NewestFirst,
+}
+
+/// A time-stamp over one signature, with what ties it to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimestampMaterial {
+    /// Over this signature alone.
+    Single {
+        /// The token.
+        token: Bytes,
+    },
+    /// Over several signatures.
+    Batch {
+        /// The token.
+        token: Bytes,
+        /// What it is over.
+        hash_chain_result: Bytes,
+        /// Leads to this signature.
+        hash_chain: Bytes,
+    },
+}
+
+/// All that a container of one message is made of.
+#[derive(Debug, Clone)]
+pub struct Material {
+    /// The number of the record.
+    pub sequence: u64,
+    /// When it was logged.
+    pub time: UnixTime,
+    /// Request or response.
+    pub kind: Kind,
+    /// The record: signature, hash chain and its result among others.
+    pub message: MessageRecord,
+    /// The contents of its parts in their order; `None` where it was not kept or its key was destroyed.
+    pub parts: Vec<Option<SealedBody>>,
+    /// The time-stamp and the time it states, once there is one.
+    pub timestamp: Option<(UnixTime, TimestampMaterial)>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        log: PathBuf,
+        id: [u8; 16],
+        index: Arc<Index>,
+        state: Arc<State>,
+        vault: Vault,
+    ) -> Self {
+        Self(Arc::new(Shared { log, id, index, state, vault, files: Mutex::default() }))
+    }
+
+    /// How many records are durable.
+    pub fn len(&self) -> u64 {
+        self.0.state.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The directory of the log.
+    pub fn directory(&self) -> &Path {
+        &self.0.log
+    }
+
+    /// The record with this number.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when it is not what was written; [`LogError::Index`], [`LogError::Io`].
+    pub fn get(&self, sequence: u64) -> Result<Option<StoredRecord>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let Some(position) = self.position(sequence)? else { return Ok(None) };
+        self.read(position, sequence).map(|(record, _)| Some(record))
+    }
+
+    /// The records of a query, as they were logged.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn by_message_id(&self, message_id: &str) -> Result<Vec<StoredRecord>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let mut records = Vec::new();
+        for sequence in self.0.index.by_message_id(message_id)? {
+            let found = self.get(sequence)?;
+            records.extend(found.filter(|found| found.record.message_id() == Some(message_id)));
+        }
+        Ok(records)
+    }
+
+    /// At most `limit` records that pass the filter, beyond the record `cursor` if one is given.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn find(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        if let Some(message_id) = &filter.message_id {
+            return self.find_by_id(filter, message_id, order, cursor, limit);
+        }
+        let mut found = Vec::new();
+        let mut next = match (order, cursor) {
+            (Order::OldestFirst, cursor) => Some(cursor.map_or(0, |c| c.saturating_add(1))),
+            (Order::NewestFirst, cursor) => cursor.unwrap_or_else(|| self.len()).checked_sub(1),
+        };
+        while let Some(block) = next.map(|next| self.0.index.block_of(next)).transpose()?.flatten() {
+            let start = next.unwrap_or(0);
+            self.find_in_block(&block, filter, order, start, limit, &mut found)?;
+            if found.len() >= limit {
+                break;
+            }
+            next = match order {
+                Order::OldestFirst => Some(block.first + u64::try_from(block.places.len()).unwrap_or(0)),
+                Order::NewestFirst => block.first.checked_sub(1),
+            };
+        }
+        Ok(found)
+    }
+
+    fn find_by_id(
+        &self,
+        filter: &Filter,
+        message_id: &str,
+        order: Order,
+        cursor: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, LogError> {
+        let beyond = |record: &StoredRecord| match (order, cursor) {
+            (_, None) => true,
+            (Order::OldestFirst, Some(cursor)) => record.sequence > cursor,
+            (Order::NewestFirst, Some(cursor)) => record.sequence < cursor,
+        };
+        let mut found = self.by_message_id(message_id)?;
+        found.retain(|record| beyond(record) && filter.passes(record));
+        if order == Order::NewestFirst {
+            found.reverse();
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn find_in_block(
+        &self,
+        block: &Block,
+        filter: &Filter,
+        order: Order,
+        start: u64,
+        limit: usize,
+        found: &mut Vec<StoredRecord>,
+    ) -> Result<(), LogError> {
+        if !filter.may_pass(block) {
+            return Ok(());
+        }
+        let numbered = (block.first..).zip(&block.places);
+        let places: Vec<_> = match order {
+            Order::OldestFirst => numbered.filter(|(sequence, _)| *sequence >= start).collect(),
+            Order::NewestFirst => {
+                let mut places: Vec<_> = numbered.filter(|(sequence, _)| *sequence <= start).collect();
+                places.reverse();
+                places
+            }
+        };
+        for (sequence, (position, kind, time)) in places {
+            if found.len() >= limit {
+                break;
+            }
+            if filter.in_time(*time) && filter.of_kind(*kind) {
+                let (record, _) = self.read(*position, sequence)?;
+                found.extend(Some(record).filter(|record| filter.passes(record)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The contents of a message's parts, in their order; `None` where one was not kept or its key was destroyed.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and [`LogError::Key`].
+    pub fn bodies(&self, record: &StoredRecord) -> Result<Vec<Option<SealedBody>>, LogError> {
+        let Some(message) = record.record.message() else { return Ok(Vec::new()) };
+        let position = self.position(record.sequence)?.ok_or_else(|| gone(record.sequence))?;
+        let (_, blobs) = self.read(position, record.sequence)?;
+        let mut parts = Vec::new();
+        for part in &message.parts {
+            let Some(stored) = &part.stored else {
+                parts.push(None);
+                continue;
+            };
+            let chunk = match stored.place {
+                Place::File => None,
+                Place::Chunk => {
+                    blobs.iter().find(|(hash, _)| *hash == stored.ciphertext).map(|(_, b)| b.clone())
+                }
+            };
+            match self.0.vault.open(stored, part.length, chunk) {
+                Err(LogError::KeyGone(_)) => parts.push(None),
+                opened => parts.push(Some(opened?)),
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The time-stamp's record that covers a record.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn timestamp_of(&self, sequence: u64) -> Result<Option<TimestampRecord>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let Some(stamp) = self.0.index.stamp_of(sequence)? else { return Ok(None) };
+        let found = self.get(stamp)?.ok_or_else(|| gone(stamp))?;
+        Ok(match found.record {
+            Record::Timestamp(stamp) => Some(stamp).filter(|stamp| stamp.position(sequence).is_some()),
+            _ => None,
+        })
+    }
+
+    /// What the container of a message is made of; none when there is no message with this number.
+    ///
+    /// # Errors
+    /// As [`Self::bodies`].
+    pub fn export(&self, sequence: u64) -> Result<Option<Material>, LogError> {
+        let Some(found) = self.get(sequence)? else { return Ok(None) };
+        let parts = self.bodies(&found)?;
+        let kind = found.record.kind();
+        let (Record::Request(message) | Record::Response(message)) = found.record else { return Ok(None) };
+        let stamp = self.timestamp_of(sequence)?;
+        let timestamp = stamp.map(|stamp| (stamp.time, stamp::material(&stamp, sequence)));
+        Ok(Some(Material { sequence, time: found.time, kind, message, parts, timestamp }))
+    }
+
+    /// The oldest messages without a time-stamp, at most `limit`: number and digest of the signature of each, and when
+    /// the first was logged, and its signature.
+    pub(crate) fn unstamped(&self, limit: usize) -> Result<Option<Unstamped>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let mut found: Option<Unstamped> = None;
+        let mut next = self.0.index.stamped_below()?;
+        while let Some(block) = self.0.index.block_of(next)? {
+            for (sequence, (position, kind, time)) in (block.first..).zip(&block.places) {
+                if sequence < next || !kind.is_message() {
+                    continue;
+                }
+                if found.as_ref().is_some_and(|found| found.covered.len() >= limit) {
+                    return Ok(found);
+                }
+                let (record, _) = self.read(*position, sequence)?;
+                let Some(message) = record.record.message() else { continue };
+                let one = (sequence, stamp::signature_digest(&message.signature));
+                match &mut found {
+                    Some(found) => found.covered.push(one),
+                    None => {
+                        found = Some(Unstamped {
+                            oldest: *time,
+                            signature: message.signature.clone(),
+                            covered: vec![one],
+                        });
+                    }
+                }
+            }
+            next = block.first.saturating_add(u64::try_from(block.places.len()).unwrap_or(0));
+        }
+        Ok(found)
+    }
+
+    fn position(&self, sequence: u64) -> Result<Option<Position>, LogError> {
+        let Some(block) = self.0.index.block_of(sequence)? else { return Ok(None) };
+        let at = sequence.checked_sub(block.first).and_then(|at| usize::try_from(at).ok());
+        Ok(at.and_then(|at| block.places.get(at)).map(|(position, _, _)| *position))
+    }
+
+    /// Reads the blobs and the frame that stand at a position.
+    fn read(
+        &self,
+        position: Position,
+        sequence: u64,
+    ) -> Result<(StoredRecord, Vec<(Hash, Bytes)>), LogError> {
+        let segment = self.segment(position.segment)?;
+        let mut blobs = Vec::new();
+        let mut offset = position.offset;
+        loop {
+            let chunk = segment::read_chunk(&segment, offset)?;
+            offset = chunk.end();
+            if chunk.head.kind == ChunkType::Blob {
+                blobs.push((chunk.head.hash, chunk.content));
+                continue;
+            }
+            let frame = Frame::decode(&chunk.content).ok().filter(|frame| frame.head.sequence == sequence);
+            let frame = frame.ok_or_else(|| gone(sequence))?;
+            let (time, leaf) = (frame.head.time, chunk.head.hash);
+            return Ok((StoredRecord { sequence, time, leaf, record: frame.record }, blobs));
+        }
+    }
+
+    fn segment(&self, number: u64) -> Result<Arc<Segment>, LogError> {
+        let mut files = self.0.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = files.get(&number) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = Arc::new(segment::open(&self.0.log, &self.0.id, number)?);
+        if files.len() >= OPEN_FILES {
+            files.clear();
+        }
+        files.insert(number, Arc::clone(&segment));
+        Ok(segment)
+    }
+}
+
+/// What waits for a time-stamp.
+#[derive(Debug)]
+pub(crate) struct Unstamped {
+    /// When the first was logged.
+    pub(crate) oldest: UnixTime,
+    /// The signature of the first.
+    pub(crate) signature: Bytes,
+    /// Number, and digest of the signature.
+    pub(crate) covered: Vec<(u64, Digest)>,
+}
+
+fn gone(sequence: u64) -> LogError {
+    LogError::Index(format!("record {sequence} is not where the index says"))
+}
+
+impl Filter {
+    fn in_time(&self, time: UnixTime) -> bool {
+        self.from.is_none_or(|from| time >= from) && self.until.is_none_or(|until| time < until)
+    }
+
+    fn of_kind(&self, kind: Kind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+
+    /// Whether a record of the block may pass.
+    fn may_pass(&self, block: &Block) -> bool {
+        let Some((earliest, latest)) = block.times() else { return false };
+        let client = self.client.as_ref().is_none_or(|client| block.clients.contains(&client.encoded()));
+        let service =
+            self.service.as_ref().is_none_or(|service| block.services.contains(&service_key(service)));
+        let member = self.member.as_ref().is_none_or(|member| {
+            let member = member.encoded();
+            block.clients.iter().chain(&block.services).any(|name| name.starts_with(&member))
+        });
+        let in_time =
+            self.from.is_none_or(|from| latest >= from) && self.until.is_none_or(|until| earliest < until);
+        client && service && member && in_time
+    }
+
+    /// Whether a record passes.
+    pub fn passes(&self, record: &StoredRecord) -> bool {
+        let message = record.record.message();
+        let of = |matches: &dyn Fn(&MessageRecord) -> bool| message.is_some_and(matches);
+        self.in_time(record.time)
+            && self.of_kind(record.record.kind())
+            && self.message_id.as_ref().is_none_or(|id| record.record.message_id() == Some(id))
+            && self.client.as_ref().is_none_or(|client| of(&|m| m.client == *client))
+            && self.service.as_ref().is_none_or(|service| of(&|m| m.service == *service))
+            && self.member.as_ref().is_none_or(|member| {
+                of(&|m| m.client.member() == member || m.service.client().member() == member)
+            })
+            && self.role.is_none_or(|role| of(&|m| m.role == role))
+    }
+}

@@ -1,0 +1,202 @@
+//! The start: finds the end of the log, cuts off what was not written whole, and tells the index what it does not know.
+//!
+//! A chunk that is not whole at the end of the last segment was torn by a power cut: nobody was answered for it. A chunk
+//! that is not whole anywhere else was durable once: then the log does not start.
+
+use std::{io, path::Path};
+
+use super::{
+    disk::Disk,
+    error::{Finding, Flaw, LogError},
+    frame::{ChunkType, Frame},
+    index::{Facts, Indexed},
+    segment::{self, Chunk, FIRST_CHUNK, Found, Position, Scanner, Segment},
+    tree::Tree,
+};
+
+/// From where on records are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct From {
+    pub(crate) position: Position,
+    pub(crate) sequence: u64,
+}
+
+/// The end of the log.
+pub(crate) struct Recovered {
+    pub(crate) segment: Segment,
+    pub(crate) end: u64,
+    pub(crate) tree: Tree,
+    /// Bytes that were cut off.
+    pub(crate) torn: u64,
+}
+
+/// Reads from `from` on (or everything), gives each record to `found`, and leaves the log ready for the next write.
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    log: &Path,
+    id: &[u8; 16],
+    capacity: u64,
+    from: Option<From>,
+    found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
+) -> Result<Recovered, LogError> {
+    let mut recovered = read(log, id, from, found)?;
+    let segment = &mut recovered.segment;
+    recovered.torn = cut_off(disk, segment, recovered.end, recovered.tree.size(), capacity)?;
+    segment.capacity = segment.capacity.max(capacity);
+    Ok(recovered)
+}
+
+/// Reads from `from` on (or everything), gives each record to `found`, and changes nothing.
+pub(crate) fn read(
+    log: &Path,
+    id: &[u8; 16],
+    from: Option<From>,
+    mut found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
+) -> Result<Recovered, LogError> {
+    let segments = open_all(log, id)?;
+    let (last, earlier) =
+        segments.split_last().ok_or_else(|| LogError::Missing(log.display().to_string()))?;
+    let from = from.unwrap_or(From { position: Position { segment: 0, offset: FIRST_CHUNK }, sequence: 0 });
+    if from.position.segment > last.header.number {
+        return Err(LogError::CutOff { expected: from.sequence, found: last.header.tree.size() });
+    }
+    let mut walk = Walk { from, sequence: 0, begin: 0, batch: Vec::new(), found: &mut found };
+    for (place, segment) in earlier.iter().enumerate() {
+        let number = segment.header.number;
+        if number < from.position.segment {
+            continue;
+        }
+        let here = number == from.position.segment;
+        walk.sequence = if here { from.sequence } else { segment.header.tree.size() };
+        let end = walk.segment(segment, if here { from.position.offset } else { FIRST_CHUNK }, &mut None)?;
+        let next = segments.get(place + 1).map_or(0, |next| next.header.tree.size());
+        if let Some(flaw) = end.flaw.or_else(|| (walk.sequence != next).then_some(Flaw::Short)) {
+            return Err(walk.damaged(segment, end.offset, flaw));
+        }
+    }
+    walk.sequence = last.header.tree.size();
+    let mut tree = Some(last.header.tree.clone());
+    let end = walk.segment(last, FIRST_CHUNK, &mut tree)?;
+    walk.hand_over()?;
+    Ok(Recovered { segment: last.clone(), end: end.offset, tree: tree.unwrap_or_default(), torn: 0 })
+}
+
+/// Opens every segment; each must follow the one before.
+fn open_all(log: &Path, id: &[u8; 16]) -> Result<Vec<Segment>, LogError> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for number in segment::list(log)? {
+        let next = segment::open(log, id, number)?;
+        let in_order = match segments.last() {
+            None => number != 1 || next.header.tree.size() == 0,
+            Some(before) => {
+                number == before.header.number + 1
+                    && next.header.previous == before.header_hash
+                    && next.header.tree.size() >= before.header.tree.size()
+            }
+        };
+        if !in_order {
+            let sequence = next.header.tree.size();
+            return Err(LogError::Damaged(Finding {
+                segment: number,
+                offset: 0,
+                sequence,
+                flaw: Flaw::Order,
+            }));
+        }
+        segments.push(next);
+    }
+    Ok(segments)
+}
+
+/// Where whole records end, and why, if not because nothing more was written.
+struct End {
+    offset: u64,
+    flaw: Option<Flaw>,
+}
+
+struct Walk<'a> {
+    from: From,
+    /// The number that is due.
+    sequence: u64,
+    /// Where the entry of the present frame begins: at its first blob.
+    begin: u64,
+    batch: Vec<Indexed>,
+    found: &'a mut dyn FnMut(Vec<Indexed>) -> Result<(), LogError>,
+}
+
+impl Walk<'_> {
+    fn segment(&mut self, segment: &Segment, begin: u64, tree: &mut Option<Tree>) -> Result<End, LogError> {
+        let unreadable = |e: io::Error| LogError::io("a segment cannot be read", &e);
+        let mut scanner = Scanner::new(segment, begin);
+        self.begin = begin;
+        loop {
+            let chunk = match scanner.next().map_err(unreadable)? {
+                Found::Chunk(chunk) => chunk,
+                Found::Nothing => return Ok(End { offset: self.begin, flaw: None }),
+                Found::Broken(flaw) => return Ok(End { offset: self.begin, flaw: Some(flaw) }),
+            };
+            if chunk.head.kind == ChunkType::Frame {
+                if let Some(tree) = tree {
+                    tree.push(chunk.head.hash);
+                }
+                self.frame(segment, &chunk)?;
+                self.begin = chunk.end();
+            }
+        }
+    }
+
+    fn frame(&mut self, segment: &Segment, chunk: &Chunk) -> Result<(), LogError> {
+        // The hash was right: what cannot be read was written so.
+        let head = super::frame::frame_head(&chunk.content)
+            .map_err(|_| self.damaged(segment, chunk.offset, Flaw::Fields))?;
+        if head.sequence != self.sequence {
+            return Err(self.damaged(segment, chunk.offset, Flaw::Sequence));
+        }
+        if head.sequence >= self.from.sequence {
+            let frame =
+                Frame::decode(&chunk.content).map_err(|flaw| self.damaged(segment, chunk.offset, flaw))?;
+            self.batch.push(Indexed {
+                sequence: head.sequence,
+                kind: head.kind,
+                time: head.time,
+                position: Position { segment: segment.header.number, offset: self.begin },
+                facts: Facts::of(&frame.record),
+            });
+        }
+        self.sequence += 1;
+        if self.batch.len() >= 1024 { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), LogError> {
+        (self.found)(std::mem::take(&mut self.batch))
+    }
+
+    fn damaged(&self, segment: &Segment, offset: u64, flaw: Flaw) -> LogError {
+        LogError::Damaged(Finding { segment: segment.header.number, offset, sequence: self.sequence, flaw })
+    }
+}
+
+/// Makes sure that nothing but zeros follows the last record, so that no remnant is ever taken for a record.
+fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u64) -> Result<u64, LogError> {
+    let failed = |e: io::Error| LogError::io("the end of the log cannot be repaired", &e);
+    if segment::later_write(last, end).map_err(failed)? {
+        let flaw = match Scanner::new(last, end).next().map_err(failed)? {
+            Found::Broken(flaw) => flaw,
+            Found::Nothing | Found::Chunk(_) => Flaw::Chunk,
+        };
+        return Err(LogError::Damaged(Finding { segment: last.header.number, offset: end, sequence, flaw }));
+    }
+    let mut torn = 0;
+    let mut at = end;
+    while let Some(data) = segment::data_from(last, at).map_err(failed)? {
+        // How far the remnant reaches, by pages.
+        at = data / 4096 * 4096 + 4096;
+        torn = at.min(last.capacity) - end;
+    }
+    if torn > 0 || last.capacity < capacity {
+        disk.truncate(&last.file, end).map_err(failed)?;
+        disk.allocate(&last.file, capacity.max(last.capacity)).map_err(failed)?;
+        disk.sync(&last.file).map_err(failed)?;
+    }
+    Ok(torn)
+}

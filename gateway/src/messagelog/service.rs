@@ -1,0 +1,383 @@
+//! The message log as the gateway uses it: made, opened, asked whether it is ready, appended to, read.
+//!
+//! ```text
+//! <directory>/identity   which log this is; without it a directory is no log
+//!             lock       held by the process that writes
+//!             segments/  the truth
+//!             bodies/    large bodies, encrypted, in a directory for each data key
+//!             keys/      data keys, wrapped
+//!             index/     sled; can be removed
+//! ```
+//! Not here: the bytes ([`super::frame`]), the thread that writes ([`super::writer`]).
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as std_mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cert_authority::{
+    clock::{Clock, UnixTime},
+    crypto, durable,
+};
+use rustix::fs::FlockOperation;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    append::{LogStore, Receipt},
+    body::{SealedBody, Vault, blocking},
+    disk::{Disk, SystemDisk},
+    error::LogError,
+    frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
+    index::{Facts, Index},
+    key::{self, KeyRing},
+    reader::Reader,
+    record::{MessageRecord, Record},
+    recover, segment,
+    stamp::Health,
+    tree::{Hash, Tree},
+    writer::{Batch, Entry, State, Writer},
+};
+
+const IDENTITY: &str = "identity";
+const FORMAT: &str = "passerelle message log 1";
+
+/// Settings of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the log lies. Never on a file system in memory.
+    pub directory: PathBuf,
+    /// The file of the key-encryption key; made with the log. Keep it elsewhere than backups of the log.
+    pub key_file: PathBuf,
+    /// Length of a segment file.
+    pub segment_size: u64,
+    /// What must stay free on the disk for exchanges to begin.
+    pub reserve: u64,
+    /// Most bytes of bodies in flight.
+    pub body_quota: u64,
+    /// Most records that wait to be written.
+    pub queue: usize,
+    /// How long time-stamps may fail before exchanges are refused; none: for ever.
+    pub acceptable_timestamp_failure: Option<Duration>,
+}
+
+impl Config {
+    /// The defaults, for a log in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        Self {
+            key_file: directory.with_extension("key"),
+            directory,
+            segment_size: 64 << 20,
+            reserve: 64 << 20,
+            body_quota: 4 << 30,
+            queue: 1024,
+            acceptable_timestamp_failure: Some(Duration::from_secs(4 * 3600)),
+        }
+    }
+}
+
+/// The message log. Cheap to clone; the last clone waits for what is under way, and closes it.
+#[derive(Clone)]
+pub struct MessageLog(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    vault: Vault,
+    reader: Reader,
+    state: Arc<State>,
+    stamping: Mutex<Health>,
+    /// Taken when the log is closed.
+    queue: Option<mpsc::Sender<Entry>>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Without a sender the writer ends, and then the indexer, which listens to the writer.
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl MessageLog {
+    /// Makes a new log and opens it.
+    ///
+    /// # Errors
+    /// [`LogError::NotEmpty`] where there is one, or something else; otherwise as [`Self::open`].
+    pub fn create(config: Config, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        create_files(&config, clock.now())?;
+        Self::open(config, clock)
+    }
+
+    /// Opens a log, finds its end and brings its index up to date. Blocks while it reads.
+    ///
+    /// # Errors
+    /// [`LogError::Missing`] where there is none, [`LogError::Locked`], [`LogError::Damaged`], [`LogError::CutOff`],
+    /// [`LogError::Key`], [`LogError::Io`].
+    pub fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        Self::open_on(config, clock, Arc::new(SystemDisk))
+    }
+
+    /// [`Self::open`] on another disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(config: Config, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Self, LogError> {
+        if cfg!(feature = "test-answer-before-sync") {
+            tracing::error!("BUILT TO FAIL: this gateway answers before its evidence is durable");
+        }
+        let directory = config.directory.clone();
+        let id = read_identity(&directory)?;
+        let lock = lock(&directory)?;
+        let (index, known) = Index::open(&directory, &id)?;
+        let found =
+            recover::recover(disk.as_ref(), &directory, &id, config.segment_size, known.from, |records| {
+                index.add(records)
+            })?;
+        let records = found.tree.size();
+        if known.top > records {
+            return Err(LogError::CutOff { expected: known.top, found: records });
+        }
+        if found.torn > 0 {
+            tracing::warn!(
+                bytes = found.torn,
+                records,
+                "the end of the message log was not written whole and is cut off"
+            );
+        }
+        let vault = open_vault(&config, &clock, &disk)?;
+        let (index, state) = (Arc::new(index), Arc::new(State::default()));
+        let reader =
+            Reader::new(directory.clone(), id, Arc::clone(&index), Arc::clone(&state), vault.clone());
+        let (queue, waiting) = mpsc::channel(config.queue);
+        let (indexed, to_index) = std_mpsc::channel();
+        state.durable.store(records, Ordering::Release);
+        state.room.store(found.segment.capacity.saturating_sub(found.end), Ordering::Relaxed);
+        let writer = Writer {
+            disk: Arc::clone(&disk),
+            log: directory,
+            segment_size: config.segment_size,
+            segment: found.segment,
+            end: found.end,
+            tree: found.tree,
+            state: Arc::clone(&state),
+            index: indexed,
+            batch: Batch::default(),
+        };
+        let threads = vec![
+            spawn("log-writer", move || writer.run(waiting))?,
+            spawn("log-index", move || index.run(&to_index))?,
+        ];
+        let stamping = Mutex::default();
+        let inner = Inner {
+            config,
+            clock,
+            disk,
+            vault,
+            reader,
+            state,
+            stamping,
+            queue: Some(queue),
+            threads,
+            _lock: lock,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Seals bodies for this log.
+    pub fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    /// Finds and reads records.
+    pub fn reader(&self) -> Reader {
+        self.0.reader.clone()
+    }
+
+    /// How time-stamping goes.
+    pub fn stamping(&self) -> Health {
+        *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_stamping(&self, health: Health) {
+        *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    fn check_space(&self) -> Result<(), LogError> {
+        let inner = &self.0;
+        let free = inner.disk.available(&inner.config.directory);
+        let free = free.map_err(|e| LogError::io("the free space cannot be had", &e))?;
+        // After the next segment has been made, the reserve must still be there.
+        let room = inner.state.room.load(Ordering::Relaxed);
+        let needed = inner.config.reserve.saturating_add(inner.config.segment_size.saturating_sub(room));
+        if free < needed {
+            return Err(LogError::NoSpace(format!("{free} bytes are free, {needed} are needed")));
+        }
+        Ok(())
+    }
+
+    /// Makes the bodies durable that go to files, and notes in the record where each lies.
+    async fn keep(
+        &self,
+        message: &mut MessageRecord,
+        bodies: Vec<Option<SealedBody>>,
+    ) -> Result<Vec<(Hash, Bytes)>, LogError> {
+        if bodies.len() != message.parts.len() {
+            return Err(LogError::Record("it has another number of parts than contents"));
+        }
+        let mut blobs = Vec::new();
+        for (part, body) in message.parts.iter_mut().zip(bodies) {
+            let Some(body) = body else {
+                part.stored = None;
+                continue;
+            };
+            if body.length() != part.length {
+                return Err(LogError::Record("the length of a part is not that of its content"));
+            }
+            let stored = match body.in_memory() {
+                Some(blob) => {
+                    let stored = self.0.vault.keep(&body)?;
+                    blobs.push((stored.ciphertext, blob));
+                    stored
+                }
+                None => {
+                    let vault = self.0.vault.clone();
+                    blocking(move || vault.keep(&body)).await?
+                }
+            };
+            part.stored = Some(stored);
+        }
+        Ok(blobs)
+    }
+}
+
+impl LogStore for MessageLog {
+    type Body = SealedBody;
+
+    fn ready(&self) -> Result<(), LogError> {
+        self.0.state.check()?;
+        self.check_space()?;
+        self.0.vault.ready()?;
+        self.stamping().check(self.0.config.acceptable_timestamp_failure, self.0.clock.now())
+    }
+
+    async fn append(&self, mut record: Record, bodies: Vec<Option<SealedBody>>) -> Result<Receipt, LogError> {
+        self.0.state.check()?;
+        let blobs = match &mut record {
+            Record::Request(message) | Record::Response(message) => self.keep(message, bodies).await?,
+            Record::Outcome(_)
+            | Record::Timestamp(_)
+            | Record::Checkpoint(_)
+            | Record::Configuration(_)
+            | Record::Access(_) => Vec::new(),
+        };
+        let kind = record.kind();
+        let fields = record.encode();
+        if u32::try_from(fields.len() + FRAME_HEAD).is_ok_and(|length| length > MAX_CONTENT) {
+            return Err(LogError::Record("it is too long"));
+        }
+        let facts = Facts::of(&record);
+        let (reply, receipt) = oneshot::channel();
+        let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, reply };
+        let ended = || LogError::Stopped("the writer has ended".to_owned());
+        let queue = self.0.queue.as_ref().ok_or_else(ended)?;
+        queue.send(entry).await.map_err(|_| ended())?;
+        receipt.await.map_err(|_| ended())?
+    }
+}
+
+/// Reads a log that another process may have open, without a lock and without changing anything. Everything is read
+/// once at the beginning; what is appended later is not seen.
+///
+/// # Errors
+/// As [`MessageLog::open`], but for [`LogError::Locked`].
+pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogError> {
+    let id = read_identity(&config.directory)?;
+    let index = Index::temporary(&id)?;
+    let found = recover::read(&config.directory, &id, None, |records| index.add(records))?;
+    let state = State::default();
+    state.durable.store(found.tree.size(), Ordering::Release);
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let vault = open_vault(config, clock, &disk)?;
+    Ok(Reader::new(config.directory.clone(), id, Arc::new(index), Arc::new(state), vault))
+}
+
+fn open_vault(config: &Config, clock: &Arc<dyn Clock>, disk: &Arc<dyn Disk>) -> Result<Vault, LogError> {
+    let bodies = config.directory.join("bodies");
+    let keys = KeyRing::open(config.directory.join("keys"), bodies.clone(), &config.key_file)?;
+    Ok(Vault::new(keys, bodies, config.body_quota, Arc::clone(clock), Arc::clone(disk)))
+}
+
+/// The directories, the first segment, the key, and at last the identity: a log whose making was broken off has none,
+/// and is made anew.
+fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
+    let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
+    let directory = &config.directory;
+    if directory.join(IDENTITY).exists() {
+        return Err(LogError::NotEmpty(directory.display().to_string()));
+    }
+    for name in ["segments", "bodies", "keys"] {
+        fs::create_dir_all(directory.join(name)).map_err(failed)?;
+    }
+    let _lock = lock(directory)?;
+    if segment::list(directory)?.into_iter().any(|number| number != 1 || has_records(directory)) {
+        return Err(LogError::NotEmpty(directory.display().to_string()));
+    }
+    let id: [u8; 16] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
+    let header = SegmentHeader { log: id, number: 1, created: now, previous: [0; 32], tree: Tree::default() };
+    segment::create(&SystemDisk, directory, header, config.segment_size)?;
+    key::create_kek(&config.key_file)?;
+    durable::sync_dir(directory).map_err(failed)?;
+    let text = format!("{FORMAT}\nid {}\ncreated {}\n", hex::encode(id), now.to_rfc3339());
+    durable::write(directory.join(IDENTITY), text.as_bytes()).map_err(failed)
+}
+
+/// Whether the first segment holds anything behind its header.
+fn has_records(directory: &Path) -> bool {
+    let Ok(bytes) = fs::read(segment::path(directory, 1)) else { return true };
+    bytes.iter().skip(usize::try_from(segment::FIRST_CHUNK).unwrap_or(0)).any(|byte| *byte != 0)
+}
+
+/// The id of the log in a directory.
+///
+/// # Errors
+/// [`LogError::Missing`] when the directory is no log.
+pub(crate) fn read_identity(directory: &Path) -> Result<[u8; 16], LogError> {
+    let missing = || LogError::Missing(directory.display().to_string());
+    let text = fs::read_to_string(directory.join(IDENTITY)).map_err(|_| missing())?;
+    let mut lines = text.lines();
+    if lines.next() != Some(FORMAT) {
+        return Err(missing());
+    }
+    let mut id = [0; 16];
+    let hex = lines.next().and_then(|line| line.strip_prefix("id ")).ok_or_else(missing)?;
+    hex::decode_to_slice(hex, &mut id).map_err(|_| missing())?;
+    Ok(id)
+}
+
+fn lock(directory: &Path) -> Result<File, LogError> {
+    let failed = |e: io::Error| LogError::io("the log cannot be locked", &e);
+    let path = directory.join("lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::Locked),
+        result => result.map(|()| file).map_err(|e| failed(e.into())),
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| LogError::io("a thread of the log cannot be started", &e))
+}

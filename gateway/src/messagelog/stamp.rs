@@ -1,0 +1,171 @@
+//! Time-stamps over what was logged: which records, what is stamped, which authority is asked.
+//!
+//! Specification: X-Road's message log: one record is stamped over its signature value, several over the result of a hash
+//! chain of the SHA-512 digests of their signature files.
+//!
+//! Not here: when ([`super::timestamper`]), the hash chain ([`crate::evidence::hash_chain`]).
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use cert_authority::{
+    algorithm::DigestAlgorithm,
+    clock::UnixTime,
+    crypto::{self, Digest},
+};
+
+use super::{error::LogError, reader::TimestampMaterial, record::TimestampRecord};
+use crate::evidence::{hash_chain::Tree, signature::read};
+
+/// Most records of one time-stamp.
+pub const MOST: usize = 10_000;
+
+/// A token that was verified: over the data, by an approved authority, for this question, now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The token, DER.
+    pub token: Bytes,
+    /// The time it states.
+    pub time: UnixTime,
+}
+
+/// Why an authority gave no time-stamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{authority}: {reason}")]
+pub struct StampError {
+    /// Which authority.
+    pub authority: String,
+    /// What happened.
+    pub reason: String,
+}
+
+/// What an authority answers, later.
+pub type StampFuture<'a> = Pin<Box<dyn Future<Output = Result<Granted, StampError>> + Send + 'a>>;
+
+/// A time-stamping authority.
+///
+/// # Contract
+/// What it grants is verified: the imprint is of `data`, the nonce is that of the question, the signer is approved.
+pub trait TimestampAuthority: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Asks for a time-stamp over `data`.
+    fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a>;
+}
+
+/// What a time-stamp is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    data: Bytes,
+    covered: Vec<(u64, Digest)>,
+    chain_result: Option<Bytes>,
+}
+
+impl Question {
+    /// Over these records, ascending: number and digest of the signature file of each. `first_signature` is the
+    /// signature file of the first.
+    pub fn new(covered: Vec<(u64, Digest)>, first_signature: &[u8]) -> Self {
+        let value = if covered.len() == 1 { signature_value(first_signature) } else { None };
+        match value {
+            Some(value) => Self { data: value.into(), covered, chain_result: None },
+            // Also for a signature whose value cannot be read: it must not keep the others from their time-stamp.
+            None => {
+                let result = chain_tree(&covered).result("/ts-hashchain.xml");
+                Self { data: result.clone(), covered, chain_result: Some(result) }
+            }
+        }
+    }
+
+    /// Asks one authority after the other until one grants.
+    ///
+    /// # Errors
+    /// What each of them said.
+    pub async fn ask(
+        self,
+        authorities: &[Box<dyn TimestampAuthority>],
+    ) -> Result<TimestampRecord, Vec<StampError>> {
+        let mut errors = Vec::new();
+        for authority in authorities {
+            match authority.stamp(&self.data).await {
+                Ok(granted) => {
+                    return Ok(TimestampRecord {
+                        token: granted.token,
+                        time: granted.time,
+                        authority: authority.name().to_owned(),
+                        covered: self.covered,
+                        chain_result: self.chain_result,
+                    });
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(errors)
+    }
+}
+
+/// What ties a time-stamp to one of the records it covers.
+pub fn material(stamp: &TimestampRecord, sequence: u64) -> TimestampMaterial {
+    let token = stamp.token.clone();
+    let Some(result) = &stamp.chain_result else { return TimestampMaterial::Single { token } };
+    let chains = chain_tree(&stamp.covered).chains(|_| "/META-INF/signatures.xml".to_owned());
+    let chain = stamp.position(sequence).and_then(|position| chains.into_iter().nth(position));
+    TimestampMaterial::Batch {
+        token,
+        hash_chain_result: result.clone(),
+        hash_chain: chain.unwrap_or_default(),
+    }
+}
+
+/// The digest of a signature file that goes into a batch.
+pub fn signature_digest(signature: &[u8]) -> Digest {
+    crypto::digest(DigestAlgorithm::Sha512, signature)
+}
+
+fn chain_tree(covered: &[(u64, Digest)]) -> Tree {
+    Tree::new(DigestAlgorithm::Sha512, covered.iter().map(|(_, digest)| vec![*digest]).collect())
+}
+
+fn signature_value(signature: &[u8]) -> Option<Vec<u8>> {
+    let document = read::parse(signature).ok()?;
+    read::read(&document).ok().map(|signature| signature.value)
+}
+
+/// How time-stamping goes, as far as it decides whether exchanges may begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When the oldest record without a time-stamp was logged, if the last try to get one failed.
+    pub failing_since: Option<UnixTime>,
+}
+
+impl Health {
+    /// Whether exchanges may begin. `acceptable` is how long time-stamps may fail; none: for ever.
+    ///
+    /// # Errors
+    /// [`LogError::Timestamping`].
+    pub fn check(&self, acceptable: Option<Duration>, now: UnixTime) -> Result<(), LogError> {
+        match (self.failing_since, acceptable) {
+            (Some(since), Some(acceptable)) if now.since(since) > acceptable => {
+                Err(LogError::Timestamping { since: since.to_rfc3339() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_go_on_until_time_stamps_have_failed_for_too_long() {
+        let start = UnixTime::from_secs(1000);
+        let failing = Health { failing_since: Some(start) };
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(failing.check(hour, start + Duration::from_secs(3600)), Ok(()));
+        let refused = failing.check(hour, start + Duration::from_secs(3601));
+        assert_eq!(refused, Err(LogError::Timestamping { since: start.to_rfc3339() }));
+        assert_eq!(failing.check(None, UnixTime::from_secs(1 << 40)), Ok(()));
+        assert_eq!(Health::default().check(hour, UnixTime::from_secs(1 << 40)), Ok(()));
+    }
+}

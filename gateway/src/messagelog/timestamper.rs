@@ -1,0 +1,156 @@
+//! Gets time-stamps in the background, and asks authorities over HTTP.
+//!
+//! Specification: RFC 3161 3.4. What is pending is never dropped: it is found again in the log after a restart.
+//!
+//! Not here: what is stamped ([`super::stamp`]), judging tokens (`cert_authority::timestamp`).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cert_authority::{
+    algorithm::DigestAlgorithm,
+    clock::Clock,
+    crypto,
+    http::{Client, Limits},
+    timestamp::{self, Request, Token},
+    x509::Certificate,
+};
+use tokio::sync::watch;
+
+use super::{
+    append::LogStore,
+    body::blocking,
+    error::LogError,
+    record::Record,
+    service::MessageLog,
+    stamp::{Granted, Health, MOST, Question, StampError, StampFuture, TimestampAuthority},
+};
+
+/// How far the authority's clock and ours may be apart.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
+
+/// An authority that is asked over HTTP.
+pub struct HttpAuthority {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub url: String,
+    /// The certificates that may sign for it.
+    pub approved: Vec<Certificate>,
+    /// How it is reached.
+    pub client: Client,
+    /// What a question may cost.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl HttpAuthority {
+    async fn ask(&self, data: &[u8]) -> Result<Granted, String> {
+        // A number without leading zeros, so that nobody can write it differently.
+        let mut nonce: [u8; 16] = crypto::random_array().map_err(|e| e.to_string())?;
+        if let Some(first) = nonce.first_mut() {
+            *first = *first & 0x7f | 0x40;
+        }
+        let request = Request {
+            imprint_algorithm: DigestAlgorithm::Sha512,
+            imprint: crypto::digest(DigestAlgorithm::Sha512, data).as_ref().to_vec(),
+            nonce: Some(nonce.to_vec()),
+            certificates: true,
+            policy: None,
+        };
+        let der = request.to_der().map_err(|e| e.to_string())?;
+        let answer = self
+            .client
+            .post(&self.url, timestamp::REQUEST_TYPE, Bytes::from(der), self.limits)
+            .await
+            .map_err(|e| e.to_string())?;
+        if answer.status.as_u16() != 200 {
+            return Err(format!("HTTP status {}", answer.status.as_u16()));
+        }
+        let token = Token::from_response(&answer.body).map_err(|e| e.to_string())?;
+        let valid =
+            timestamp::verify(&token, data, &self.approved, Some(&nonce)).map_err(|e| e.to_string())?;
+        valid.check_fresh(self.clock.now(), CLOCKS_APART).map_err(|e| e.to_string())?;
+        Ok(Granted { token: token.der().clone(), time: valid.gen_time() })
+    }
+}
+
+impl TimestampAuthority for HttpAuthority {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a> {
+        Box::pin(async move {
+            self.ask(data).await.map_err(|reason| StampError { authority: self.name.clone(), reason })
+        })
+    }
+}
+
+/// Stamps what is pending every `interval`, until `shutdown` changes or its sender is gone. Both closures are asked anew each time.
+pub async fn run(
+    log: MessageLog,
+    authorities: impl Fn() -> Vec<Box<dyn TimestampAuthority>>,
+    interval: impl Fn() -> Duration,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(interval()) => {}
+            _ = shutdown.changed() => return,
+        }
+        if let Err(error) = stamp_pending(&log, &authorities()).await {
+            tracing::warn!(%error, "no time-stamp for the logged messages");
+        }
+    }
+}
+
+/// Why what is pending stays pending.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PendingError {
+    /// The log cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No authority granted.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<StampError>),
+    /// There is no authority to ask.
+    #[error("no time-stamping authority is configured")]
+    NoAuthority,
+}
+
+/// Stamps everything that is pending, the oldest first, in batches. Gives how many messages were stamped.
+///
+/// # Errors
+/// [`PendingError`]; what was stamped before stays stamped.
+pub async fn stamp_pending(
+    log: &MessageLog,
+    authorities: &[Box<dyn TimestampAuthority>],
+) -> Result<usize, PendingError> {
+    let mut stamped = 0;
+    loop {
+        let reader = log.reader();
+        let Some(pending) = blocking(move || reader.unstamped(MOST)).await? else {
+            log.set_stamping(Health::default());
+            return Ok(stamped);
+        };
+        let count = pending.covered.len();
+        let failing = Health { failing_since: Some(pending.oldest) };
+        let question = blocking(move || Ok(Question::new(pending.covered, &pending.signature))).await?;
+        let record = match question.ask(authorities).await {
+            Ok(record) => record,
+            Err(errors) => {
+                log.set_stamping(failing);
+                let none = errors.is_empty();
+                return Err(if none { PendingError::NoAuthority } else { PendingError::Refused(errors) });
+            }
+        };
+        log.append(Record::Timestamp(record), Vec::new()).await?;
+        log.set_stamping(Health::default());
+        stamped += count;
+        if count < MOST {
+            return Ok(stamped);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Group commit: one thread writes what many ask for, and syncs once for all of them.
+//!
+//! The life of a record, and what is lost when we die:
+//! 1. in the queue — the record; nobody was answered
+//! 2. numbered, hashed, written — perhaps the record, perhaps parts of it: recovery cuts them off
+//! 3. `fdatasync` returned — **nothing: this is the commit point**
+//! 4. receipts given, index told — nothing; the index is caught up at the next start
+//!
+//! A write or sync that fails ends it: what the disk holds is not known then, so everything after is refused.
+//!
+//! Owned by this thread alone: the last segment, its end, the tree, the next number.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+};
+
+use bytes::Bytes;
+use cert_authority::clock::UnixTime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    append::Receipt,
+    disk::{self, Disk},
+    error::LogError,
+    frame::{CHUNK_HEAD, ChunkHead, ChunkType, FRAME_HEAD, FrameHead, SegmentHeader, chunk_size},
+    index::{Facts, Indexed},
+    record::Kind,
+    segment::{self, FIRST_CHUNK, Position, Segment},
+    tree::{self, Hash, Tree},
+};
+
+/// Most records of one sync.
+const MOST_RECORDS: usize = 1024;
+/// Most bytes of one sync, but for a single larger record.
+const MOST_BYTES: usize = 8 << 20;
+
+/// A record on its way into the log.
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) time: UnixTime,
+    pub(crate) fields: Vec<u8>,
+    /// Bodies that go into the segment, with their digests.
+    pub(crate) blobs: Vec<(Hash, Bytes)>,
+    pub(crate) facts: Facts,
+    pub(crate) reply: oneshot::Sender<Result<Receipt, LogError>>,
+}
+
+impl Entry {
+    fn size(&self) -> u64 {
+        let size = |length: usize| chunk_size(u64::try_from(length).unwrap_or(u64::MAX));
+        let frame = size(FRAME_HEAD + self.fields.len());
+        self.blobs.iter().map(|(_, blob)| size(blob.len())).fold(frame, u64::saturating_add)
+    }
+}
+
+/// What the writer tells the others.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Why nothing is accepted any more.
+    pub(crate) stopped: OnceLock<String>,
+    /// How many records are durable.
+    pub(crate) durable: AtomicU64,
+    /// Bytes left in the last segment.
+    pub(crate) room: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        self.stopped.get().map_or(Ok(()), |why| Err(LogError::Stopped(why.clone())))
+    }
+}
+
+/// The thread's own.
+pub(crate) struct Writer {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) log: PathBuf,
+    pub(crate) segment_size: u64,
+    pub(crate) segment: Segment,
+    /// Where the next chunk goes.
+    pub(crate) end: u64,
+    pub(crate) tree: Tree,
+    pub(crate) state: Arc<State>,
+    pub(crate) index: Sender<Vec<Indexed>>,
+    pub(crate) batch: Batch,
+}
+
+/// What the next sync will make durable.
+#[derive(Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    waiting: Vec<(oneshot::Sender<Result<Receipt, LogError>>, Receipt)>,
+    indexed: Vec<Indexed>,
+}
+
+impl Writer {
+    /// Works until nobody can append any more.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
+        self.publish();
+        while let Some(first) = queue.blocking_recv() {
+            self.take(first);
+            while self.batch.waiting.len() < MOST_RECORDS && self.batch.bytes.len() < MOST_BYTES {
+                let Ok(next) = queue.try_recv() else { break };
+                self.take(next);
+            }
+            self.commit();
+        }
+    }
+
+    /// Puts a record into the batch; one that cannot be taken is answered at once.
+    fn take(&mut self, entry: Entry) {
+        if let Err(error) = self.state.check().and_then(|()| self.make_room(&entry)) {
+            let _ = entry.reply.send(Err(error));
+            return;
+        }
+        let sequence = self.tree.size();
+        let begin = self.end.saturating_add(u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX));
+        for (hash, blob) in &entry.blobs {
+            self.put(ChunkType::Blob, *hash, &[blob]);
+        }
+        let head = FrameHead { kind: entry.kind, sequence, time: entry.time }.encode();
+        let leaf = tree::leaf_hash(&[&head, &entry.fields]);
+        self.put(ChunkType::Frame, leaf, &[&head, &entry.fields]);
+        self.tree.push(leaf);
+        self.batch.waiting.push((entry.reply, Receipt { sequence, leaf }));
+        self.batch.indexed.push(Indexed {
+            sequence,
+            kind: entry.kind,
+            time: entry.time,
+            position: Position { segment: self.segment.header.number, offset: begin },
+            facts: entry.facts,
+        });
+    }
+
+    fn put(&mut self, kind: ChunkType, hash: Hash, content: &[&[u8]]) {
+        let length: usize = content.iter().map(|piece| piece.len()).sum();
+        let head = ChunkHead {
+            kind,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+            write: u32::try_from(self.end).unwrap_or(u32::MAX),
+            hash,
+        };
+        let bytes = &mut self.batch.bytes;
+        bytes.extend_from_slice(&head.encode(&self.segment.header.log));
+        content.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        bytes.resize(bytes.len() + (CHUNK_HEAD + length).next_multiple_of(8) - (CHUNK_HEAD + length), 0);
+    }
+
+    /// Goes to a new segment when the record does not fit into this one. When that fails nothing has changed.
+    fn make_room(&mut self, entry: &Entry) -> Result<(), LogError> {
+        let needed = entry.size();
+        let pending = u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX);
+        if self.end.saturating_add(pending).saturating_add(needed) <= self.segment.capacity {
+            return Ok(());
+        }
+        self.commit();
+        self.state.check()?;
+        let header = SegmentHeader {
+            log: self.segment.header.log,
+            number: self.segment.header.number + 1,
+            created: entry.time,
+            previous: self.segment.header_hash,
+            tree: self.tree.clone(),
+        };
+        let capacity = self.segment_size.max(FIRST_CHUNK.saturating_add(needed));
+        let next = segment::create(self.disk.as_ref(), &self.log, header, capacity)?;
+        // The rest of the old one is given back; whether that works matters to nobody.
+        let _ = self.disk.truncate(&self.segment.file, self.end);
+        self.segment = next;
+        self.end = FIRST_CHUNK;
+        self.publish();
+        Ok(())
+    }
+
+    /// Makes the batch durable and answers.
+    fn commit(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        if !batch.waiting.is_empty() {
+            match self.write(&batch.bytes) {
+                Ok(()) => {
+                    self.end = self.end.saturating_add(u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX));
+                    self.publish();
+                    // Readers wait for the index when they come sooner. Without an index nobody can read,
+                    // but the evidence is durable: that is what the caller asked for.
+                    let _ = self.index.send(std::mem::take(&mut batch.indexed));
+                    for (reply, receipt) in batch.waiting.drain(..) {
+                        let _ = reply.send(Ok(receipt));
+                    }
+                }
+                Err(error) => {
+                    let why = format!("a write failed: {error}");
+                    tracing::error!(%error, "the message log stops: what the disk holds is not known");
+                    let _ = self.state.stopped.set(why.clone());
+                    for (reply, _) in batch.waiting.drain(..) {
+                        let _ = reply.send(Err(LogError::Stopped(why.clone())));
+                    }
+                }
+            }
+        }
+        batch.bytes.clear();
+        self.batch = batch;
+    }
+
+    fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
+        disk::write_all(self.disk.as_ref(), &self.segment.file, bytes, self.end)?;
+        if cfg!(feature = "test-answer-before-sync") {
+            return Ok(());
+        }
+        self.disk.sync(&self.segment.file)
+    }
+
+    fn publish(&self) {
+        self.state.durable.store(self.tree.size(), Ordering::Release);
+        self.state.room.store(self.segment.capacity.saturating_sub(self.end), Ordering::Relaxed);
+    }
+}
