@@ -7,8 +7,8 @@
 //! Specification: RFC 3986, 3.3 and 5.2.4. Threat T18.
 //!
 //! # Compatibility
-//! X-Road passes all of these on, and decides on a normalised form of them. Here they are refused; an encoded slash may
-//! be allowed.
+//! X-Road passes all of these on, and decides on a normalised form of them. Here they are refused; encoded slashes and
+//! dot segments may be allowed.
 
 use std::borrow::Cow;
 
@@ -20,6 +20,9 @@ pub enum PathHazard {
     /// A segment is `.` or `..`, written plainly or escaped.
     #[error("the service path holds a dot segment")]
     DotSegment,
+    /// Dot segments lead above the service.
+    #[error("the service path leads above the service")]
+    AboveRoot,
     /// `%2F`.
     #[error("the service path holds an encoded slash")]
     EncodedSlash,
@@ -39,6 +42,8 @@ pub enum PathHazard {
 pub struct PathRules {
     /// Whether `%2F` may stand in a service path.
     pub encoded_slash: bool,
+    /// Whether `.` and `..` may: rights are then decided on the path that they lead to.
+    pub dot_segments: bool,
 }
 
 /// A service path in both forms.
@@ -48,6 +53,7 @@ pub struct ServicePath {
     decided: String,
     hazard: Option<PathHazard>,
     encoded_slash: bool,
+    dot_segments: bool,
 }
 
 impl ServicePath {
@@ -56,18 +62,16 @@ impl ServicePath {
 
     /// Takes the raw path, whose escapes are well-formed: empty, or beginning with a slash.
     pub fn new(raw: &str) -> Self {
-        let mut hazard = None;
-        let mut encoded_slash = false;
-        let decided: Vec<_> = raw
-            .split('/')
-            .map(|segment| {
-                let (decoded, found) = decode(segment);
-                hazard = hazard.or(found);
-                encoded_slash |= decoded.contains('/');
-                decoded.replace('/', "\0")
-            })
-            .collect();
-        Self { raw: raw.to_owned(), decided: decided.join("/"), hazard, encoded_slash }
+        let mut path = Self {
+            raw: raw.to_owned(),
+            decided: String::new(),
+            hazard: None,
+            encoded_slash: false,
+            dot_segments: false,
+        };
+        let segments: Vec<_> = raw.split('/').map(|segment| path.decode(segment)).collect();
+        path.decided = if path.dot_segments { path.lead(&segments) } else { segments.join("/") };
+        path
     }
 
     /// As it came, and as the service gets it.
@@ -75,7 +79,8 @@ impl ServicePath {
         &self.raw
     }
 
-    /// The decoded form, on which rights are decided; an encoded slash is [`Self::ENCODED_SLASH`].
+    /// The decoded form, on which rights are decided; an encoded slash is [`Self::ENCODED_SLASH`], and dot segments
+    /// have led where they lead.
     pub fn decided(&self) -> &str {
         &self.decided
     }
@@ -87,34 +92,71 @@ impl ServicePath {
     pub fn check(&self, rules: PathRules) -> Result<(), PathHazard> {
         match self.hazard {
             Some(hazard) => Err(hazard),
+            None if self.dot_segments && !rules.dot_segments => Err(PathHazard::DotSegment),
             None if self.encoded_slash && !rules.encoded_slash => Err(PathHazard::EncodedSlash),
             None => Ok(()),
         }
     }
+
+    fn decode<'a>(&mut self, segment: &'a str) -> Cow<'a, str> {
+        let Ok(decoded) = percent_decode_str(segment).decode_utf8() else {
+            self.hazard.get_or_insert(PathHazard::NotUtf8);
+            return Cow::Borrowed(segment);
+        };
+        if decoded.contains('\0') {
+            self.hazard.get_or_insert(PathHazard::Nul);
+        }
+        if decoded.contains('\\') {
+            self.hazard.get_or_insert(PathHazard::Backslash);
+        }
+        if is_dots(&decoded) {
+            self.dot_segments = true;
+        }
+        if decoded.contains('/') {
+            self.encoded_slash = true;
+            if decoded.split('/').any(is_dots) {
+                self.hazard.get_or_insert(PathHazard::DotSegment);
+            }
+            return Cow::Owned(decoded.replace('/', "\0"));
+        }
+        decoded
+    }
+
+    /// Where the dot segments lead (RFC 3986, 5.2.4). The first segment is empty: what stands before the first slash.
+    fn lead(&mut self, segments: &[Cow<'_, str>]) -> String {
+        let mut led: Vec<&str> = Vec::new();
+        for segment in segments {
+            match &**segment {
+                "." => {}
+                ".." if led.len() > 1 => {
+                    // Who takes two slashes for one is led elsewhere.
+                    if led.pop() == Some("") {
+                        self.hazard.get_or_insert(PathHazard::DotSegment);
+                    }
+                }
+                ".." => {
+                    self.hazard.get_or_insert(PathHazard::AboveRoot);
+                }
+                segment => led.push(segment),
+            }
+        }
+        if segments.last().is_some_and(|last| is_dots(last)) {
+            led.push("");
+        }
+        led.join("/")
+    }
 }
 
-fn decode(segment: &str) -> (Cow<'_, str>, Option<PathHazard>) {
-    let Ok(decoded) = percent_decode_str(segment).decode_utf8() else {
-        return (Cow::Borrowed(segment), Some(PathHazard::NotUtf8));
-    };
-    let hazard = if decoded.contains('\0') {
-        Some(PathHazard::Nul)
-    } else if decoded.contains('\\') {
-        Some(PathHazard::Backslash)
-    } else if decoded.split('/').any(|piece| matches!(piece, "." | "..")) {
-        Some(PathHazard::DotSegment)
-    } else {
-        None
-    };
-    (decoded, hazard)
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STRICT: PathRules = PathRules { encoded_slash: false };
-    const LAX: PathRules = PathRules { encoded_slash: true };
+    const STRICT: PathRules = PathRules { encoded_slash: false, dot_segments: false };
+    const LAX: PathRules = PathRules { encoded_slash: true, dot_segments: true };
 
     #[test]
     fn harmless_paths_pass_and_are_decoded_once() {
@@ -134,12 +176,12 @@ mod tests {
     #[test]
     fn hazards_are_refused_whatever_the_rules() {
         for (raw, hazard) in [
-            ("/a/../b", PathHazard::DotSegment),
-            ("/./b", PathHazard::DotSegment),
-            ("/a/..", PathHazard::DotSegment),
-            ("/a/%2e%2E/b", PathHazard::DotSegment),
-            ("/a/.%2e/b", PathHazard::DotSegment),
             ("/a%2f..%2Fb", PathHazard::DotSegment),
+            ("/a%2f.", PathHazard::DotSegment),
+            ("/a//../b", PathHazard::DotSegment),
+            ("/..", PathHazard::AboveRoot),
+            ("/a/../../b", PathHazard::AboveRoot),
+            ("/%2e%2e/b", PathHazard::AboveRoot),
             ("/a\\b", PathHazard::Backslash),
             ("/a%5Cb", PathHazard::Backslash),
             ("/a%5c..%5c", PathHazard::Backslash),
@@ -158,5 +200,22 @@ mod tests {
         assert_eq!(path.check(STRICT), Err(PathHazard::EncodedSlash));
         assert_eq!(path.check(LAX), Ok(()));
         assert_eq!(path.decided(), "/a\0b/c\0");
+    }
+
+    #[test]
+    fn dot_segments_pass_only_where_they_are_allowed_and_are_decided_where_they_lead() {
+        for (raw, decided) in [
+            ("/a/./b/../c", "/a/c"),
+            ("/a/%2e%2E/c", "/c"),
+            ("/a/.%2e/c", "/c"),
+            ("/./b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/b/..", "/a/"),
+        ] {
+            let path = ServicePath::new(raw);
+            assert_eq!(path.check(STRICT), Err(PathHazard::DotSegment), "{raw}");
+            assert_eq!((path.check(LAX), path.decided(), path.raw()), (Ok(()), decided, raw));
+        }
     }
 }
