@@ -1,4 +1,39 @@
-//! X.509, OCSP, time-stamping and keys, and a small certification authority. Knows nothing of X-Road.
+//! Certificates, revocation, time-stamps and keys, and a small certification authority.
+//!
+//! ```text
+//!   bytes ──► x509, ocsp, timestamp: read once ──► verify against what is trusted, at a given time ──► a proof
+//!                                                        │
+//!   keys::Signer ◄── x509::issue, request, ocsp, timestamp: made, signed through the port
+//!        │
+//!   authority: decides, remembers ──► service (feature): CA, OCSP and TSA over HTTP
+//! ```
+//!
+//! | for | talk to |
+//! |---|---|
+//! | a certificate, a path to a trusted one | [`x509::Certificate`], [`x509::chain::build`] |
+//! | whether it is revoked | [`ocsp`] |
+//! | when something existed | [`timestamp`] |
+//! | signing | [`keys::Signer`], [`keys::software::SoftwareKeys`], [`keys::inventory::Inventory`] |
+//! | digests, signatures, encryption | [`crypto`], [`algorithm`] |
+//! | issuing and revoking | [`authority::Authority`] |
+//! | the time | [`clock::Clock`] |
+//! | files that survive a crash | [`durable`] |
+//! | settings files, every fault with its line | [`settings`] |
+//!
+//! Three promises:
+//! 1. It knows nothing of X-Road: no member, no message, no global configuration.
+//! 2. Decoding, inspecting and verifying are three steps with three errors ([`error::PkiError`]).
+//! 3. The library takes time from a [`clock::Clock`] or a parameter and opens no connection; what does
+//!    (`http`, `service`) is behind features and never imported from below.
+//!
+//! ```
+//! use cert_authority::{clock::UnixTime, error::VerifyError, x509::{Certificate, chain}};
+//!
+//! /// Whether the certificate leads to one of ours.
+//! fn is_ours(leaf: &Certificate, ours: &[Certificate], at: UnixTime) -> Result<(), VerifyError> {
+//!     chain::build(leaf, &[], ours, at).map(|_| ())
+//! }
+//! ```
 
 pub mod algorithm;
 mod asn1;

@@ -301,4 +301,36 @@ mod tests {
         assert_eq!(root.subject().rfc2253(), "CN=Recording Root CA,O=Recording PKI,C=EE");
         assert!(root.is_self_signed() && root.is_ca() && !sub.is_self_signed());
     }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the one setting that tests read from the environment")]
+    fn certificates_of_recorded_configurations_are_read_and_kept_byte_for_byte() {
+        let Ok(root) = std::env::var("CONFORMANCE_DIR") else {
+            eprintln!("not run: CONFORMANCE_DIR is not set");
+            return;
+        };
+        let mut folders = vec![PathBuf::from(root).join("xroad-7.8.0/global-configuration")];
+        let mut read = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "xml") {
+                    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+                    for base64 in text.split("cert>").filter(|t| t.trim_start().starts_with("MII")) {
+                        let base64 = base64.split('<').next().unwrap();
+                        let pem =
+                            format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+                        let certificate = Certificate::from_pem(&pem).unwrap();
+                        let again = Certificate::from_pem(&certificate.to_pem()).unwrap();
+                        assert_eq!(again, certificate);
+                        assert!(!certificate.subject().rfc2253().is_empty());
+                        read += 1;
+                    }
+                }
+            }
+        }
+        assert!(read >= 10, "{read}");
+    }
 }

@@ -372,7 +372,7 @@ mod tests {
         let application =
             Application { profile: Profile::Sign, subject: &subject, public_key: &good, alt_names: &[] };
         assert_eq!(ca.issue(&application).await, Err(VerifyError::Expired.into()));
-        assert!(store.0.lock().unwrap().is_empty());
+        assert!(store.events.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -388,5 +388,54 @@ mod tests {
         assert_eq!(open(&leaf.certificate, elsewhere()), Some(VerifyError::NotACa.into()));
         let missing = KeyError::NotFound(root.key.clone());
         assert_eq!(open(&root.certificate, elsewhere()), Some(missing.into()));
+    }
+
+    #[tokio::test]
+    async fn two_processes_with_one_store_see_what_the_other_did() {
+        let (world, root) = world_with_root().await;
+        let (store, clock) = (Memory::default(), FixedClock::new(now()));
+        let serving = authority(&world, &root, &store, &clock, Policy::default());
+        let by_hand = authority(&world, &root, &store, &clock, Policy::default());
+        let (subject, public) =
+            (Name::parse_rfc4514("CN=x").unwrap(), world.public(&world.key(KeyType::EcP256)));
+        let application =
+            Application { profile: Profile::Sign, subject: &subject, public_key: &public, alt_names: &[] };
+        let made = by_hand.issue(&application).await.unwrap();
+        assert_eq!(serving.status(made.serial()), Status::Unknown);
+        let revision = serving.refresh().unwrap();
+        assert_eq!(serving.status(made.serial()), Status::Good);
+        serving.crl().await.unwrap();
+        by_hand.revoke(made.serial(), Reason::Superseded).unwrap();
+        by_hand.crl().await.unwrap();
+        // The other's revocation and its list's number are taken in before the next list is made.
+        serving.crl().await.unwrap();
+        assert!(matches!(serving.status(made.serial()), Status::Revoked(_)));
+        assert_eq!(serving.refresh().unwrap(), revision + 1);
+        let again = serving.revoke(made.serial(), Reason::Superseded);
+        assert_eq!(again, Err(Refusal::AlreadyRevoked(made.serial().hex()).into()));
+    }
+
+    #[tokio::test]
+    async fn an_authority_serves_several_tasks() {
+        let (world, root) = world_with_root().await;
+        let clock = FixedClock::new(now());
+        let ca = Arc::new(authority(&world, &root, &Memory::default(), &clock, Policy::default()));
+        let public = world.public(&world.key(KeyType::EcP256));
+        let tasks = (0..8).map(|i| {
+            let (ca, public) = (Arc::clone(&ca), public.clone());
+            tokio::spawn(async move {
+                let subject = Name::parse_rfc4514(&format!("CN=task {i}")).unwrap();
+                let application = Application {
+                    profile: Profile::Sign,
+                    subject: &subject,
+                    public_key: &public,
+                    alt_names: &[],
+                };
+                ca.issue(&application).await.unwrap()
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(ca.status(task.await.unwrap().serial()), Status::Good);
+        }
     }
 }

@@ -216,4 +216,15 @@ mod tests {
         assert!(matches!(Pin::from_file(world.dir.path()).err(), Some(KeyError::Permissions { .. })));
         assert!(matches!(Pin::from_file("/nowhere/pin").err(), Some(KeyError::Io { .. })));
     }
+
+    #[test]
+    fn a_key_file_of_somebody_else_is_refused() {
+        let world = World::new();
+        let path = key_file(&world, &world.key(KeyType::EcP256));
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
+            eprintln!("not run: only root can give a file away");
+            return;
+        }
+        assert!(matches!(open(&directory(&world), PIN).err(), Some(KeyError::Permissions { .. })));
+    }
 }

@@ -29,6 +29,7 @@ impl Authority {
     pub async fn crl(&self) -> Result<Vec<u8>, PkiError> {
         let now = self.clock.now();
         let algorithm = algorithm_of(self.certificate.public_key())?;
+        self.refresh()?;
         let (number, revoked) = {
             let register = self.register.read().unwrap_or_else(PoisonError::into_inner);
             (register.crl_number() + 1, self.revoked(&register, now))

@@ -342,4 +342,15 @@ mod tests {
         assert!(Name::from_der(&good[..10]).is_err());
         assert!(Name::from_der(&[good, vec![0]].concat()).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_value_holds_it_survives_the_text_form(
+            common in "[^\\x00]{1,20}", organization in "[ ,+\"\\\\<>;=#a-zé]{1,12}",
+        ) {
+            let name =
+                Name::build(&[(oid::ORGANIZATION, &organization), (oid::COMMON_NAME, &common)]).unwrap();
+            proptest::prop_assert_eq!(Name::parse_rfc4514(&name.rfc2253()).unwrap(), name);
+        }
+    }
 }

@@ -4,7 +4,10 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -127,13 +130,28 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Events in memory; clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct Memory(pub(crate) Arc<Mutex<Vec<Event>>>);
+/// Events in memory; clones share them and begin to read anew, like processes with one file.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    seen: AtomicUsize,
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        Self { events: Arc::clone(&self.events), seen: AtomicUsize::new(0) }
+    }
+}
+
+impl Memory {
+    fn unseen(&self, events: &[Event]) -> Vec<Event> {
+        events[self.seen.swap(events.len(), Ordering::SeqCst)..].to_vec()
+    }
+}
 
 impl Store for Memory {
     fn load(&self) -> Result<Vec<Event>, PkiError> {
-        Ok(self.0.lock().unwrap().clone())
+        Ok(self.unseen(&self.events.lock().unwrap()))
     }
 
     fn append(
@@ -141,8 +159,10 @@ impl Store for Memory {
         event: &Event,
         admit: &mut dyn FnMut(Vec<Event>) -> Result<(), PkiError>,
     ) -> Result<(), PkiError> {
-        admit(Vec::new())?;
-        self.0.lock().unwrap().push(event.clone());
+        let mut events = self.events.lock().unwrap();
+        admit(self.unseen(&events))?;
+        events.push(event.clone());
+        self.seen.store(events.len(), Ordering::SeqCst);
         Ok(())
     }
 }
