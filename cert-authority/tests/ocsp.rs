@@ -7,11 +7,17 @@
 //! other root ── impostor  EKU OCSPSigning, but of another house
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cert_authority::algorithm::{DigestAlgorithm, SignatureAlgorithm};
@@ -114,8 +120,7 @@ async fn a_responder_without_the_right_purpose_or_validity_is_refused() {
     let house = House::new().await;
     let bystander = house.world.issue(&house.root, Profile::Auth, "CN=Bystander").await;
     let late = |template: &mut cert_authority::x509::issue::Template<'_>| template.not_after = now() - DAY;
-    let expired =
-        house.world.issue_with(&house.root, Profile::Ocsp, "CN=Old", KeyType::EcP256, late).await;
+    let expired = house.world.issue_with(&house.root, Profile::Ocsp, "CN=Old", KeyType::EcP256, late).await;
     for who in [bystander, expired, house.leaf.clone()] {
         let response = house.signed_by(&who, &[house.good()], now()).await;
         let verdict = house.judge(&response, &Policy::default());
@@ -133,7 +138,7 @@ async fn an_answer_at_the_wrong_time_is_refused() {
     assert!(house.verdict(&[at(now() + 60 * SECOND, None)]).await.is_ok());
     assert_eq!(house.verdict(&[at(now() + 61 * SECOND, None)]).await, Err(VerifyError::OcspNotYetValid));
     let passed = at(now() - 60 * SECOND, Some(now() - SECOND));
-    assert_eq!(house.verdict(&[passed.clone()]).await, Err(VerifyError::OcspExpired));
+    assert_eq!(house.verdict(std::slice::from_ref(&passed)).await, Err(VerifyError::OcspExpired));
     let response = house.signed_by(&house.responder, &[passed], now()).await;
     assert!(house.judge(&response, &Policy { next_update: false, ..Policy::default() }).is_ok());
     let from_tomorrow = house.signed_by(&house.responder, &[house.good()], now() + DAY).await;
@@ -158,24 +163,25 @@ async fn an_altered_answer_is_refused() {
     let response = house.signed_by(&house.responder, &[house.good()], now()).await;
     let id = house.id(DigestAlgorithm::Sha1);
     // The status follows the CertID: good [0] becomes unknown [2], then the other way round.
-    let place = response.windows(id.der().len()).position(|bytes| bytes == id.der()).unwrap() + id.der().len();
+    let place =
+        response.windows(id.der().len()).position(|bytes| bytes == id.der()).unwrap() + id.der().len();
     let mut altered = response.clone();
     assert_eq!(altered[place], 0x80);
     altered[place] = 0x82;
     assert_eq!(house.judge(&altered, &Policy::default()), Err(VerifyError::BadSignature));
 
-    let other = house.signed_by(&house.responder, &[SingleResponse { status: revoked, ..house.good() }], now());
-    let other = other.await;
+    let single = SingleResponse { status: revoked, ..house.good() };
+    let other = house.signed_by(&house.responder, &[single], now()).await;
     assert_eq!(house.judge(&other, &Policy::default()), Err(VerifyError::OcspRevoked));
 }
 
 #[tokio::test]
 async fn an_answer_about_another_certificate_is_refused() {
     let house = House::new().await;
-    let serial = Serial::from_bytes(&[7]);
+    static OTHER_SERIAL: LazyLock<Serial> = LazyLock::new(|| Serial::from_bytes(&[7]));
     let world = &house.world;
     let sibling = world.issue_with(&house.root, Profile::Sign, "CN=Sibling", KeyType::EcP256, |template| {
-        template.serial = &serial;
+        template.serial = &OTHER_SERIAL;
     });
     let sibling = sibling.await;
     let sibling = CertId::new(DigestAlgorithm::Sha1, &sibling.certificate, &house.root.certificate).unwrap();
@@ -184,7 +190,10 @@ async fn an_answer_about_another_certificate_is_refused() {
         CertId::new(DigestAlgorithm::Sha1, &house.leaf.certificate, &other_root.certificate).unwrap();
     for cert_id in [sibling, namesake] {
         let single = SingleResponse { cert_id, ..house.good() };
-        assert_eq!(house.verdict(&[single.clone()]).await, Err(VerifyError::OcspOtherCertificate));
+        assert_eq!(
+            house.verdict(std::slice::from_ref(&single)).await,
+            Err(VerifyError::OcspOtherCertificate)
+        );
         // Only the first answer counts, whatever else is there.
         let ours_second = house.verdict(&[single.clone(), house.good()]).await;
         assert_eq!(ours_second, Err(VerifyError::OcspOtherCertificate));
@@ -217,10 +226,8 @@ async fn what_is_no_response_is_not_read() {
 #[tokio::test]
 async fn nonces_have_1_to_128_bytes() {
     let house = House::new().await;
-    let request = |length| Request {
-        cert_ids: vec![house.id(DigestAlgorithm::Sha1)],
-        nonce: Some(vec![0xab; length]),
-    };
+    let request =
+        |length| Request { cert_ids: vec![house.id(DigestAlgorithm::Sha1)], nonce: Some(vec![0xab; length]) };
     for length in [1, 128] {
         let request = request(length);
         assert_eq!(Request::from_der(&request.to_der().unwrap()), Ok(request));
@@ -238,7 +245,15 @@ async fn openssl_and_we_read_each_others_requests() {
     let leaf = world.file("leaf.pem", house.leaf.certificate.to_pem());
     let theirs = world.dir.path().join("theirs.der");
     openssl_ok([
-        "ocsp", "-sha256", "-issuer", text(&issuer), "-cert", text(&leaf), "-nonce", "-reqout", text(&theirs),
+        "ocsp",
+        "-sha256",
+        "-issuer",
+        text(&issuer),
+        "-cert",
+        text(&leaf),
+        "-nonce",
+        "-reqout",
+        text(&theirs),
     ]);
     let read = Request::from_der(&std::fs::read(&theirs).unwrap()).unwrap();
     assert_eq!(read.cert_ids, [house.id(DigestAlgorithm::Sha256)]);

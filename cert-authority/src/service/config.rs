@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::error::PkiError;
 use crate::keys::KeyType;
+use crate::settings::duration;
 use crate::x509::Name;
 
 /// The authority's settings.
@@ -58,7 +59,7 @@ pub struct Authority {
     #[serde(default = "default_key", deserialize_with = "key_type")]
     pub key: KeyType,
     /// How long its certificate is valid.
-    #[serde(default = "ten_years", deserialize_with = "period")]
+    #[serde(default = "ten_years", deserialize_with = "duration")]
     pub validity: Duration,
 }
 
@@ -73,13 +74,13 @@ pub struct Ocsp {
     #[serde(default = "default_key", deserialize_with = "key_type")]
     pub key: KeyType,
     /// How long its certificate is valid.
-    #[serde(default = "one_year", deserialize_with = "period")]
+    #[serde(default = "one_year", deserialize_with = "duration")]
     pub validity: Duration,
     /// From `thisUpdate` to `nextUpdate`.
-    #[serde(default = "one_hour", deserialize_with = "period")]
+    #[serde(default = "one_hour", deserialize_with = "duration")]
     pub next_update: Duration,
     /// How long an answer without a nonce may be given again, as long as nothing was revoked or issued.
-    #[serde(default = "one_minute", deserialize_with = "period")]
+    #[serde(default = "one_minute", deserialize_with = "duration")]
     pub reuse: Duration,
 }
 
@@ -94,7 +95,7 @@ pub struct Tsa {
     #[serde(default = "default_key", deserialize_with = "key_type")]
     pub key: KeyType,
     /// How long its certificate is valid.
-    #[serde(default = "five_years", deserialize_with = "period")]
+    #[serde(default = "five_years", deserialize_with = "duration")]
     pub validity: Duration,
     /// The policy that the tokens state.
     #[serde(default = "default_policy", deserialize_with = "oid")]
@@ -106,7 +107,7 @@ pub struct Tsa {
 #[serde(deny_unknown_fields, default)]
 pub struct Issue {
     /// How long certificates are valid.
-    #[serde(deserialize_with = "period")]
+    #[serde(deserialize_with = "duration")]
     pub validity: Duration,
 }
 
@@ -121,7 +122,7 @@ impl Default for Issue {
 #[serde(deny_unknown_fields, default)]
 pub struct Crl {
     /// From `thisUpdate` to `nextUpdate`.
-    #[serde(deserialize_with = "period")]
+    #[serde(deserialize_with = "duration")]
     pub next_update: Duration,
 }
 
@@ -228,29 +229,6 @@ fn oid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectIdentifier, D
     ObjectIdentifier::new(&text).map_err(D::Error::custom)
 }
 
-/// `30 s`, `10 min`, `24 h`, `365 d`.
-fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_period(&text).ok_or_else(|| {
-        D::Error::custom(format!(
-            "{text:?} is no period: a number and one of the units s, min, h, d are wanted"
-        ))
-    })
-}
-
-fn parse_period(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_once(' ')?;
-    let number: u64 = number.parse().ok()?;
-    let seconds = match unit {
-        "s" => 1,
-        "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,8 +274,8 @@ mod tests {
         for (line, complaint) in [
             ("colour = \"red\"", "colour"),
             ("crl = { next_update = 30 }", "string"),
-            ("crl = { next_update = \"30\" }", "is no period"),
-            ("crl = { next_update = \"30 weeks\" }", "is no period"),
+            ("crl = { next_update = \"30\" }", "needs a unit"),
+            ("crl = { next_update = \"30 weeks\" }", "is no duration"),
             ("intermediate = { name = \"nonsense\" }", "nonsense"),
             ("intermediate = { name = \"CN=x\", key = \"rsa1024\" }", "rsa1024"),
         ] {
