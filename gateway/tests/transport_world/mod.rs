@@ -10,14 +10,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cert_authority::algorithm::{DigestAlgorithm, SignatureAlgorithm};
-use cert_authority::clock::{Clock, FixedClock, UnixTime};
+use cert_authority::clock::{Clock, FixedClock, SystemClock, UnixTime};
 use cert_authority::crypto::{Digest, PrivateKey, PublicKey, digest};
 use cert_authority::error::{KeyError, VerifyError};
 use cert_authority::keys::{KeyId, KeyType, SignFuture, Signer};
 use cert_authority::ocsp::{CertId, CertStatus, Responder as OcspSigner, SingleResponse, respond};
 use cert_authority::x509::chain::{self, ValidChain};
 use cert_authority::x509::issue::{self, Issuer, Profile, Template};
-use cert_authority::x509::{Certificate, Name, Serial};
+use cert_authority::x509::{AltName, Certificate, Name, Serial};
 use conf::identifier::{ClientId, MemberId, ServerId};
 use gateway::transport::peer_registry::{PeerRegistry, Registry, Responder};
 use gateway::transport::tls::Identity;
@@ -66,6 +66,7 @@ pub(crate) struct Authority {
     pub(crate) certificate: Certificate,
     key: Key,
     serial: AtomicU64,
+    begins: UnixTime,
 }
 
 /// A certificate with its key.
@@ -82,24 +83,46 @@ impl Party {
 }
 
 impl Authority {
+    /// Of the world's time.
     pub(crate) async fn new(name: &str) -> Self {
+        Self::since(name, UnixTime::from_rfc3339("2026-11-01T00:00:00Z").unwrap()).await
+    }
+
+    /// Of the system's time, for those who look at no other clock.
+    pub(crate) async fn now(name: &str) -> Self {
+        Self::since(name, SystemClock.now() - 24 * HOUR).await
+    }
+
+    async fn since(name: &str, begins: UnixTime) -> Self {
         let key = Key::new();
         let subject = Name::parse_rfc4514(&format!("CN={name}")).unwrap();
         let serial = Serial::from_bytes(&[1]);
-        let template = template(Profile::RootCa { path_len: None }, &subject, key.public(), &serial);
+        let template = template(Profile::RootCa { path_len: None }, &subject, key.public(), &serial, begins);
         let certificate = issue::self_signed(&template, &key.id, &key).await.unwrap();
-        Self { certificate, key, serial: AtomicU64::new(2) }
+        Self { certificate, key, serial: AtomicU64::new(2), begins }
     }
 
     pub(crate) async fn issue(&self, profile: Profile, name: &str) -> Party {
-        self.issue_until(profile, name, beginning() + 1000 * HOUR).await
+        self.issue_for(profile, name, &[]).await
+    }
+
+    pub(crate) async fn issue_for(&self, profile: Profile, name: &str, alt_names: &[AltName]) -> Party {
+        self.make(profile, name, self.begins + 2000 * HOUR, alt_names).await
     }
 
     pub(crate) async fn issue_until(&self, profile: Profile, name: &str, not_after: UnixTime) -> Party {
+        self.make(profile, name, not_after, &[]).await
+    }
+
+    async fn make(&self, profile: Profile, name: &str, not_after: UnixTime, alt_names: &[AltName]) -> Party {
         let key = Key::new();
         let serial = Serial::from_bytes(&self.serial.fetch_add(1, Ordering::SeqCst).to_be_bytes());
         let subject = Name::parse_rfc4514(&format!("CN={name}")).unwrap();
-        let template = Template { not_after, ..template(profile, &subject, key.public(), &serial) };
+        let template = Template {
+            not_after,
+            alt_names,
+            ..template(profile, &subject, key.public(), &serial, self.begins)
+        };
         let issuer = Issuer { certificate: &self.certificate, key: &self.key.id, signer: &self.key };
         let certificate = issue::issue(&template, &issuer).await.unwrap();
         let identity = Identity {
@@ -151,14 +174,15 @@ fn template<'a>(
     subject: &'a Name,
     public_key: &'a PublicKey,
     serial: &'a Serial,
+    not_before: UnixTime,
 ) -> Template<'a> {
     Template {
         profile,
         subject,
         public_key,
         serial,
-        not_before: UnixTime::from_rfc3339("2026-11-01T00:00:00Z").unwrap(),
-        not_after: beginning() + 1000 * HOUR,
+        not_before,
+        not_after: not_before + 2000 * HOUR,
         alt_names: &[],
         ocsp_url: None,
         crl_url: None,
