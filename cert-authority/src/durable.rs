@@ -28,7 +28,7 @@ pub fn write(path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
 /// Replaces a file with `content` that only its owner may read (mode 0600).
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_secret(path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
     write_with_mode(path.as_ref(), content, 0o600)
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`software`]: keys in encrypted files
 //! - [`inventory`]: which keys are here, for what, with which certificates
-//! - [`file`]: reading a secret file that nobody else may read
+//! - [`mod@file`]: reading a secret file that nobody else may read
 //!
 //! Not here: the mathematics ([`crate::crypto`]).
 
