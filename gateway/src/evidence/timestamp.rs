@@ -18,7 +18,6 @@ use cert_authority::{
 use super::{
     hash_chain::{self, Content, HashChainError, Input, Tree, Unresolved},
     signature::{SignatureError, read},
-    xml,
 };
 
 /// How references name a signature.
@@ -74,7 +73,6 @@ pub fn verify_batch(result: &[u8], chain: &[u8], signature_xml: &[u8]) -> Result
 /// # Errors
 /// [`SignatureError`] when it is no signature, or is time-stamped already.
 pub fn insert(signature_xml: &[u8], token: &[u8]) -> Result<Bytes, SignatureError> {
-    let text = xml::text(signature_xml)?;
     let document = read::parse(signature_xml)?;
     if read::read(&document)?.timestamp.is_some() {
         return Err(SignatureError::Malformed("there is a time-stamp already".to_owned()));
@@ -83,6 +81,7 @@ pub fn insert(signature_xml: &[u8], token: &[u8]) -> Result<Bytes, SignatureErro
         .descendants()
         .find(|node| node.tag_name().name() == "UnsignedSignatureProperties")
         .and_then(|properties| properties.first_child());
+    let text = document.input_text();
     let split = first.and_then(|first| text.split_at_checked(first.range().start));
     let (before, after) =
         split.ok_or_else(|| SignatureError::Malformed("no unsigned properties".to_owned()))?;

@@ -6,7 +6,7 @@
 use conf::identifier::{ClientId, MemberId, ServiceId};
 use roxmltree::Node;
 
-use crate::evidence::xml;
+use crate::evidence::xml::{self, Limits};
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 const XROAD: &str = "http://x-road.eu/xsd/xroad.xsd";
@@ -42,8 +42,7 @@ fn rest(message: &[u8]) -> Result<ClientId, String> {
 
 /// SOAP: an answer has a body element whose name ends with `Response`.
 fn soap(message: &[u8]) -> Result<ClientId, String> {
-    let text = xml::text(message).map_err(|error| error.to_string())?;
-    let document = xml::parse(text).map_err(|error| error.to_string())?;
+    let document = xml::parse(message, Limits::MESSAGE).map_err(|error| error.to_string())?;
     let envelope = document.root_element();
     let child = |parent: Node<'_, '_>, namespace: &str, name: &str| {
         parent.children().find(|node| node.has_tag_name((namespace, name))).map(|node| node.id())

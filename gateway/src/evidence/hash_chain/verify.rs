@@ -14,7 +14,7 @@ use roxmltree::Node;
 use super::{HashChainError, NAMESPACE, StepItem, step_digest};
 use crate::evidence::{
     canonical::{self, Method},
-    xml::{self, Children, DS, XmlError},
+    xml::{self, Children, DS, Limits, XmlError},
 };
 
 /// Steps between the result and a part: a batch of 2^60 messages needs no more.
@@ -237,7 +237,7 @@ fn transformed_digest(
 }
 
 fn canonical_form(bytes: &[u8], method: Method) -> Result<Vec<u8>, HashChainError> {
-    let document = xml::text(bytes).and_then(xml::parse)?;
+    let document = xml::parse(bytes, Limits::SIGNATURE)?;
     Ok(canonical::canonicalize_document(&document, method))
 }
 
@@ -249,7 +249,7 @@ struct ChainResult {
 
 impl ChainResult {
     fn read(bytes: &[u8]) -> Result<Self, HashChainError> {
-        let document = xml::text(bytes).and_then(xml::parse)?;
+        let document = xml::parse(bytes, Limits::SIGNATURE)?;
         xml::plain_elements_and_text(&document)?;
         let root = named_root(document.root_element(), "HashChainResult")?;
         let mut children = Children::of(root)?;
@@ -265,7 +265,7 @@ impl ChainResult {
 }
 
 fn read_chain(bytes: &[u8]) -> Result<BTreeMap<String, Vec<Value>>, HashChainError> {
-    let document = xml::text(bytes).and_then(xml::parse)?;
+    let document = xml::parse(bytes, Limits::SIGNATURE)?;
     xml::plain_elements_and_text(&document)?;
     let mut children = Children::of(named_root(document.root_element(), "HashChain")?)?;
     let default = children.optional(NAMESPACE, "DefaultDigestMethod").map(algorithm_of).transpose()?;

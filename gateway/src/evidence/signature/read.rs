@@ -21,7 +21,7 @@ use roxmltree::{Document, Node};
 use super::{ASIC_NAMESPACE, SIGNED_PROPERTIES_TYPE, SignatureError, XADES};
 use crate::evidence::{
     canonical::Method,
-    xml::{self, Children, DS},
+    xml::{self, Children, DS, Limits},
 };
 
 /// The namespace that containers of X-Road before version 6.9 used for the root element.
@@ -77,7 +77,7 @@ pub struct Reference<'a> {
 /// # Errors
 /// [`SignatureError::InvalidXml`].
 pub fn parse(bytes: &[u8]) -> Result<Document<'_>, SignatureError> {
-    Ok(xml::text(bytes).and_then(xml::parse)?)
+    Ok(xml::parse(bytes, Limits::SIGNATURE)?)
 }
 
 /// Takes a signature apart.
