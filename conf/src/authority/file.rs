@@ -4,47 +4,9 @@
 //! reported together: an administrator mends a file once, not once for each fault. What the entries mean together
 //! (does a server's owner exist, are the certificates readable) is [`super::registry`]'s business.
 
-use std::fmt;
-use std::ops::Range;
-use std::time::Duration;
-
+use cert_authority::settings::{Problems, Reader, Text};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
-
-/// One fault of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Line of the file, where there is one to point at.
-    pub line: Option<usize>,
-    /// The key, with its table: `server[2].owner`.
-    pub key: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-/// All faults of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
-pub struct Problems(pub Vec<Problem>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.0.iter().enumerate() {
-            if n > 0 {
-                writeln!(f)?;
-            }
-            match problem.line {
-                Some(line) => write!(f, "line {line}: {}: {}", problem.key, problem.reason)?,
-                None => write!(f, "{}: {}", problem.key, problem.reason)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A text of the file together with its place.
-pub(crate) type Text = Spanned<String>;
 
 /// The whole file.
 #[derive(Debug)]
@@ -224,16 +186,7 @@ impl File {
     /// # Errors
     /// All faults of form, together.
     pub(crate) fn parse(text: &str) -> Result<Self, Problems> {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let problem = |e: toml::de::Error| Problem {
-                line: e.span().map(|span| line_of(text, span.start)),
-                key: "the file".to_owned(),
-                reason: e.message().to_owned(),
-            };
-            return Err(Problems(errors.into_iter().map(problem).collect()));
-        }
-        let mut reader = Reader { text, table: table.into_inner(), problems: Vec::new() };
+        let mut reader = Reader::new(text)?;
         let instance = reader.one("instance");
         let sources = reader.one("sources");
         let publish = reader.one("publish");
@@ -250,135 +203,30 @@ impl File {
         let group = reader.list("group");
         let federated = reader.list("federated");
         let problems = reader.finish();
-        match (instance, sources, publish, signing, management) {
-            (Some(instance), Some(sources), Some(publish), Some(signing), Some(management))
-                if problems.0.is_empty() =>
-            {
-                let classes = classes.into_iter().collect();
-                Ok(Self {
-                    instance,
-                    sources,
-                    publish,
-                    signing,
-                    ocsp,
-                    timestamping,
-                    monitoring,
-                    management,
-                    classes,
-                    ca,
-                    tsa,
-                    member,
-                    server,
-                    group,
-                    federated,
-                })
-            }
-            _ => Err(problems),
-        }
-    }
-}
-
-/// Reads each entry by itself, so that a fault in one does not hide a fault in the next.
-struct Reader<'i> {
-    text: &'i str,
-    table: DeTable<'i>,
-    problems: Vec<Problem>,
-}
-
-impl<'i> Reader<'i> {
-    fn one<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
-        if !self.table.contains_key(key) {
-            self.problems.push(Problem { line: None, key: key.to_owned(), reason: "is missing".to_owned() });
-        }
-        self.optional(key)
-    }
-
-    fn optional<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
-        let value = self.table.remove(key)?;
-        self.entry(key, value)
-    }
-
-    fn list<T: DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
-        let Some(value) = self.table.remove(key) else { return Vec::new() };
-        let span = value.span();
-        match value.into_inner() {
-            DeValue::Array(entries) => entries
-                .into_iter()
-                .enumerate()
-                .filter_map(|(n, entry)| self.entry(&format!("{key}[{}]", n + 1), entry))
-                .collect(),
-            _ => {
-                let reason = format!("is a list: write [[{key}]] above each entry");
-                self.problems.push(Problem {
-                    line: Some(line_of(self.text, span.start)),
-                    key: key.to_owned(),
-                    reason,
-                });
-                Vec::new()
-            }
-        }
-    }
-
-    fn entry<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<T> {
-        let whole = value.span();
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(entry) => Some(entry),
-            Err(e) => {
-                let start = e.span().unwrap_or(whole).start;
-                self.problems.push(Problem {
-                    line: Some(line_of(self.text, start)),
-                    key: key.to_owned(),
-                    reason: e.message().to_owned(),
-                });
-                None
-            }
-        }
-    }
-
-    fn finish(mut self) -> Problems {
-        for (key, _) in self.table.iter() {
-            self.problems.push(Problem {
-                line: Some(line_of(self.text, key.span().start)),
-                key: key.get_ref().to_string(),
-                reason: "is not a key of this file".to_owned(),
-            });
-        }
-        self.problems.sort_by_key(|problem| problem.line);
-        Problems(self.problems)
-    }
-}
-
-/// The line (from 1) that a span of the text begins on.
-pub(crate) fn line(text: &str, span: &Range<usize>) -> usize {
-    line_of(text, span.start)
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// Reads a duration with its unit: `"60 s"`, `"10 min"`, `"1 h"`, `"1 d"`, `"250 ms"`.
-///
-/// # Errors
-/// What is wrong with it, as a sentence.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let milliseconds_of_unit: u64 = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "" => return Err(format!("a duration needs a unit: \"{text} s\"")),
-        _ => return Err(format!("\"{text}\" is no duration: use ms, s, min, h or d, as in \"60 s\"")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is no duration: write \"60 s\""))?;
-    match number.checked_mul(milliseconds_of_unit) {
-        Some(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
-        Some(_) => Err("a duration must be longer than nothing".to_owned()),
-        None => Err(format!("\"{text}\" is too long")),
+        let (Some(instance), Some(sources), Some(publish), Some(signing), Some(management)) =
+            (instance, sources, publish, signing, management)
+        else {
+            // What could not be read has been told.
+            return Err(problems.or(()).err().unwrap_or_default());
+        };
+        let classes = classes.into_iter().collect();
+        problems.or(Self {
+            instance,
+            sources,
+            publish,
+            signing,
+            ocsp,
+            timestamping,
+            monitoring,
+            management,
+            classes,
+            ca,
+            tsa,
+            member,
+            server,
+            group,
+            federated,
+        })
     }
 }
 
@@ -488,16 +336,5 @@ mod tests {
         let text = EXAMPLE.replace("[[group]]", "[group]");
         let problems = File::parse(&text).unwrap_err();
         assert_eq!(problems.0[0].reason, "is a list: write [[group]] above each entry");
-    }
-
-    #[test]
-    fn a_duration_carries_its_unit() {
-        assert_eq!(duration("60 s"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("250 ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1 d"), Ok(Duration::from_secs(86_400)));
-        for wrong in ["60", "s", "", "-1 s", "1.5 s", "0 s", "1 week", "99999999999999999999 s", "1 s s"] {
-            assert!(duration(wrong).is_err(), "{wrong:?} was taken");
-        }
     }
 }

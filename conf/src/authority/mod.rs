@@ -21,7 +21,7 @@ mod keys;
 mod publish;
 mod registry;
 
-pub use file::{Problem, Problems};
+pub use cert_authority::settings::{Problem, Problems};
 pub use keys::{SigningKey, SigningKeyError, SigningKeys, SourceKind, pin_or_new};
 pub use publish::{PublishError, Published, Publisher, VERSIONS, anchor};
 pub use registry::{Registry, RegistryError};

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::{Digest, Hasher};
+use cert_authority::settings::{Problem, Problems, Text, parse_duration};
 use cert_authority::x509::Certificate;
 
-use super::file::{self, Cost, File, Problem, Problems, RequestFormat, Text};
+use super::file::{self, Cost, File, RequestFormat};
 use crate::anchor::Anchor;
 use crate::identifier::{ClientId, MemberId};
 use crate::optional_parts::{MIN_FETCH_INTERVAL, OptionalParts};
@@ -90,11 +91,9 @@ impl Registry {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let mut check = Check::new(&text, folder, path.to_owned());
         match check.registry(&file) {
-            Some(registry) if check.problems.is_empty() => Ok(registry),
-            _ => {
-                check.problems.sort_by_key(|problem| problem.line);
-                Err(failed(Problems(check.problems)))
-            }
+            Some(registry) => check.problems.or(registry).map_err(failed),
+            // What stands in the way has been told.
+            None => Err(failed(check.problems.or(()).err().unwrap_or_default())),
         }
     }
 }
@@ -108,7 +107,7 @@ struct Check<'a> {
     clients: HashSet<ClientId>,
     files: Vec<PathBuf>,
     hasher: Hasher,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 impl<'a> Check<'a> {
@@ -123,7 +122,7 @@ impl<'a> Check<'a> {
             clients: HashSet::new(),
             files: vec![path],
             hasher,
-            problems: Vec::new(),
+            problems: Problems::default(),
         }
     }
 
@@ -509,7 +508,7 @@ impl<'a> Check<'a> {
 
     fn duration(&mut self, key: &str, text: Option<&Text>, default: Duration) -> Duration {
         let Some(text) = text else { return default };
-        match file::duration(text.get_ref()) {
+        match parse_duration(text.get_ref()) {
             Ok(duration) if duration.subsec_nanos() == 0 => duration,
             Ok(_) => {
                 self.problem(Some(text), key, "must be whole seconds");
@@ -539,8 +538,11 @@ impl<'a> Check<'a> {
     }
 
     fn problem(&mut self, place: Option<&Text>, key: &str, reason: impl fmt::Display) {
-        let line = place.map(|text| file::line(self.text, &text.span()));
-        self.problems.push(Problem { line, key: key.to_owned(), reason: reason.to_string() });
+        let reason = reason.to_string();
+        match place {
+            Some(place) => self.problems.at(self.text, &place.span(), key, reason),
+            None => self.problems.0.push(Problem { line: None, key: key.to_owned(), reason }),
+        }
     }
 
     fn nothing<T>(&mut self, place: &Text, key: &str, reason: impl fmt::Display) -> Option<T> {
