@@ -20,7 +20,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 
 /// Serves the public folder until `shutdown` completes.
-pub(super) async fn serve(listener: TcpListener, public: PathBuf, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, public: PathBuf, shutdown: impl Future<Output = ()>) {
     let public: Arc<Path> = public.into();
     let handler = move |request: Request<Incoming>| {
         let public = Arc::clone(&public);

@@ -5,6 +5,7 @@
 //! | [`authority`] | `init`, `check`, `publish`, `serve`, `anchor`, `key …` |
 //! | [`client`] | `fetch`, `verify` |
 //! | [`Serving`] | publishes all the time and serves what is published |
+//! | [`serve_folder`] | only serves it |
 
 pub mod authority;
 pub mod client;
@@ -12,4 +13,5 @@ mod http;
 mod serving;
 mod watch;
 
+pub use http::serve as serve_folder;
 pub use serving::{ServeError, Serving};

@@ -117,21 +117,19 @@ impl Work {
         };
         let mut wait = self.publisher.registry().every;
         loop {
-            if let Some(watch) = &mut watch {
-                watch.follow(&self.publisher.files());
-            }
+            let unseen = watch.as_mut().is_some_and(|watch| watch.follow(&self.publisher.files()));
             let changed = async {
                 match &mut watch {
+                    _ if unseen => {}
                     Some(watch) => watch.changed().await,
                     None => std::future::pending().await,
                 }
             };
             let due = tokio::select! {
-                () = tokio::time::sleep(wait) => true,
                 () = changed => false,
+                () = tokio::time::sleep(wait) => true,
             };
-            let new = self.reload();
-            if due || new {
+            if self.reload() || due {
                 wait = self.publish().await;
             }
         }

@@ -34,19 +34,23 @@ impl Watch {
         Ok(Self { watcher, changes, folders: BTreeSet::new() })
     }
 
-    /// Watches the folders of these files, and no longer those of other files.
-    pub(crate) fn follow(&mut self, files: &[PathBuf]) {
+    /// Watches the folders of these files, and no longer those of other files; true if one of them is new: what is in it
+    /// may have changed before it was watched.
+    pub(crate) fn follow(&mut self, files: &[PathBuf]) -> bool {
         let folders: BTreeSet<PathBuf> =
             files.iter().filter_map(|f| f.parent()).map(Path::to_owned).collect();
         for gone in self.folders.difference(&folders) {
             let _ = self.watcher.unwatch(gone);
         }
-        for new in folders.difference(&self.folders) {
+        let new: Vec<&PathBuf> = folders.difference(&self.folders).collect();
+        for new in &new {
             if let Err(error) = self.watcher.watch(new, RecursiveMode::NonRecursive) {
                 tracing::warn!(folder = %new.display(), %error, "cannot watch for changes");
             }
         }
+        let any_new = !new.is_empty();
         self.folders = folders;
+        any_new
     }
 
     /// Completes when something in the folders has changed and it is quiet again.
