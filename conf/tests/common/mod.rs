@@ -4,7 +4,10 @@
 //! <folder>/authority.toml        two members, two servers, one CA, one TSA
 //! <folder>/certificates/*.pem    made by openssl
 //! ```
+#![allow(dead_code, reason = "each test program uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
+
+pub(crate) mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,7 +63,7 @@ maintenance = ""
 [[group]]
 code = "ministries"
 description = "All ministries"
-members = ["DEMO/GOV/1001/portal", "OTHER/GOV/1/x"]
+members = ["DEMO/GOV/1001/portal", "ELSEWHERE/GOV/1/x"]
 "#;
 
 /// A folder with the register and its certificates.
