@@ -3,7 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`Client`] | one bounded question: connect, send, read at most so many bytes within so much time |
-//! | [`serve`] | a listener, a handler, and a graceful stop |
+//! | [`serve()`] | a listener, a handler, and a graceful stop |
 //! | [`read_body`], [`respond`] | what every handler needs |
 //!
 //! Specification: RFC 9110, RFC 9112 (HTTP/1.1), through hyper.

@@ -5,7 +5,7 @@
 //! | [`CertId`] | which certificate is meant: hashes of its issuer, and its serial number |
 //! | [`Request`] | the question, read and written |
 //! | [`Response`] | the answer, read; [`respond`] writes and signs one, [`refusal`] one without a signature |
-//! | [`verify`] | judges an answer and grants a [`GoodStatus`] |
+//! | [`verify()`] | judges an answer and grants a [`GoodStatus`] |
 //!
 //! Specification: RFC 6960, RFC 9654 (nonces).
 //!

@@ -2,7 +2,7 @@
 //!
 //! Specification: RFC 6960 4.2.
 //!
-//! Reading judges nothing: [`super::verify`] does.
+//! Reading judges nothing: [`super::verify()`] does.
 
 use bytes::Bytes;
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};

@@ -40,7 +40,7 @@ impl Default for Policy<'_> {
     }
 }
 
-/// Proof that a certificate was good. Made by [`verify`] only.
+/// Proof that a certificate was good. Made by [`verify()`] only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GoodStatus {
     this_update: UnixTime,

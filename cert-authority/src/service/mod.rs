@@ -6,7 +6,7 @@
 //!                        │
 //!  serve:  /ocsp ◄── responder ◄──┤      /tsa ◄── stamping      /crl ◄── lists
 //! ```
-//! [`Config`] is `ca.toml`; [`House`] is the data directory, opened; [`init`], [`issue`], [`revoke`], [`show`] and [`serve`]
+//! [`Config`] is `ca.toml`; [`House`] is the data directory, opened; [`init()`], [`issue`], [`revoke`], [`show`] and [`serve()`]
 //! are the commands.
 //!
 //! Not here: the decisions ([`crate::authority`]) and the protocols ([`crate::ocsp`], [`crate::timestamp`]).

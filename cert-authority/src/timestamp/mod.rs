@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`Request`] | the question: a digest, perhaps a nonce |
 //! | [`Token`] | the signed statement "this digest existed at this time", read |
-//! | [`verify`] | judges a token and grants a [`ValidTimestamp`] |
-//! | [`stamp`], [`reject`] | the authority's answers |
+//! | [`verify()`] | judges a token and grants a [`ValidTimestamp`] |
+//! | [`stamp()`], [`reject`] | the authority's answers |
 //!
 //! Specification: RFC 3161, RFC 5816.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Specification: RFC 3161 2.4.2.
 //!
-//! Reading judges nothing but the shape: [`super::verify`] does.
+//! Reading judges nothing but the shape: [`super::verify()`] does.
 
 use bytes::Bytes;
 use const_oid::ObjectIdentifier;

@@ -22,7 +22,7 @@ use crate::x509::{Certificate, oid};
 /// could be verified otherwise. A token of today with such a key is refused.
 const SHORT_KEYS_UNTIL: UnixTime = UnixTime::from_secs(1_388_534_400);
 
-/// Proof that data existed at a time. Made by [`verify`] only.
+/// Proof that data existed at a time. Made by [`verify()`] only.
 #[derive(Debug, Clone)]
 pub struct ValidTimestamp {
     gen_time: UnixTime,
