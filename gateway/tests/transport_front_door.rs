@@ -194,6 +194,18 @@ async fn request_reaches_the_service_as_it_was_written() {
 }
 
 #[tokio::test]
+async fn expectation_is_answered_when_the_body_is_wanted() {
+    let mut door = Door::plain().await;
+    let mut stream = door.connect().await;
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    assert_eq!(one_answer(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").await.unwrap();
+    assert!(one_answer(&mut stream).await.ends_with("\r\n\r\nabc"));
+    assert_eq!(door.seen().await.body.unwrap(), b"abc");
+}
+
+#[tokio::test]
 async fn request_that_can_be_framed_in_two_ways_is_refused_and_the_connection_closed() {
     let door = Door::plain().await;
     for lines in [

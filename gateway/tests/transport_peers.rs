@@ -413,6 +413,29 @@ async fn refusal_arrives_while_the_body_is_still_being_sent() {
 }
 
 #[tokio::test]
+async fn connection_ends_when_nobody_waits_for_the_answer_any_more() {
+    let world = World::new().await;
+    let (port, [listener]) = listeners(["127.0.0.21"]).await;
+    let provider = world.provider("ss2").await;
+    let registered = world.trust.registered(world.conf.registry());
+    let acceptor =
+        TlsAcceptor::from(Arc::new(tls::peer_server(provider.identity.clone(), registered).unwrap()));
+    let ended = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(stream).await.unwrap();
+        let mut all = Vec::new();
+        // The end of the stream or its breaking: both are an end.
+        let _ = stream.read_to_end(&mut all).await;
+        all
+    });
+    let connection = world.connector(port).connect(world.route(&["127.0.0.21"])).await.unwrap();
+    let (mut body, answer) = connection.send(headers());
+    body.send(Bytes::from_static(b"x")).await.unwrap();
+    drop(answer);
+    soon(ended).await.unwrap();
+}
+
+#[tokio::test]
 async fn answer_that_is_given_up_is_no_whole_answer() {
     let world = World::new().await;
     let (port, [listener]) = listeners(["127.0.0.21"]).await;

@@ -306,6 +306,38 @@ async fn slow_service_is_given_up_and_not_called_again() {
 }
 
 #[tokio::test]
+async fn patience_begins_when_the_body_has_left() {
+    // Neither the time that the body takes to be made nor that of its way out counts.
+    let mut fake = Fake::new(OK, false).await;
+    let service = fake.service_with(&format!("http://127.0.0.1:{}", fake.port), Duration::from_millis(150));
+    let (mut sender, body) = OutgoingBody::channel(None);
+    let post = ServiceCall { method: "POST", path: "/x", query: None, headers: &[], body: Some(body) };
+    let send = async {
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sender.send(Bytes::from_static(b"x")).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sender.finish().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(call(&service, post), send);
+    assert_eq!(answer.unwrap().status, 200);
+    fake.request().await;
+}
+
+#[tokio::test]
+async fn service_that_does_not_take_the_body_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let patience = Duration::from_millis(200);
+    let service = Service::new(&url, None, patience, &ServiceSettings::default()).unwrap();
+    let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(&[0; 65536])));
+    let body = Some(OutgoingBody::stream(endless, None));
+    let post = ServiceCall { method: "POST", path: "/x", query: None, headers: &[], body };
+    assert_eq!(call(&service, post).await.unwrap_err(), ServiceError::Timeout(patience));
+}
+
+#[tokio::test]
 async fn answer_that_stops_in_its_body_is_given_up() {
     let fake = Fake::new(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", false).await;
     let patience = Duration::from_millis(100);

@@ -9,6 +9,7 @@
 //! Does not know what the bytes mean, and does not keep trailers (X-Road loses them too).
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -244,7 +245,39 @@ impl BodySender {
 }
 
 /// A body that leaves.
-pub struct OutgoingBody(Kind);
+pub struct OutgoingBody {
+    kind: Kind,
+    progress: Option<Arc<Progress>>,
+}
+
+/// How far a body has got on its way out: whoever waits for the answer must not lose patience while it is leaving.
+#[derive(Debug)]
+pub(crate) struct Progress(Mutex<(Instant, Taker)>);
+
+/// Who is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taker {
+    /// The far end, which takes the body or makes the answer.
+    FarEnd,
+    /// Whoever makes the body.
+    Maker,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self(Mutex::new((Instant::now(), Taker::FarEnd)))
+    }
+
+    fn note(&self, waiting_for: Taker) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), waiting_for);
+    }
+
+    /// Since when the far end has been silent; `None` while it is not its turn.
+    pub(crate) fn far_end_silent_since(&self) -> Option<Instant> {
+        let (since, waiting_for) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (waiting_for == Taker::FarEnd).then_some(since)
+    }
+}
 
 enum Kind {
     Whole(Option<Bytes>),
@@ -253,23 +286,34 @@ enum Kind {
 }
 
 impl OutgoingBody {
+    fn of(kind: Kind) -> Self {
+        Self { kind, progress: None }
+    }
+
+    /// Follows how the body leaves from now on.
+    pub(crate) fn watched(&mut self) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new());
+        self.progress = Some(Arc::clone(&progress));
+        progress
+    }
+
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Kind::Whole(None))
+        Self::of(Kind::Whole(None))
     }
 
     /// A body that is already here; sent with Content-Length.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+        Self::of(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
     /// A body that somebody makes while it leaves; chunked unless its length is known.
     #[must_use]
     pub fn channel(length: Option<u64>) -> (BodySender, Self) {
         let (sender, pieces) = mpsc::channel(QUEUE);
-        (BodySender { pieces: sender }, Self(Kind::Queue { pieces, left: length, ended: false }))
+        (BodySender { pieces: sender }, Self::of(Kind::Queue { pieces, left: length, ended: false }))
     }
 
     /// A body that is read back from somewhere; chunked unless its length is known. An `Err` breaks the message off.
@@ -278,7 +322,7 @@ impl OutgoingBody {
         chunks: impl Stream<Item = Result<Bytes, GivenUp>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
-        Self(Kind::Stream { chunks: Box::pin(chunks), left: length })
+        Self::of(Kind::Stream { chunks: Box::pin(chunks), left: length })
     }
 }
 
@@ -296,7 +340,7 @@ impl Body for OutgoingBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
-        let polled = match &mut self.0 {
+        let polled = match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Queue { ended: true, .. } => Poll::Ready(None),
             Kind::Queue { pieces, left, ended } => match pieces.poll_recv(cx) {
@@ -315,15 +359,18 @@ impl Body for OutgoingBody {
                 Poll::Ready(None) => Poll::Ready(complete(left)),
             },
         };
+        if let Some(progress) = &self.progress {
+            progress.note(if polled.is_pending() { Taker::Maker } else { Taker::FarEnd });
+        }
         polled.map(|next| next.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Kind::Whole(None) | Kind::Queue { ended: true, .. })
+        matches!(self.kind, Kind::Whole(None) | Kind::Queue { ended: true, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(
                 bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             ),

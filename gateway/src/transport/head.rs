@@ -241,7 +241,7 @@ fn read_head(head: &Bytes, limits: &DoorLimits) -> Result<(RequestHead, State), 
     if target.len() > limits.target_bytes {
         return Err(StatusCode::URI_TOO_LONG);
     }
-    if target.contains('#') || method == "CONNECT" {
+    if target.contains('#') || method == "CONNECT" || !is_well_escaped(target) {
         return Err(StatusCode::BAD_REQUEST);
     }
     let state = framing(parsed.headers, minor)?;
@@ -251,6 +251,13 @@ fn read_head(head: &Bytes, limits: &DoorLimits) -> Result<(RequestHead, State), 
         .map(|field| (head.slice_ref(field.name.as_bytes()), head.slice_ref(field.value)))
         .collect();
     Ok((RequestHead { method: method.to_owned(), target: target.to_owned(), headers }, state))
+}
+
+/// Whether each `%` of the path is followed by two hexadecimal digits (X-Road does not look at the query).
+fn is_well_escaped(target: &str) -> bool {
+    let path = target.split_once('?').map_or(target, |(path, _query)| path);
+    let mut escapes = path.split('%').skip(1);
+    escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// How the body is framed; any doubt refuses (RFC 9112 6.1 allows more, smugglers live on it).

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{IncomingBody, OutgoingBody, Pace};
 use super::io::Stream;
@@ -87,17 +87,26 @@ impl Link {
         !self.sender.is_closed() && matches!(timeout(READY_TIMEOUT, self.sender.ready()).await, Ok(Ok(())))
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer; not longer than `patience` from when the far end last took
+    /// a piece of the body.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<OutgoingBody>,
+        mut request: Request<OutgoingBody>,
         patience: Option<Duration>,
     ) -> Result<LinkAnswer, SendFailure> {
         *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = Capture::Head(BytesMut::new());
-        let sent = self.sender.try_send_request(request);
-        let answered = match patience {
-            None => sent.await,
-            Some(patience) => timeout(patience, sent).await.map_err(|_elapsed| SendFailure::Late)?,
+        let progress = request.body_mut().watched();
+        let mut sent = std::pin::pin!(self.sender.try_send_request(request));
+        let answered = loop {
+            let Some(patience) = patience else { break sent.await };
+            let deadline = progress.far_end_silent_since().unwrap_or_else(Instant::now) + patience;
+            if let Ok(answered) = timeout_at(deadline, sent.as_mut()).await {
+                break answered;
+            }
+            // The time may have passed while the body was leaving: then it counts anew.
+            if progress.far_end_silent_since().is_some_and(|since| since.elapsed() >= patience) {
+                return Err(SendFailure::Late);
+            }
         };
         match answered {
             Ok(response) => Ok(self.read_head(response)),

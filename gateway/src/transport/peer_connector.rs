@@ -319,7 +319,8 @@ impl PeerConnection {
     }
 
     /// Begins the one message of this connection: `headers` in their order, then Host; the body follows through the
-    /// sender, in chunks. The peer may answer before the body has ended: a refusal does.
+    /// sender, in chunks. The peer may answer before the body has ended, a refusal does: wait for the answer while
+    /// sending, or ask for it when the sender says [`super::body::Gone`].
     #[must_use]
     pub fn send(self, headers: Vec<(HeaderName, HeaderValue)>) -> (BodySender, Awaited) {
         let (sender, body) = OutgoingBody::channel(None);
@@ -328,11 +329,16 @@ impl PeerConnection {
         *request.uri_mut() = Uri::from_static("/");
         request.headers_mut().extend(headers);
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
-        let (answered, answer) = oneshot::channel();
+        let (mut answered, answer) = oneshot::channel();
         let host = Arc::clone(&self.link.host);
-        // A task of its own: the answer must be able to arrive while whoever sends is still busy with the body.
+        // A task of its own: the answer must be able to arrive while whoever sends is still busy with the body. It ends
+        // when nobody waits for the answer any more, and the connection with it.
         tokio::spawn(async move {
-            let _ = answered.send(self.exchange(request).await);
+            let outcome = tokio::select! {
+                outcome = self.exchange(request) => outcome,
+                () = answered.closed() => return,
+            };
+            let _ = answered.send(outcome);
         });
         (sender, Awaited { answer, host })
     }

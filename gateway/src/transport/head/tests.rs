@@ -65,6 +65,11 @@ fn doubtful_framing_is_refused() {
     );
     assert_eq!(refused("GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n"), Some(StatusCode::BAD_REQUEST));
     assert_eq!(refused("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"), Some(StatusCode::BAD_REQUEST));
+    for target in ["/a%zz", "/a%2", "/a%", "/%%20", "/a%+1"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(refused(&request), Some(StatusCode::BAD_REQUEST), "{target}");
+    }
+    assert_eq!(refused("GET /%aF%25?%zz HTTP/1.1\r\nHost: h\r\n\r\n"), None);
     assert_eq!(refused(&with("Connection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n")), None);
 }
 
