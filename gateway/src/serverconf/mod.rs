@@ -1,1 +1,204 @@
-//! Under construction.
+//! The settings that decide about exchanges: whose gateway this is, what its clients offer, who may call it.
+//!
+//! A [`ServerConf`] is immutable and indexed; one serves a whole exchange. A changed file makes a new one, and only if
+//! all of it is right: otherwise whoever asked is told every fault, and goes on with the one he has.
+//!
+//! Built from [`crate::config`]; the decisions themselves are in [`crate::access`]. Not here: watching the file.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::{Digest, digest};
+use cert_authority::x509::Certificate;
+use conf::identifier::{ClientId, ServiceId};
+
+use crate::access::client_auth::Authentication;
+use crate::access::endpoint::{Endpoint, PathGlob};
+use crate::access::groups::LocalGroups;
+use crate::access::rights::{Reach, Rights, ServiceAccess, Subject};
+use crate::config::{self, Config, ConfigError, ServiceTrust};
+use crate::message::rest::{PathRules, Verb};
+
+/// A view of the settings at one moment.
+#[derive(Debug, Clone)]
+pub struct ServerConf {
+    digest: Digest,
+    clients: HashMap<ClientId, Client>,
+    own_certificate: Option<Certificate>,
+    path_rules: PathRules,
+    log: config::Log,
+}
+
+/// A client of this gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// How its information systems are known.
+    pub authentication: Authentication,
+    services: HashMap<String, Service>,
+}
+
+/// A service of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its address.
+    pub url: String,
+    /// The longest wait for its answer.
+    pub timeout: Duration,
+    /// How its certificate is judged, for https.
+    pub trust: Option<ServiceTrust>,
+    /// Who may call it.
+    pub access: ServiceAccess,
+}
+
+impl ServerConf {
+    /// Reads a settings file, once, and everything that it names; `own_certificate` is that of our HTTPS door.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every fault.
+    pub fn load(path: &Path, own_certificate: Option<Certificate>) -> Result<(Config, Self), ConfigError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: name.clone(), reason: error.to_string() })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let config =
+            Config::parse(&text, folder).map_err(|problems| ConfigError::Faulty { path: name, problems })?;
+        let view = Self::new(&config, &text, own_certificate);
+        Ok((config, view))
+    }
+
+    /// Indexes settings; `text` is what they were read from.
+    pub fn new(config: &Config, text: &str, own_certificate: Option<Certificate>) -> Self {
+        let mut clients: HashMap<_, _> =
+            config.clients.iter().map(|client| (client.id.clone(), Client::new(client))).collect();
+        // The owner is a client, as with X-Road: it signs for its server. Without settings of its own nobody may ask
+        // in its name.
+        clients.entry(config.owner().clone().into()).or_insert_with(|| Client {
+            authentication: Authentication::Certificate(Vec::new()),
+            services: HashMap::new(),
+        });
+        Self {
+            digest: digest(DigestAlgorithm::Sha256, text.as_bytes()),
+            clients,
+            own_certificate,
+            path_rules: PathRules {
+                encoded_slash: config.dangerous.encoded_slash,
+                dot_segments: config.dangerous.dot_segments,
+            },
+            log: config.log.clone(),
+        }
+    }
+
+    /// SHA-256 of the settings file: what decided can be found again among the administrator's versions of it.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// A client, if it is one of this gateway's.
+    pub fn client(&self, id: &ClientId) -> Option<&Client> {
+        self.clients.get(id)
+    }
+
+    /// All clients.
+    pub fn clients(&self) -> impl Iterator<Item = (&ClientId, &Client)> {
+        self.clients.iter()
+    }
+
+    /// How a client's information systems are known, if it is one of this gateway's.
+    pub fn authentication(&self, id: &ClientId) -> Option<&Authentication> {
+        self.client(id).map(|client| &client.authentication)
+    }
+
+    /// A service, if one of our clients offers it. REST services have no version.
+    pub fn service(&self, id: &ServiceId) -> Option<&Service> {
+        let services = &self.client(id.client())?.services;
+        services.get(id.code()).filter(|_| id.version().is_none())
+    }
+
+    /// Who may call a service.
+    pub fn access(&self, id: &ServiceId) -> Option<&ServiceAccess> {
+        self.service(id).map(|service| &service.access)
+    }
+
+    /// The certificate of our HTTPS door.
+    pub fn own_certificate(&self) -> Option<&Certificate> {
+        self.own_certificate.as_ref()
+    }
+
+    /// Which hazards of paths are let pass.
+    pub fn path_rules(&self) -> PathRules {
+        self.path_rules
+    }
+
+    /// Whether the log keeps bodies of this subsystem's messages.
+    pub fn keeps_bodies_of(&self, subsystem: &ClientId) -> bool {
+        self.log.keeps_bodies_of(subsystem)
+    }
+}
+
+impl Client {
+    fn new(client: &config::Client) -> Self {
+        let authentication = match client.authentication {
+            config::Authentication::Http => Authentication::Http,
+            config::Authentication::Https => Authentication::Https,
+            config::Authentication::Certificate => Authentication::Certificate(client.certificates.clone()),
+        };
+        let groups: LocalGroups = client
+            .groups
+            .iter()
+            .map(|group| (group.id.clone(), group.members.iter().cloned().collect()))
+            .collect();
+        let groups = Arc::new(groups);
+        let services = client
+            .services
+            .iter()
+            .map(|service| (service.code.clone(), Service::new(service, Arc::clone(&groups))))
+            .collect();
+        Self { authentication, services }
+    }
+
+    /// What the client offers, by code.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &Service)> {
+        self.services.iter().map(|(code, service)| (code.as_str(), service))
+    }
+}
+
+impl Service {
+    fn new(service: &config::Service, groups: Arc<LocalGroups>) -> Self {
+        let rights: Rights = service.allow.iter().map(right).collect();
+        Self {
+            url: service.url.clone(),
+            timeout: service.timeout,
+            trust: service.trust.clone(),
+            access: ServiceAccess { rights, groups, disabled: service.disabled.clone() },
+        }
+    }
+}
+
+fn right(allow: &config::Allow) -> (Subject, Reach) {
+    let subject = match &allow.to {
+        config::Subject::Client(id) => Subject::Client(id.clone()),
+        config::Subject::LocalGroup(id) => Subject::LocalGroup(id.clone()),
+        config::Subject::GlobalGroup(id) => Subject::GlobalGroup(id.clone()),
+    };
+    let reach = match &allow.endpoints {
+        None => Reach::Service,
+        Some(endpoints) => Reach::Endpoints(endpoints.iter().filter_map(endpoint).collect()),
+    };
+    (subject, reach)
+}
+
+/// A method that is none allows nothing; the settings hold no such one.
+fn endpoint(endpoint: &config::Endpoint) -> Option<Endpoint> {
+    let path = PathGlob::new(&endpoint.path);
+    match endpoint.method.as_str() {
+        "*" => Some(Endpoint { verb: None, path }),
+        method => Verb::read(method).map(|verb| Endpoint { verb: Some(verb), path }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! A provider's settings, asked what an exchange asks.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::access::client_auth::{Connection, IdentifyError, identify};
+use crate::access::groups::GlobalGroups;
+use crate::access::rights::{AccessError, authorize};
+use crate::message::rest::RestRequest;
+use conf::identifier::GlobalGroupId;
+
+const SETTINGS: &str = r#"
+[server]
+id = "DEMO/GOV/2002/ss2"
+
+[configuration]
+anchor = "anchor.xml"
+
+[log]
+bodies = true
+bodies_except = ["DEMO/GOV/2002/quiet"]
+
+[dangerous]
+encoded_slash = true
+
+[[client]]
+id = "DEMO/GOV/2002/registry"
+authentication = "https"
+
+[[client.group]]
+code = "neighbours"
+members = ["DEMO/GOV/1001/near"]
+
+[[client.service]]
+code = "records"
+url = "http://127.0.0.1:7030/base"
+timeout = "5 s"
+
+[[client.service.allow]]
+to = "DEMO/GOV/1001/portal"
+
+[[client.service.allow]]
+to = "group:neighbours"
+endpoints = ["GET /records/*", "* /open/**"]
+
+[[client.service.allow]]
+to = "global-group:DEMO/ministries"
+endpoints = ["GET /ministries"]
+
+[[client.service]]
+code = "closed"
+url = "http://127.0.0.1:7030/"
+disabled = "out of order"
+
+[[client.service.allow]]
+to = "DEMO/GOV/1001/portal"
+
+[[client]]
+id = "DEMO/GOV/2002/quiet"
+authentication = "http"
+"#;
+
+struct Ministries;
+
+impl GlobalGroups for Ministries {
+    fn has(&self, group: &GlobalGroupId, client: &ClientId) -> bool {
+        group.code() == "ministries" && client.subsystem() == Some("ministry")
+    }
+}
+
+fn settings() -> ServerConf {
+    let config = Config::parse(SETTINGS, Path::new("/nowhere")).unwrap();
+    ServerConf::new(&config, SETTINGS, None)
+}
+
+fn call(settings: &ServerConf, verb: &str, client: &str, path: &str) -> Result<(), AccessError> {
+    let part = format!(
+        "{verb}\r\n/r1/DEMO/GOV/2002/registry/{path}\r\nX-Road-Client:DEMO/GOV/1001/{client}\r\nx-road-id:i\r\n\
+         x-road-request-id:r\r\n"
+    );
+    let request = RestRequest::parse(part.into()).unwrap();
+    let access = settings.access(&request.service);
+    authorize(request.clone(), access, &Ministries, settings.path_rules()).map(|_| ())
+}
+
+#[test]
+fn rights_are_as_the_file_says() {
+    let settings = settings();
+    for (verb, client, path, expected) in [
+        ("DELETE", "portal", "records/any/thing", Ok(())),
+        ("GET", "near", "records/records/7", Ok(())),
+        ("POST", "near", "records/records/7", Err(AccessError::Denied)),
+        ("POST", "near", "records/open/7/8", Ok(())),
+        ("GET", "ministry", "records/ministries", Ok(())),
+        ("GET", "ministry", "records", Err(AccessError::Denied)),
+        ("GET", "stranger", "records", Err(AccessError::Denied)),
+        ("GET", "portal", "nosuch", Err(AccessError::UnknownService)),
+        ("GET", "portal", "closed", Err(AccessError::Disabled { notice: "out of order".into() })),
+        ("GET", "near", "closed", Err(AccessError::Denied)),
+        ("GET", "portal", "records/a%2Fb", Ok(())),
+    ] {
+        assert_eq!(call(&settings, verb, client, path), expected, "{verb} {client} {path}");
+    }
+}
+
+#[test]
+fn services_and_clients_are_found_by_their_identifiers() {
+    let settings = settings();
+    let service = |text: &str| settings.service(&text.parse().unwrap());
+    let records = service("DEMO/GOV/2002/registry/records").unwrap();
+    assert_eq!(
+        (records.url.as_str(), records.timeout),
+        ("http://127.0.0.1:7030/base", Duration::from_secs(5))
+    );
+    assert!(service("DEMO/GOV/2002/quiet/records").is_none());
+    assert!(service("DEMO/GOV/1001/registry/records").is_none());
+    let registry: ClientId = "DEMO/GOV/2002/registry".parse().unwrap();
+    let versioned = ServiceId::new(registry.clone(), "records", Some("v1")).unwrap();
+    assert!(settings.service(&versioned).is_none());
+    let mut codes: Vec<_> = settings.client(&registry).unwrap().services().map(|(code, _)| code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["closed", "records"]);
+    assert_eq!(settings.clients().count(), 3);
+}
+
+#[test]
+fn the_owner_is_a_client_in_whose_name_nobody_may_ask_by_default() {
+    let settings = settings();
+    let owner = settings.authentication(&"DEMO/GOV/2002".parse().unwrap());
+    assert_eq!(identify(owner, Connection::Plain, None), Err(IdentifyError::Plain));
+    let shown = Connection::Tls { certificate: Some(b"any") };
+    assert_eq!(identify(owner, shown, None), Err(IdentifyError::OtherCertificate));
+    let stranger = settings.authentication(&"DEMO/GOV/1001/portal".parse().unwrap());
+    assert_eq!(identify(stranger, shown, None), Err(IdentifyError::UnknownClient));
+    let quiet = settings.authentication(&"DEMO/GOV/2002/quiet".parse().unwrap());
+    assert_eq!(identify(quiet, Connection::Plain, None), Ok(()));
+}
+
+#[test]
+fn bodies_are_kept_but_for_those_excepted() {
+    let settings = settings();
+    assert!(settings.keeps_bodies_of(&"DEMO/GOV/2002/registry".parse().unwrap()));
+    assert!(!settings.keeps_bodies_of(&"DEMO/GOV/2002/quiet".parse().unwrap()));
+}
+
+#[test]
+fn a_changed_file_is_taken_up_and_a_faulty_one_is_refused_with_line_key_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("gateway.toml");
+    let write = |text: &str| cert_authority::durable::write(&path, text.as_bytes()).unwrap();
+    write(SETTINGS);
+    let (_, first) = ServerConf::load(&path, None).unwrap();
+    assert_eq!(call(&first, "GET", "stranger", "records"), Err(AccessError::Denied));
+
+    write(&SETTINGS.replace("DEMO/GOV/1001/portal", "DEMO/GOV/1001/stranger"));
+    let (_, second) = ServerConf::load(&path, None).unwrap();
+    assert_eq!(call(&second, "GET", "stranger", "records"), Ok(()));
+    assert_ne!(first.digest(), second.digest());
+
+    write(
+        &SETTINGS.replace("GET /records/*", "FETCH /records/*").replace("timeout = \"5 s\"", "timeout = 5"),
+    );
+    let Err(ConfigError::Faulty { problems, .. }) = ServerConf::load(&path, None) else { panic!("taken up") };
+    let told = problems.to_string();
+    assert!(told.contains("timeout"), "{told}");
+    let line = SETTINGS.lines().position(|line| line.starts_with("timeout")).unwrap() + 1;
+    assert!(problems.0.iter().any(|problem| problem.line == Some(line)), "{told}");
+    assert_eq!(call(&second, "GET", "stranger", "records"), Ok(()));
+
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(ServerConf::load(&path, None), Err(ConfigError::Unreadable { .. })));
+}
