@@ -26,6 +26,8 @@ pub mod body;
 pub mod disk;
 mod encoding;
 pub mod error;
+#[cfg(test)]
+mod format_example;
 pub mod frame;
 mod index;
 mod key;

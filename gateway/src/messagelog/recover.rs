@@ -87,7 +87,7 @@ fn open_all(log: &Path, id: &[u8; 16]) -> Result<Vec<Segment>, LogError> {
     for number in segment::list(log)? {
         let next = segment::open(log, id, number)?;
         let in_order = match segments.last() {
-            None => number != 1 || next.header.tree.size() == 0,
+            None => number == 1 && next.header.tree.size() == 0,
             Some(before) => {
                 number == before.header.number + 1
                     && next.header.previous == before.header_hash
@@ -199,4 +199,119 @@ fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u
         disk.sync(&last.file).map_err(failed)?;
     }
     Ok(torn)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use bytes::Bytes;
+    use cert_authority::clock::UnixTime;
+
+    use super::*;
+    use crate::messagelog::{
+        disk::{self, SystemDisk},
+        frame::{CHUNK_HEAD, ChunkHead, FrameHead, SegmentHeader},
+        record::{AccessRecord, Record},
+        tree,
+    };
+
+    const ID: [u8; 16] = [3; 16];
+    const CAPACITY: u64 = 16 << 10;
+
+    /// A log of three records in three writes; gives where the last write begins and ends.
+    fn three_records(log: &Path) -> (Segment, u64, u64) {
+        std::fs::create_dir(segment::directory(log)).unwrap();
+        let header = SegmentHeader {
+            log: ID,
+            number: 1,
+            created: UnixTime::from_secs(0),
+            previous: [0; 32],
+            tree: Tree::default(),
+        };
+        let segment = segment::create(&SystemDisk, log, header, CAPACITY).unwrap();
+        let (mut begin, mut end) = (FIRST_CHUNK, FIRST_CHUNK);
+        for sequence in 0..3 {
+            begin = end;
+            let record = Record::Access(AccessRecord {
+                who: "somebody".into(),
+                role: None,
+                action: "show".into(),
+                query: "all of it".into(),
+                reason: None,
+                records: vec![sequence],
+                bodies: false,
+            });
+            let head = FrameHead { kind: record.kind(), sequence, time: UnixTime::from_secs(7) };
+            let content = Bytes::from([head.encode().as_slice(), &record.encode()].concat());
+            let head = ChunkHead {
+                kind: ChunkType::Frame,
+                length: u32::try_from(content.len()).unwrap(),
+                write: u32::try_from(begin).unwrap(),
+                hash: tree::leaf_hash(&[&content]),
+            };
+            let mut bytes = [head.encode(&ID).as_slice(), &content].concat();
+            bytes.resize((CHUNK_HEAD + content.len()).next_multiple_of(8), 0);
+            disk::write_all(&SystemDisk, &segment.file, &bytes, begin).unwrap();
+            end = begin + head.size();
+        }
+        (segment, begin, end)
+    }
+
+    fn recovered(log: &Path) -> Result<(Vec<u64>, Recovered), LogError> {
+        let mut numbers = Vec::new();
+        let recovered = recover(&SystemDisk, log, &ID, CAPACITY, None, |records| {
+            numbers.extend(records.iter().map(|record| record.sequence));
+            Ok(())
+        })?;
+        Ok((numbers, recovered))
+    }
+
+    #[test]
+    fn a_tail_torn_at_any_byte_is_cut_off() {
+        let log = tempfile::tempdir().unwrap();
+        let (segment, begin, end) = three_records(log.path());
+        let mut whole = vec![0; usize::try_from(CAPACITY).unwrap()];
+        segment.file.read_exact_at(&mut whole, 0).unwrap();
+        let last = (begin..end).rev().find(|at| whole[usize::try_from(*at).unwrap()] != 0).unwrap();
+        for cut in begin..end {
+            let zeros = vec![0; usize::try_from(end - cut).unwrap()];
+            segment.file.write_all_at(&whole, 0).unwrap();
+            segment.file.write_all_at(&zeros, cut).unwrap();
+            let (numbers, found) = recovered(log.path()).unwrap();
+            let records: &[u64] = if cut > last { &[0, 1, 2] } else { &[0, 1] };
+            assert_eq!(numbers, records, "torn at {cut}");
+            assert_eq!(found.end, if cut > last { end } else { begin });
+            assert_eq!(found.torn > 0, (begin + 1..=last).contains(&cut), "torn at {cut}");
+            // What is left is whole, and reads the same again.
+            let (numbers, again) = recovered(log.path()).unwrap();
+            assert_eq!((numbers.as_slice(), again.torn, again.capacity()), (records, 0, CAPACITY));
+            assert_eq!(again.tree, found.tree);
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_of_an_earlier_write_is_damage_and_not_a_torn_tail() {
+        let log = tempfile::tempdir().unwrap();
+        let (segment, begin, _) = three_records(log.path());
+        let mut whole = vec![0; usize::try_from(CAPACITY).unwrap()];
+        segment.file.read_exact_at(&mut whole, 0).unwrap();
+        for at in FIRST_CHUNK..begin {
+            let byte = whole[usize::try_from(at).unwrap()];
+            segment.file.write_all_at(&[byte ^ 0x40], at).unwrap();
+            match recovered(log.path()) {
+                Err(LogError::Damaged(finding)) => assert!(finding.sequence < 2, "{at}: {finding}"),
+                // Padding after the content belongs to nothing.
+                Ok((numbers, _)) => assert!(byte == 0 && numbers == [0, 1, 2], "{at}"),
+                Err(other) => panic!("{at}: {other}"),
+            }
+            segment.file.write_all_at(&[byte], at).unwrap();
+        }
+    }
+
+    impl Recovered {
+        fn capacity(&self) -> u64 {
+            self.segment.capacity
+        }
+    }
 }

@@ -22,12 +22,21 @@ use super::{
 #[derive(Debug)]
 pub struct Checker {
     log: [u8; 16],
-    /// Number, header's hash of the last segment.
-    before: Option<(u64, Hash)>,
+    before: Before,
     tree: Tree,
     findings: Vec<Finding>,
     /// Most findings that are kept.
     most: usize,
+}
+
+/// What stands before the next segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Beginning,
+    /// A segment: its number, the hash of its header.
+    Segment(u64, Hash),
+    /// A segment whose header cannot be read.
+    Unknown,
 }
 
 /// What a record says that the checker cannot judge itself.
@@ -60,7 +69,7 @@ struct Spot {
 impl Checker {
     /// A checker of the log with this id.
     pub const fn new(log: [u8; 16]) -> Self {
-        Self { log, before: None, tree: Tree::EMPTY, findings: Vec::new(), most: 1000 }
+        Self { log, before: Before::Beginning, tree: Tree::EMPTY, findings: Vec::new(), most: 1000 }
     }
 
     /// Checks the next segment. `last` says that no other follows: only there the end may be torn or empty.
@@ -120,22 +129,23 @@ impl Checker {
             Err(flaw) => {
                 self.report(at, flaw);
                 // The next segment is judged by itself.
-                self.before = None;
+                self.before = Before::Unknown;
                 return false;
             }
         };
         let follows = match self.before {
-            Some((number, hash)) => header.number == number + 1 && header.previous == hash,
-            None => header.number != 1 || (header.previous == [0; 32] && header.tree.size() == 0),
+            Before::Beginning => header.number == 1 && header.previous == [0; 32],
+            Before::Segment(number, hash) => header.number == number + 1 && header.previous == hash,
+            Before::Unknown => true,
         };
         if header.number != at.segment || !follows {
             self.report(at, Flaw::Order);
-        } else if self.before.is_some() && header.tree != self.tree {
+        } else if self.before != Before::Unknown && header.tree != self.tree {
             self.report(at, Flaw::Tree);
         }
         // Go on from what the header says, so that one flaw is reported once.
         self.tree = header.tree;
-        self.before = Some((header.number, tree::sha256(bytes)));
+        self.before = Before::Segment(header.number, tree::sha256(bytes));
         true
     }
 
