@@ -151,10 +151,11 @@ impl Response {
         let basic = BasicOcspResponse::from_der(basic).map_err(wrong)?;
         let tbs = basic.tbs_response_data.to_der().map_err(wrong)?;
         let data = ResponseData::from_der(&tbs).map_err(wrong)?;
+        // One that cannot be read cannot be a responder's either.
         let certificates = basic.certs.iter().flatten().take(MAX_CERTIFICATES);
         let certificates = certificates
-            .map(|certificate| Certificate::from_der(&certificate.to_der().map_err(wrong)?))
-            .collect::<Result<_, _>>()?;
+            .filter_map(|certificate| Certificate::from_der(&certificate.to_der().ok()?).ok())
+            .collect();
         let responses = data.responses.iter().map(SingleResponse::read).collect::<der::Result<_>>();
         let nonce = data.extensions.iter().flatten().find(|extension| extension.id == ID_PKIX_OCSP_NONCE);
         let algorithm = basic.signature_algorithm.to_der().map_err(wrong)?;
