@@ -282,6 +282,32 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_of_what_is_signed_can_be_changed() {
+        let world = World::new(KeyType::EcP256);
+        let mut bundle = signed(&world, &[MESSAGE]);
+        let original = bundle.signature_xml.to_vec();
+        let text = String::from_utf8(original.clone()).unwrap();
+        for (start, end) in [
+            ("<ds:SignedInfo", "</ds:SignedInfo>"),
+            ("<ds:X509Certificate", "</ds:X509Certificate>"),
+            ("<xades:SignedProperties", "</xades:SignedProperties>"),
+        ] {
+            let from = text.find(start).unwrap();
+            let length = element(&text, start, end).len();
+            for at in (from..from + length).step_by(3) {
+                // White space around base64 is no part of the certificate.
+                if !original[at].is_ascii_whitespace() || start != "<ds:X509Certificate" {
+                    let mut changed = original.clone();
+                    changed[at] ^= 1;
+                    bundle.signature_xml = Bytes::from(changed);
+                    let verdict = judge(&world, &[MESSAGE], &bundle);
+                    assert!(verdict.is_err(), "byte {at} of {:?}", &text[at..]);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_signature_without_its_parts_is_refused() {
         let world = World::with_intermediate(KeyType::EcP256);
         let cut = |start: &'static str, end: &'static str| {
