@@ -89,14 +89,16 @@ impl Position {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(self.offset)).map_err(io_failed)?;
         self.file.read_to_end(&mut bytes).map_err(io_failed)?;
+        // All or nothing: after a line that cannot be read, no event is taken for handed out.
+        let mut end = self.offset;
         let mut events = Vec::new();
         for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-            let event = serde_json::from_slice(line).map_err(|error| {
-                PkiError::Store(format!("{}: at byte {}: {error}", path.display(), self.offset))
-            })?;
+            let event = serde_json::from_slice(line)
+                .map_err(|error| PkiError::Store(format!("{}: at byte {end}: {error}", path.display())))?;
             events.push(event);
-            self.offset += u64::try_from(line.len()).unwrap_or(u64::MAX);
+            end = end.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
         }
+        self.offset = end;
         Ok(events)
     }
 
@@ -176,8 +178,13 @@ mod tests {
         append(&journal, 1).unwrap();
         let place = std::fs::metadata(&path).unwrap().len();
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"garbage\n").unwrap();
-        let error = journal.load().unwrap_err().to_string();
-        assert!(error.contains(&format!("at byte {place}")), "{error}");
+        let reader = Journal::open(&path).unwrap();
+        for _ in 0..2 {
+            let error = reader.load().unwrap_err().to_string();
+            assert!(error.contains(&format!("at byte {place}")), "{error}");
+        }
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(place).unwrap();
+        assert_eq!(reader.load().unwrap(), [event(1)], "nothing was lost with the broken line");
     }
 
     #[test]
