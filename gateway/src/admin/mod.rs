@@ -6,7 +6,7 @@
 //! | `/metrics` | any token | Prometheus text |
 //! | whatever is plugged in with [`Admin::endpoint`] | the roles it names | JSON, or bytes |
 //!
-//! A caller shows a token: `Authorization: Bearer <token>`. The settings hold only the SHA-256 hashes ([`tokens`]).
+//! A caller shows a token: `Authorization: Bearer <token>`. The settings hold only the SHA-256 hashes (`tokens.rs`).
 //! The Host header must name this listener, so that no web page can reach it through a browser.
 //!
 //! Specification: THREATS T36, T44.

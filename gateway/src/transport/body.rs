@@ -1,7 +1,7 @@
 //! Bodies as streams: [`IncomingBody`] arrives, [`OutgoingBody`] leaves.
 //!
 //! Neither ever holds a whole body: one chunk at a time comes in when asked for, and what goes out waits in a queue of
-//! [`QUEUE`] chunks until the socket takes it. A body that was begun and not finished reaches the other side as cut off,
+//! a few chunks until the socket takes it. A body that was begun and not finished reaches the other side as cut off,
 //! never as complete.
 //!
 //! Specification: RFC 9112 6 and 7; THREATS T21, T23.

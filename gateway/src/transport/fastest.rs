@@ -5,7 +5,7 @@
 //!
 //! Specification: XROAD-FACTS 1.3 (provider failover), 2.12.
 //!
-//! Does not know who answered: that is judged on the connection, and a wrong one is [`Fastest::forget`]ten.
+//! Does not know who answered: that is judged on the connection, and a wrong one is forgotten.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

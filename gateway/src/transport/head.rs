@@ -1,10 +1,10 @@
 //! Request heads exactly as they were received: names in their own case, in their own order, the target untouched.
 //!
 //! X-Road signs header names as the client wrote them, and hyper does not tell: its header map holds lower-case names,
-//! grouped. So the connection's bytes pass a [`Heads`] on their way to hyper. It follows the framing (head, then a body
+//! grouped. So the connection's bytes pass a `Heads` on their way to hyper. It follows the framing (head, then a body
 //! by Content-Length or in chunks, then the next head), keeps the heads, and **refuses whatever could be framed in two
 //! ways** before anybody acts on it. That our reading and hyper's are of the same head is checked for each request
-//! ([`Heads::take`]): a difference refuses the request.
+//! (`Heads::take`): a difference refuses the request.
 //!
 //! ```text
 //! socket ──► Heads::observe ──► hyper ──► Request<Incoming>
