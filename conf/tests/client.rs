@@ -346,7 +346,9 @@ async fn a_source_that_trickles_is_cut_off() {
     let address = raw_source(head).await;
     let anchor = std::fs::read_to_string(world.path("anchor.xml")).unwrap().replace(&world.address, &address);
     put(&world.path("anchor.xml"), anchor.as_bytes());
-    let error = failure(&mut world.client()).await;
+    let mut settings = world.settings();
+    settings.limits.directory.total = Duration::from_millis(500);
+    let error = failure(&mut world.client_with(settings)).await;
     assert!(error.contains("in time"), "{error}");
 }
 
@@ -499,6 +501,17 @@ async fn a_federated_instance_is_followed_only_where_both_sides_agree_and_stays_
     let restarted = world.client_with(settings);
     assert!(restarted.handle().snapshot(world.now()).unwrap().client_exists(&foreign));
 
+    // An administrator no longer wants it: it is gone from disk too.
+    drop(restarted);
+    let mut unfederated = world.client_with(Settings {
+        federated: Vec::new(),
+        directory: world.path("second"),
+        ..world.settings()
+    });
+    copy_tree(&world.path("client/OTHER"), &world.path("second/OTHER"));
+    round(&mut unfederated).await;
+    assert!(!world.path("second/OTHER").exists());
+
     // The other authority falls silent: it is left out when it expires, ours goes on.
     world.advance(601);
     world.publish().await;
@@ -509,4 +522,20 @@ async fn a_federated_instance_is_followed_only_where_both_sides_agree_and_stays_
     world.advance(60);
     round(&mut client).await;
     assert!(conf.snapshot(world.now()).unwrap().client_exists(&foreign));
+}
+
+#[tokio::test]
+async fn a_running_client_shows_what_it_fetches_and_stops_when_asked() {
+    let world = World::new().await;
+    let client = world.client();
+    let conf = client.handle();
+    let mut changed = conf.changed();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(client.run(async {
+        let _ = stopped.await;
+    }));
+    tokio::time::timeout(Duration::from_secs(20), changed.changed()).await.unwrap().unwrap();
+    assert!(conf.snapshot(world.now()).is_ok());
+    stop.send(()).unwrap();
+    running.await.unwrap();
 }

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use cert_authority::http;
 use common::world::{World, copy_tree, put};
 use conf::authority::{Publisher, Registry, SourceKind};
 use conf::client::verify_folder;
-use conf::error::ConfError;
 use conf::service::Serving;
 
 async fn get(url: &str) -> (u16, Vec<u8>) {
@@ -247,40 +245,39 @@ async fn a_rolled_back_source_is_refused_by_the_program_unless_the_operator_insi
     assert!(error.contains("is not what the directory says"), "{error}");
 }
 
-/// The fetching process is killed at 60 different moments, each time with another set to be fetched.
+/// The fetching process is killed at 40 moments spread over the time that it takes, each time with another set to be
+/// fetched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_a_fetch_leaves_the_old_set_or_the_new_one() {
+    const KILLS: u32 = 40;
     let world = World::new().await;
     world.clock.set(SystemClock.now());
     let publisher = Publisher::new(Registry::load(&world.path("authority.toml")).unwrap()).unwrap();
     let (anchor, gateway) = (world.path("anchor.xml"), world.path("gateway"));
-    let (mut killed, mut finished) = (0, 0);
-    for moment in 0..60 {
-        publisher.publish(world.now()).await.unwrap();
-        let mut fetching = Command::new(env!("CARGO_BIN_EXE_passerelle-conf"))
-            .args(["fetch", "--anchor"])
-            .arg(&anchor)
-            .arg("--dir")
-            .arg(&gateway)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        tokio::time::sleep(Duration::from_millis(moment)).await;
+    let fetch = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle-conf"));
+        command.args(["fetch", "--anchor"]).arg(&anchor).arg("--dir").arg(&gateway);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut before = publisher.publish(world.now()).await.unwrap().expires;
+    let begun = tokio::time::Instant::now();
+    assert!(fetch().wait().unwrap().success());
+    let whole = begun.elapsed();
+    let (mut old, mut new) = (0, 0);
+    for kill in 0..KILLS {
+        let published = publisher.publish(world.now()).await.unwrap().expires;
+        let mut fetching = fetch();
+        tokio::time::sleep(whole * kill * 3 / (KILLS * 2)).await;
         fetching.kill().unwrap();
-        match fetching.wait().unwrap() {
-            status if status.signal() == Some(9) => killed += 1,
-            status => {
-                assert!(status.success());
-                finished += 1;
-            }
+        fetching.wait().unwrap();
+        let (found, _) = verify_folder(&anchor, &gateway, world.now()).unwrap().age();
+        if found == published {
+            new += 1;
+        } else {
+            assert_eq!(found, before);
+            old += 1;
         }
-        match verify_folder(&anchor, &gateway, world.now()) {
-            Ok(_) => {}
-            // Before the first set was in its place.
-            Err(ConfError::Missing(_) | ConfError::Io { .. }) if finished == 0 => {}
-            Err(error) => panic!("killed after {moment} ms: {error}"),
-        }
+        before = found;
     }
-    assert!(killed > 0, "no fetch was killed");
+    assert!(old > 0 && new > 0, "killed too early or too late each time: {old} old, {new} new");
 }

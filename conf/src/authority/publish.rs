@@ -96,9 +96,18 @@ impl Publisher {
         files
     }
 
-    /// Digest over all that is published: the same register with the same keys gives the same digest.
+    /// Digest over all that this publisher publishes.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Digest over all that a publisher of this register would publish, without opening the keys: the same register with
+    /// the same keys gives the same digest.
+    ///
+    /// # Errors
+    /// [`PublishError::Keys`].
+    pub fn digest_of(registry: &Registry) -> Result<Digest, PublishError> {
+        Ok(digest_of(registry, &SigningKeys::load(&registry.keys)?))
     }
 
     /// Signs and writes every version.

@@ -275,12 +275,14 @@ impl Client {
                 }
             }
         }
-        if changed {
-            let mut kept: Vec<&str> = self.foreign.keys().map(String::as_str).collect();
-            kept.push(self.own.instance());
-            if let Err(error) = self.store.keep_only(&kept) {
+        // Before there is a configuration of our own nobody knows whom it names.
+        if conf.is_some() {
+            let followed = self.foreign.keys().map(String::as_str).chain([self.own.instance()]);
+            if let Err(error) = self.store.keep_only(&followed.collect::<Vec<_>>()) {
                 tracing::warn!(%error, "configurations that are no longer followed cannot be removed");
             }
+        }
+        if changed {
             self.show_again();
         }
     }

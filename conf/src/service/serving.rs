@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cert_authority::clock::Clock;
-use cert_authority::crypto::Digest;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -45,7 +44,6 @@ pub struct Serving {
     config: PathBuf,
     clock: Arc<dyn Clock>,
     publisher: Publisher,
-    read: Digest,
     listener: TcpListener,
     published: watch::Sender<Published>,
     refused: watch::Sender<Option<RegistryError>>,
@@ -62,9 +60,8 @@ impl Serving {
         let published = publisher.publish(clock.now()).await?;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-        let read = *publisher.digest();
         let (published, refused) = (watch::Sender::new(published), watch::Sender::new(None));
-        Ok(Self { config, clock, publisher, read, listener, published, refused })
+        Ok(Self { config, clock, publisher, listener, published, refused })
     }
 
     /// The address that it listens on.
@@ -87,9 +84,9 @@ impl Serving {
 
     /// Publishes and serves until `shutdown` completes; requests under way are finished.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { config, clock, publisher, read, listener, published, refused } = self;
+        let Self { config, clock, publisher, listener, published, refused } = self;
         let door = http::serve(listener, publisher.registry().directory.clone(), shutdown);
-        let work = Work { config, clock, publisher, read, published, refused };
+        let work = Work { config, clock, publisher, published, refused };
         tokio::select! {
             () = door => {}
             () = work.run() => {}
@@ -101,7 +98,6 @@ struct Work {
     config: PathBuf,
     clock: Arc<dyn Clock>,
     publisher: Publisher,
-    read: Digest,
     published: watch::Sender<Published>,
     refused: watch::Sender<Option<RegistryError>>,
 }
@@ -144,18 +140,17 @@ impl Work {
                 return false;
             }
         };
+        if Publisher::digest_of(&registry).is_ok_and(|digest| digest == *self.publisher.digest()) {
+            self.refused.send_replace(None);
+            return false;
+        }
         match Publisher::new(registry) {
-            Ok(publisher) if *publisher.digest() == self.read => {
-                self.refused.send_replace(None);
-                false
-            }
             Ok(publisher) => {
                 if publisher.registry().listen != self.publisher.registry().listen
                     || publisher.registry().directory != self.publisher.registry().directory
                 {
                     tracing::warn!("another listen address or public folder needs a restart");
                 }
-                self.read = *publisher.digest();
                 self.publisher = publisher;
                 self.refused.send_replace(None);
                 tracing::info!("a changed register is in force");

@@ -15,7 +15,7 @@ use cert_authority::keys::software::SoftwareKeys;
 use cert_authority::keys::{KeyType, Pin};
 use conf::anchor::Anchor;
 use conf::authority::{Publisher, Registry, SigningKeys, SourceKind, anchor, pin_or_new};
-use conf::client::{Client, Limits, Outcome, Settings};
+use conf::client::{Client, Outcome, Settings};
 use conf::directory::{Contents, File, PartKind};
 use conf::service::serve_folder;
 use conf::version::Version;
@@ -123,12 +123,8 @@ impl World {
         self.serve_on(listener);
     }
 
-    /// A client's settings, with limits that let no test wait.
     pub(crate) fn settings(&self) -> Settings {
-        let mut limits = Limits::default();
-        limits.directory.total = Duration::from_millis(500);
-        limits.part.total = Duration::from_millis(500);
-        Settings { limits, ..Settings::new(self.path("anchor.xml"), self.path("client")) }
+        Settings::new(self.path("anchor.xml"), self.path("client"))
     }
 
     pub(crate) fn client(&self) -> Client {
