@@ -10,7 +10,7 @@
 //! as somebody may still be fetching them: a client never finds half a set.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use cert_authority::clock::UnixTime;
@@ -52,7 +52,10 @@ impl PublicFolder {
             stamp = format!("{}{n:06}", stamp.get(..17).unwrap_or_default());
         }
         durable::replace_dir(of_version.join(&stamp), |folder| {
-            parts.iter().try_for_each(|part| durable::write(folder.join(part.name), &part.content))
+            // Synced as a whole before it gets its name.
+            parts
+                .iter()
+                .try_for_each(|part| fs::File::create_new(folder.join(part.name))?.write_all(&part.content))
         })?;
         Ok(format!("/V{version}/{stamp}"))
     }

@@ -23,7 +23,7 @@
 //! It judges nothing: what is stored was verified before, and is verified again when read.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -199,9 +199,10 @@ impl Store {
     }
 }
 
+/// Writes into a fresh folder, which is synced as a whole before it gets its name.
 fn write_set(folder: &Path, set: &SignedSet) -> io::Result<()> {
     for part in &set.parts {
-        durable::write(folder.join(&part.name), &part.content)?;
+        write_new(&folder.join(&part.name), &part.content)?;
         let metadata = Metadata {
             content_identifier: Some(part.identifier.clone()),
             instance_identifier: Some(set.instance.clone()),
@@ -211,9 +212,13 @@ fn write_set(folder: &Path, set: &SignedSet) -> io::Result<()> {
             configuration_version: Some(set.version.to_string()),
         };
         let metadata = serde_json::to_vec(&metadata).map_err(io::Error::other)?;
-        durable::write(folder.join(format!("{}{METADATA_SUFFIX}", part.name)), &metadata)?;
+        write_new(&folder.join(format!("{}{METADATA_SUFFIX}", part.name)), &metadata)?;
     }
-    durable::write(folder.join(SIGNED_DIRECTORY), &set.directory)
+    write_new(&folder.join(SIGNED_DIRECTORY), &set.directory)
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::File::create_new(path)?.write_all(content)
 }
 
 fn read(path: &Path) -> io::Result<Option<Bytes>> {
