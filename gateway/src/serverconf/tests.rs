@@ -157,16 +157,23 @@ fn a_changed_file_is_taken_up_and_a_faulty_one_is_refused_with_line_key_and_reas
     assert_eq!(call(&second, "GET", "stranger", "records"), Ok(()));
     assert_ne!(first.digest(), second.digest());
 
-    write(
-        &SETTINGS.replace("GET /records/*", "FETCH /records/*").replace("timeout = \"5 s\"", "timeout = 5"),
-    );
+    let faulty = SETTINGS
+        .replace("GET /records/*", "FETCH /records/*")
+        .replace("http://127.0.0.1:7030/base", "ftp://h");
+    write(&faulty);
     let Err(ConfigError::Faulty { problems, .. }) = ServerConf::load(&path, None) else { panic!("taken up") };
-    let told = problems.to_string();
-    assert!(told.contains("timeout"), "{told}");
-    let line = SETTINGS.lines().position(|line| line.starts_with("timeout")).unwrap() + 1;
-    assert!(problems.0.iter().any(|problem| problem.line == Some(line)), "{told}");
+    let mut told: Vec<_> = problems.0.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+    told.sort_unstable();
+    let line = |begin: &str| SETTINGS.lines().position(|line| line.starts_with(begin)).map(|at| at + 1);
+    assert_eq!(
+        told,
+        [
+            (line("url"), "client[1].service[1].url"),
+            (line("endpoints"), "client[1].service[1].allow.endpoints"),
+        ]
+    );
     assert_eq!(call(&second, "GET", "stranger", "records"), Ok(()));
 
-    std::fs::remove_file(&path).unwrap();
+    fs::remove_file(&path).unwrap();
     assert!(matches!(ServerConf::load(&path, None), Err(ConfigError::Unreadable { .. })));
 }
