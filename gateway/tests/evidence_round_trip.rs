@@ -449,22 +449,19 @@ mod tests {
 
     fn container(world: &World, parts: &[&[u8]], batch: bool) -> Vec<u8> {
         let bundle = signed(world, parts);
-        let chain = timestamp::Batch::new(&[
+        let stamped = timestamp::Batch::new([
             timestamp::signature_digest(b"another signature"),
             timestamp::signature_digest(&bundle.signature_xml),
             timestamp::signature_digest(b"a third one"),
         ]);
+        let (result, chain) = (stamped.result(), stamped.chain(1));
         let at = now() + Duration::from_secs(30);
         let token = match batch {
-            true => world.stamp(&chain.result, at),
+            true => world.stamp(&result, at),
             false => world.stamp(&timestamp::single(&bundle.signature_xml).unwrap(), at),
         };
         let timestamp = match batch {
-            true => TimeStamp::Batch {
-                token: &token,
-                hash_chain_result: &chain.result,
-                hash_chain: &chain.chains[1],
-            },
+            true => TimeStamp::Batch { token: &token, hash_chain_result: &result, hash_chain: &chain },
             false => TimeStamp::Single { token: &token },
         };
         let container = Container {

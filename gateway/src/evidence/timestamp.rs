@@ -41,21 +41,27 @@ pub fn single(signature_xml: &[u8]) -> Result<Vec<u8>, SignatureError> {
 }
 
 /// What a time-stamp over several signatures is over, and what each of them is kept with.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// `ts-hashchainresult.xml`: these bytes are time-stamped.
-    pub result: Bytes,
-    /// `ts-hashchain.xml` of each signature, in order.
-    pub chains: Vec<Bytes>,
-}
+#[derive(Debug)]
+pub struct Batch(Tree);
 
 impl Batch {
     /// Of the signatures with these digests ([`signature_digest`]).
     #[must_use]
-    pub fn new(signatures: &[Digest]) -> Self {
-        let inputs = signatures.iter().map(|digest| vec![*digest]).collect();
-        let tree = Tree::new(DigestAlgorithm::Sha512, inputs);
-        Self { result: tree.result(HASH_CHAIN), chains: tree.chains(|_| SIGNATURE.to_owned()) }
+    pub fn new(signatures: impl IntoIterator<Item = Digest>) -> Self {
+        let inputs = signatures.into_iter().map(|digest| vec![digest]).collect();
+        Self(Tree::new(DigestAlgorithm::Sha512, inputs))
+    }
+
+    /// `ts-hashchainresult.xml`: these bytes are time-stamped.
+    #[must_use]
+    pub fn result(&self) -> Bytes {
+        self.0.result(HASH_CHAIN)
+    }
+
+    /// `ts-hashchain.xml` of a signature, by its place among them.
+    #[must_use]
+    pub fn chain(&self, signature: usize) -> Bytes {
+        self.0.chain(signature, |_| SIGNATURE.to_owned())
     }
 }
 

@@ -3,19 +3,17 @@
 //! Specification: X-Road's message log: one record is stamped over its signature value, several over the result of a hash
 //! chain of the SHA-512 digests of their signature files.
 //!
-//! Not here: when ([`super::timestamper`]), the hash chain ([`crate::evidence::hash_chain`]).
+//! Not here: when ([`super::timestamper`]), the hash chain ([`crate::evidence::timestamp`]).
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use cert_authority::{
-    algorithm::DigestAlgorithm,
-    clock::UnixTime,
-    crypto::{self, Digest},
-};
+use cert_authority::{clock::UnixTime, crypto::Digest};
 
 use super::{error::LogError, reader::TimestampMaterial, record::TimestampRecord};
-use crate::evidence::{hash_chain::Tree, signature::read};
+use crate::evidence::timestamp::{self, Batch};
+
+pub use crate::evidence::timestamp::signature_digest;
 
 /// Most records of one time-stamp.
 pub const MOST: usize = 10_000;
@@ -66,12 +64,12 @@ impl Question {
     /// Over these records, ascending: number and digest of the signature file of each. `first_signature` is the
     /// signature file of the first.
     pub fn new(covered: Vec<(u64, Digest)>, first_signature: &[u8]) -> Self {
-        let value = if covered.len() == 1 { signature_value(first_signature) } else { None };
+        let value = if covered.len() == 1 { timestamp::single(first_signature).ok() } else { None };
         match value {
             Some(value) => Self { data: value.into(), covered, chain_result: None },
             // Also for a signature whose value cannot be read: it must not keep the others from their time-stamp.
             None => {
-                let result = chain_tree(&covered).result("/ts-hashchain.xml");
+                let result = batch(&covered).result();
                 Self { data: result.clone(), covered, chain_result: Some(result) }
             }
         }
@@ -108,8 +106,7 @@ impl Question {
 pub fn material(stamp: &TimestampRecord, sequence: u64) -> TimestampMaterial {
     let token = stamp.token.clone();
     let Some(result) = &stamp.chain_result else { return TimestampMaterial::Single { token } };
-    let chains = chain_tree(&stamp.covered).chains(|_| "/META-INF/signatures.xml".to_owned());
-    let chain = stamp.position(sequence).and_then(|position| chains.into_iter().nth(position));
+    let chain = stamp.position(sequence).map(|position| batch(&stamp.covered).chain(position));
     TimestampMaterial::Batch {
         token,
         hash_chain_result: result.clone(),
@@ -117,18 +114,8 @@ pub fn material(stamp: &TimestampRecord, sequence: u64) -> TimestampMaterial {
     }
 }
 
-/// The digest of a signature file that goes into a batch.
-pub fn signature_digest(signature: &[u8]) -> Digest {
-    crypto::digest(DigestAlgorithm::Sha512, signature)
-}
-
-fn chain_tree(covered: &[(u64, Digest)]) -> Tree {
-    Tree::new(DigestAlgorithm::Sha512, covered.iter().map(|(_, digest)| vec![*digest]).collect())
-}
-
-fn signature_value(signature: &[u8]) -> Option<Vec<u8>> {
-    let document = read::parse(signature).ok()?;
-    read::read(&document).ok().map(|signature| signature.value)
+fn batch(covered: &[(u64, Digest)]) -> Batch {
+    Batch::new(covered.iter().map(|(_, digest)| *digest))
 }
 
 /// How time-stamping goes, as far as it decides whether exchanges may begin.

@@ -197,8 +197,13 @@ impl World {
             certificates: true,
             policy: None,
         };
-        let response = block_on(timestamp::stamp(&request, &self.stamper, &[1], at, &self.keys)).unwrap();
+        let response = block_on(self.answer(&request, at));
         Token::from_response(&response).unwrap().der().to_vec()
+    }
+
+    /// The time-stamping authority's answer.
+    pub(crate) async fn answer(&self, request: &timestamp::Request, at: UnixTime) -> Vec<u8> {
+        timestamp::stamp(request, &self.stamper, &[1], at, &self.keys).await.unwrap()
     }
 }
 

@@ -69,7 +69,9 @@ impl Tree {
         (0..self.inputs.len()).map(|input| self.chain(input, &name)).collect()
     }
 
-    fn chain(&self, input: usize, name: &impl Fn(usize) -> String) -> Bytes {
+    /// The hash chain of one input, by its place.
+    #[must_use]
+    pub fn chain(&self, input: usize, name: impl Fn(usize) -> String) -> Bytes {
         let parts = self.inputs.get(input).map(Vec::as_slice).unwrap_or_default();
         let own_step = parts.len() > 1 || self.levels.len() == 1;
         let uri = self.algorithm.uri();

@@ -1,0 +1,327 @@
+//! Time-stamps over what was logged.
+//!
+//! ```text
+//! log ──► stamp_pending ──HTTP──► a real authority of the test, which can be made to answer wrongly
+//!  ▲            │
+//!  └── token ◄──┘        log ──► export ──► container ──► the offline verifier
+//! ```
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+mod evidence_support;
+mod log_support;
+
+use std::{
+    io::Read,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cert_authority::{
+    algorithm::DigestAlgorithm,
+    clock::{Clock, FixedClock},
+    crypto::digest,
+    http::{self, Client, Limits},
+    keys::KeyType,
+    timestamp::{REQUEST_TYPE, RESPONSE_TYPE, Request},
+};
+use evidence_support::{World, now};
+use gateway::{
+    evidence::{
+        asic::{self, Container, TimeStamp, verify_container},
+        signature::{SignatureBundle, sign},
+    },
+    message::digests::PartDigests,
+    messagelog::{
+        LogError, LogStore, MessageLog, MessageRecord, Part, Record, Role,
+        reader::{Material, TimestampMaterial},
+        stamp::{Granted, StampError, StampFuture, TimestampAuthority},
+        timestamper::{HttpAuthority, PendingError, stamp_pending},
+    },
+};
+use log_support::*;
+
+const HEAD: &[u8] =
+    b"POST\r\n/r1/EE/GOV/2002/registry/records\r\nX-Road-Client:EE/GOV/1001/portal\r\nx-road-id:1\r\n";
+
+/// What the authority does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    Right,
+    OtherNonce,
+    OtherImprint,
+    Stale,
+    Status500,
+    Rubbish,
+    TooLong,
+    Silent,
+}
+
+struct Tsa {
+    url: String,
+    mode: Arc<Mutex<Mode>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Tsa {
+    async fn start(world: Arc<World>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/tsa", listener.local_addr().unwrap());
+        let mode = Arc::new(Mutex::new(Mode::Right));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (shared_mode, shared_asked) = (Arc::clone(&mode), Arc::clone(&asked));
+        let handler = move |question: hyper::Request<hyper::body::Incoming>| {
+            let (world, mode) = (Arc::clone(&world), *shared_mode.lock().unwrap());
+            shared_asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                assert_eq!(question.headers()["content-type"], REQUEST_TYPE);
+                let body = http::read_body(question.into_body(), 1 << 16).await.unwrap();
+                let mut request = Request::from_der(&body).unwrap();
+                assert!(request.certificates && request.nonce.as_ref().is_some_and(|n| n.len() >= 8));
+                let mut at = now();
+                match mode {
+                    Mode::OtherNonce => request.nonce = Some(vec![1, 2, 3]),
+                    Mode::OtherImprint => request.imprint = vec![7; 64],
+                    Mode::Stale => at = now() - Duration::from_secs(3600),
+                    Mode::Silent => std::future::pending().await,
+                    Mode::Right | Mode::Status500 | Mode::Rubbish | Mode::TooLong => {}
+                }
+                let answer = match mode {
+                    Mode::Rubbish => b"<html>".to_vec(),
+                    Mode::TooLong => vec![0; 200_000],
+                    _ => world.answer(&request, at).await,
+                };
+                let status = if mode == Mode::Status500 { 500 } else { 200 };
+                http::respond(hyper::StatusCode::from_u16(status).unwrap(), RESPONSE_TYPE, answer)
+            }
+        };
+        tokio::spawn(http::serve(listener, handler, std::future::pending()));
+        Self { url, mode, asked }
+    }
+
+    fn authority(&self, world: &World, clock: &FixedClock) -> Box<dyn TimestampAuthority> {
+        Box::new(HttpAuthority {
+            name: "TSA".into(),
+            url: self.url.clone(),
+            approved: world.conf.tsa_certificates().to_vec(),
+            client: Client::new(),
+            limits: Limits { total: Duration::from_millis(300), ..Limits::default() },
+            clock: Arc::new(clock.clone()),
+        })
+    }
+}
+
+/// Grants whatever it is asked for, or nothing.
+struct Stub(&'static str, bool);
+
+impl TimestampAuthority for Stub {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a> {
+        let granted =
+            Granted { token: digest(DigestAlgorithm::Sha512, data).as_ref().to_vec().into(), time: now() };
+        let refused = StampError { authority: self.0.into(), reason: "closed".into() };
+        let grants = self.1;
+        Box::pin(async move { if grants { Ok(granted) } else { Err(refused) } })
+    }
+}
+
+fn grants() -> Vec<Box<dyn TimestampAuthority>> {
+    vec![Box::new(Stub("closed", false)), Box::new(Stub("open", true))]
+}
+
+fn new_log(directory: &Path, clock: &FixedClock) -> MessageLog {
+    MessageLog::create(config(directory), Arc::new(clock.clone())).unwrap()
+}
+
+async fn log_signed(
+    log: &MessageLog,
+    world: &World,
+    key: &gateway::evidence::signature::SigningKey,
+    body: &[u8],
+) {
+    let sha512 = |bytes: &[u8]| digest(DigestAlgorithm::Sha512, bytes);
+    let digests = PartDigests::of_message(DigestAlgorithm::Sha512, HEAD).with_attachment(sha512(body));
+    let bundle = sign(&digests, key, &world.keys, now()).await.unwrap();
+    let client = "EE/GOV/1001/portal".parse().unwrap();
+    let service = "EE/GOV/2002/registry/records".parse().unwrap();
+    let mut record = MessageRecord::new(Role::Consumer, "1", "r", client, service, bundle.signature_xml);
+    (record.hash_chain, record.hash_chain_result) = (bundle.hash_chain, bundle.hash_chain_result);
+    let part =
+        |kind: &str, content: &[u8]| Part::new(kind, u64::try_from(content.len()).unwrap(), sha512(content));
+    record.parts = vec![part("head", HEAD), part("body", body)];
+    let bodies = vec![Some(log.vault().seal(HEAD).unwrap()), Some(sealed(log, body).await)];
+    log.append(Record::Request(record), bodies).await.unwrap();
+}
+
+/// The container of an exported message.
+fn container(material: &Material) -> Vec<u8> {
+    let (_, timestamp) = material.timestamp.as_ref().unwrap();
+    let timestamp = match timestamp {
+        TimestampMaterial::Single { token } => TimeStamp::Single { token },
+        TimestampMaterial::Batch { token, hash_chain_result, hash_chain } => {
+            TimeStamp::Batch { token, hash_chain_result, hash_chain }
+        }
+    };
+    let signature = SignatureBundle {
+        signature_xml: material.message.signature.clone(),
+        hash_chain: material.message.hash_chain.clone(),
+        hash_chain_result: material.message.hash_chain_result.clone(),
+    };
+    let parts: Vec<Bytes> =
+        material.parts.iter().map(|part| part.as_ref().unwrap().read().unwrap()).collect();
+    let (message, attachments) = parts.split_first().unwrap();
+    let attachments =
+        attachments.iter().map(|part| -> Box<dyn Read + '_> { Box::new(part.as_ref()) }).collect();
+    let container =
+        Container { message, signature: &signature, timestamp, attachments, logged_at: material.time };
+    asic::write(container, std::io::Cursor::new(Vec::new())).unwrap().into_inner()
+}
+
+#[test]
+fn a_logged_message_is_stamped_exported_and_judged_valid_alone_and_in_a_batch() {
+    let world = Arc::new(World::new(KeyType::EcP256));
+    let key = world.signing_key();
+    for count in [1u64, 2, 5] {
+        let world = Arc::clone(&world);
+        let directory = tempfile::tempdir().unwrap();
+        runtime().block_on(async {
+            let clock = FixedClock::new(now());
+            let log = new_log(directory.path(), &clock);
+            for n in 0..count {
+                let body = vec![b'b'; usize::try_from(n).unwrap() * 90_000];
+                log_signed(&log, &world, &key, &body).await;
+            }
+            assert_eq!(log.reader().export(0).unwrap().unwrap().timestamp, None);
+            let tsa = Tsa::start(Arc::clone(&world)).await;
+            let stamped = stamp_pending(&log, &[tsa.authority(&world, &clock)]).await.unwrap();
+            assert_eq!((stamped, tsa.asked.load(Ordering::SeqCst)), (usize::try_from(count).unwrap(), 1));
+            for n in 0..count {
+                let material = log.reader().export(n).unwrap().unwrap();
+                let report = verify_container(&container(&material), &world.conf).unwrap();
+                assert!(report.valid, "{n} of {count}: {report:?}");
+                let alone = matches!(material.timestamp, Some((_, TimestampMaterial::Single { .. })));
+                assert_eq!(alone, count == 1);
+            }
+            assert_eq!(
+                stamp_pending(&log, &[tsa.authority(&world, &clock)]).await.unwrap(),
+                0,
+                "once is enough"
+            );
+            assert_eq!(tsa.asked.load(Ordering::SeqCst), 1);
+        });
+    }
+}
+
+#[test]
+fn a_wrong_answer_of_an_authority_stamps_nothing_and_the_next_authority_is_asked() {
+    let (world, stranger) = (Arc::new(World::new(KeyType::EcP256)), World::new(KeyType::EcP256));
+    let key = world.signing_key();
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let clock = FixedClock::new(now());
+        let log = new_log(directory.path(), &clock);
+        log_signed(&log, &world, &key, b"body").await;
+        let (first, second) = (Tsa::start(Arc::clone(&world)).await, Tsa::start(Arc::clone(&world)).await);
+        let wrong = [
+            Mode::OtherNonce,
+            Mode::OtherImprint,
+            Mode::Stale,
+            Mode::Status500,
+            Mode::Rubbish,
+            Mode::TooLong,
+            Mode::Silent,
+        ];
+        for mode in wrong {
+            *first.mode.lock().unwrap() = mode;
+            let refused = stamp_pending(&log, &[first.authority(&world, &clock)]).await;
+            assert!(matches!(refused, Err(PendingError::Refused(_))), "{mode:?}: {refused:?}");
+        }
+        let unapproved = stamp_pending(&log, &[second.authority(&stranger, &clock)]).await;
+        assert!(matches!(unapproved, Err(PendingError::Refused(_))), "{unapproved:?}");
+        assert_eq!(log.reader().len(), 1, "nothing was logged for them");
+        let both = [first.authority(&world, &clock), second.authority(&world, &clock)];
+        assert_eq!(stamp_pending(&log, &both).await.unwrap(), 1);
+        assert!(log.reader().timestamp_of(0).unwrap().is_some());
+    });
+}
+
+#[tokio::test]
+async fn pending_messages_survive_a_restart_and_are_stamped_once_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    for n in 0..3 {
+        append(&log, &format!("m{n}"), b"").await.unwrap();
+    }
+    assert!(matches!(stamp_pending(&log, &[]).await, Err(PendingError::NoAuthority)));
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 3);
+    for n in 3..6 {
+        append(&log, &format!("m{n}"), b"").await.unwrap();
+    }
+    drop(log);
+    // Also with an index that is built anew.
+    std::fs::remove_dir_all(directory.path().join("log/index")).unwrap();
+    let log = open(directory.path()).unwrap();
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 3);
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 0);
+    let reader = log.reader();
+    let covered =
+        |n| reader.timestamp_of(n).unwrap().map(|s| s.covered.iter().map(|c| c.0).collect::<Vec<_>>());
+    assert_eq!(covered(1), Some(vec![0, 1, 2]));
+    assert_eq!(covered(3), None, "the first time-stamp itself");
+    assert_eq!(covered(5), Some(vec![4, 5, 6]));
+    assert_eq!(reader.timestamp_of(5).unwrap().unwrap().authority, "open", "the second one granted");
+}
+
+#[tokio::test]
+async fn a_backlog_is_stamped_in_batches_of_ten_thousand() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    let mut appends = tokio::task::JoinSet::new();
+    for n in 0..10_050 {
+        let log = log.clone();
+        appends.spawn(async move {
+            let mut record = message(&format!("m{n}"), b"", b"");
+            record.parts.clear();
+            log.append(Record::Response(record), vec![]).await.unwrap();
+        });
+    }
+    appends.join_all().await;
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 10_050);
+    let reader = log.reader();
+    assert_eq!(reader.len(), 10_052);
+    assert_eq!(reader.timestamp_of(9_999).unwrap().unwrap().covered.len(), 10_000);
+    assert_eq!(reader.timestamp_of(10_049).unwrap().unwrap().covered.len(), 50);
+}
+
+#[tokio::test]
+async fn when_time_stamps_fail_for_too_long_no_exchange_begins_until_one_is_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let log = new_log(directory.path(), &clock);
+    let closed = || -> Vec<Box<dyn TimestampAuthority>> { vec![Box::new(Stub("closed", false))] };
+    assert_eq!(stamp_pending(&log, &closed()).await.unwrap(), 0, "nothing pending is no failure");
+    append(&log, "m0", b"").await.unwrap();
+    let since = clock.now();
+    clock.advance(Duration::from_secs(4 * 3600));
+    assert!(stamp_pending(&log, &closed()).await.is_err());
+    assert_eq!(log.ready(), Ok(()), "for four hours it is acceptable");
+    clock.advance(Duration::from_secs(1));
+    let too_long = LogError::Timestamping { since: since.to_rfc3339() };
+    assert_eq!(log.ready(), Err(too_long.clone()));
+    append(&log, "under way", b"").await.unwrap();
+    drop(log);
+    let log = MessageLog::open(config(directory.path()), Arc::new(clock.clone())).unwrap();
+    assert_eq!(log.ready(), Ok(()), "after a restart it is tried first");
+    assert!(stamp_pending(&log, &closed()).await.is_err());
+    assert_eq!(log.ready(), Err(too_long));
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 2, "nothing pending was dropped");
+    assert_eq!(log.ready(), Ok(()));
+}
