@@ -15,6 +15,7 @@
 //!
 //! When it is published, and how it is served, is [`crate::service`]'s business.
 
+mod check;
 mod file;
 mod folder;
 mod keys;

@@ -1,4 +1,4 @@
-//! The authority's door: what [`crate::authority::publish`] wrote, over HTTP.
+//! The authority's door: what [`crate::authority::Publisher`] wrote, over HTTP.
 //!
 //! | address | file below the public folder |
 //! |---|---|
