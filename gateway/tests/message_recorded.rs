@@ -419,7 +419,7 @@ mod tests {
                 None => assert_eq!(fault.code(), of_today(case.facts["error_code"].as_str().unwrap())),
                 Some(reason) => println!("{}: {reason}", case.name),
             }
-            let status = refused.http_status().unwrap_or(fault.http_status());
+            let status = refused.http_status().unwrap_or_else(|| fault.http_status());
             assert_eq!(u64::from(status), case.facts["client_status"].as_u64().unwrap(), "{}", case.name);
             right += 1;
         }
