@@ -14,7 +14,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("access", &["message"]),
     ("evidence", &["message"]),
     ("messagelog", &["message", "evidence"]),
-    ("exchange", &["fault", "message", "access", "evidence", "messagelog"]),
+    // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
+    ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
 ];
 
 /// Parts that hold decisions only: no runtime, no socket, no file, no clock, no chance.

@@ -29,6 +29,11 @@ impl Boundary {
         Self("xtop".chars().chain(random.into_iter().map(letter)).collect())
     }
 
+    /// The value of the `Content-Type` header of a body with this boundary.
+    pub fn content_type(&self) -> String {
+        format!("multipart/mixed; charset=UTF-8; boundary={}", self.0)
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,11 +53,6 @@ impl Writer {
         Self { boundary, parts: 0 }
     }
 
-    /// The value of the body's `Content-Type` header.
-    pub fn content_type(&self) -> String {
-        format!("multipart/mixed; charset=UTF-8; boundary={}", self.boundary.as_str())
-    }
-
     /// Begins a part: ends the one before, and writes delimiter and head. The part's bytes follow.
     pub fn begin_part(&mut self, content_type: &str) -> Bytes {
         self.head(content_type).into()
@@ -66,7 +66,7 @@ impl Writer {
     }
 
     /// Ends the last part and the body.
-    pub fn end(self) -> Bytes {
+    pub fn end(&mut self) -> Bytes {
         format!("{}--{}--\r\n", self.line_end(), self.boundary.as_str()).into()
     }
 
@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn the_framing_is_that_of_x_road() {
         let mut writer = Writer::new(Boundary::new("xtopA").unwrap());
-        assert_eq!(writer.content_type(), "multipart/mixed; charset=UTF-8; boundary=xtopA");
+        assert_eq!(
+            Boundary::new("xtopA").unwrap().content_type(),
+            "multipart/mixed; charset=UTF-8; boundary=xtopA"
+        );
         let mut body = writer.part("application/ocsp-response", b"DER").to_vec();
         body.extend(writer.begin_part("application/x-road-rest-body"));
         body.extend(b"body");

@@ -1,0 +1,165 @@
+//! The small checks of the stories: is the message for us, where does it go, does the answer belong to the request.
+
+use std::sync::Arc;
+
+use conf::identifier::{ClientId, ServerId};
+use conf::snapshot::{GlobalConf, SecurityServer};
+
+use super::incoming::{ReceiveError, whole_fault};
+use super::outgoing::{SendError, Streamed};
+use super::ports::{Awaited, PeerAnswer, PeerFailure, Route};
+use crate::fault::Fault;
+use crate::message::digests::PartDigests;
+use crate::message::rest::{RestRequest, RestResponse, request_hash};
+use crate::message::transport::is_whole_fault;
+use crate::serverconf::ServerConf;
+
+/// Why a request has no way to its provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// No server has the provider registered.
+    #[error("could not find addresses for service provider \"{0}\"")]
+    UnknownProvider(ClientId),
+    /// The client wants a server that does not exist, or not for this provider.
+    #[error("invalid security server \"{0}\"")]
+    InvalidServer(ServerId),
+    /// All servers of the provider are in maintenance.
+    #[error("security server \"{server}\" is in maintenance mode{}", .message.as_ref().map(|m| format!(": {m}")).unwrap_or_default())]
+    Maintenance {
+        /// One of them.
+        server: ServerId,
+        /// What its administrator says.
+        message: Option<String>,
+    },
+}
+
+/// The provider's servers that may be asked: those not in maintenance, or only the one that the client wants.
+///
+/// # Errors
+/// [`RouteError`].
+pub fn route(conf: &Arc<GlobalConf>, request: &RestRequest) -> Result<Route, RouteError> {
+    let provider = request.service.client();
+    let all = conf.servers_of(provider);
+    if all.is_empty() {
+        return Err(RouteError::UnknownProvider(provider.clone()));
+    }
+    let wanted: Vec<&Arc<SecurityServer>> = match &request.security_server {
+        None => all.iter().collect(),
+        Some(server) => all.iter().filter(|candidate| candidate.id == *server).collect(),
+    };
+    if let (Some(server), true) = (&request.security_server, wanted.is_empty()) {
+        return Err(RouteError::InvalidServer(server.clone()));
+    }
+    let servers: Vec<_> =
+        wanted.iter().filter(|server| server.maintenance.is_none()).map(|s| Arc::clone(s)).collect();
+    match (servers.is_empty(), wanted.first()) {
+        (true, Some(closed)) => Err(RouteError::Maintenance {
+            server: closed.id.clone(),
+            message: closed.maintenance.clone().filter(|text| !text.is_empty()),
+        }),
+        _ => Ok(Route { provider: provider.clone(), servers, conf: Arc::clone(conf) }),
+    }
+}
+
+/// A client or provider that is not registered at this gateway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("client '{0}' not found")]
+pub struct UnknownClient(pub ClientId);
+
+/// The provider of a request must be one of our clients.
+///
+/// # Errors
+/// [`UnknownClient`].
+pub fn provider_is_ours(local: &ServerConf, request: &RestRequest) -> Result<(), UnknownClient> {
+    let provider = request.service.client();
+    if local.client(provider).is_some() { Ok(()) } else { Err(UnknownClient(provider.clone())) }
+}
+
+/// A message whose HTTP header names another exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request id of the message is not that of the HTTP request")]
+pub struct OtherRequestId;
+
+/// One exchange has one id, in the HTTP header and in the signed message.
+///
+/// # Errors
+/// [`OtherRequestId`].
+///
+/// # Compatibility
+/// X-Road calls the service, and the consumer's gateway finds the difference in the answer.
+pub fn one_request_id(header: Option<&str>, request: &RestRequest) -> Result<(), OtherRequestId> {
+    if header == Some(request.request_id.as_str()) { Ok(()) } else { Err(OtherRequestId) }
+}
+
+/// An answer that belongs to another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Another client.
+    #[error("response client id does not match request message")]
+    Client,
+    /// Another message id.
+    #[error("response message id does not match request message")]
+    MessageId,
+    /// Another service.
+    #[error("response service id does not match request message")]
+    Service,
+    /// Another exchange.
+    #[error("response message request id does not match request message")]
+    RequestId,
+    /// The hash of another request.
+    #[error("response message hash does not match request message")]
+    RequestHash,
+}
+
+/// The answer must be the answer to this very request.
+///
+/// # Errors
+/// [`Mismatch`], in X-Road's order.
+pub fn answers(request: &RestRequest, digests: &PartDigests, answer: &RestResponse) -> Result<(), Mismatch> {
+    if answer.client.as_ref() != Some(&request.client) {
+        return Err(Mismatch::Client);
+    }
+    if answer.message_id != request.message_id {
+        return Err(Mismatch::MessageId);
+    }
+    if answer.service.as_ref() != Some(&request.service) {
+        return Err(Mismatch::Service);
+    }
+    if answer.request_id.as_deref() != Some(request.request_id.as_str()) {
+        return Err(Mismatch::RequestId);
+    }
+    if answer.request_hash != request_hash(digests) {
+        return Err(Mismatch::RequestHash);
+    }
+    Ok(())
+}
+
+/// A peer may answer, with a fault, before it has the whole request: its answer then says more than our broken
+/// sending.
+///
+/// # Errors
+/// The peer's fault; what broke the sending.
+pub async fn sent_or_refused<'a>(
+    sent: Result<Streamed<'a>, SendError>,
+    answer: &mut Awaited,
+) -> Result<Streamed<'a>, Fault> {
+    match sent {
+        Err(SendError::Gone(gone)) => match answer.as_mut().await {
+            Ok(answer) if is_whole_fault(&answer.content_type) => Err(whole_fault(answer.body).await.into()),
+            Ok(_) => Err(PeerFailure::NoAnswer(gone.to_string()).into()),
+            Err(failure) => Err(failure.into()),
+        },
+        sent => sent.map_err(Into::into),
+    }
+}
+
+/// A whole-fault answer, as the error it is.
+///
+/// # Errors
+/// [`ReceiveError::Fault`] and its kin, when the answer is a fault as a whole.
+pub async fn not_a_fault(answer: PeerAnswer) -> Result<PeerAnswer, ReceiveError> {
+    if is_whole_fault(&answer.content_type) {
+        return Err(whole_fault(answer.body).await);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,162 @@
+//! What of an exchange is logged: its messages, and how it ended when it has no signed answer.
+
+use bytes::Bytes;
+use cert_authority::clock::UnixTime;
+use conf::identifier::ClientId;
+use conf::snapshot::GlobalConf;
+
+use super::ports::{FarEnd, Gateway};
+use crate::evidence::signature::SignatureBundle;
+use crate::fault::Fault;
+use crate::message::digests::PartDigests;
+use crate::message::rest::RestRequest;
+use crate::message::transport::part;
+use crate::messagelog::record::{Circumstances, Outcome, OutcomeRecord};
+use crate::messagelog::{LogError, LogStore as _, Logged, MessageRecord, Part, Record, Role, SealedBody};
+use crate::serverconf::ServerConf;
+
+/// What all records of one exchange have in common; borrowed from the story.
+pub struct Exchange<'a> {
+    /// Our gateway.
+    pub gateway: &'a Gateway,
+    /// The global configuration that decides.
+    pub conf: &'a GlobalConf,
+    /// Our settings that decide.
+    pub local: &'a ServerConf,
+    /// On which side we are.
+    pub role: Role,
+    /// The request.
+    pub request: &'a RestRequest,
+    /// The gateway on the other side.
+    pub far_end: &'a FarEnd,
+}
+
+/// One message of it.
+pub struct Message<'a> {
+    /// Media type and bytes of the message part.
+    pub part: (&'static str, &'a Bytes),
+    /// The body.
+    pub body: Option<&'a SealedBody>,
+    /// Digests of all parts.
+    pub digests: &'a PartDigests,
+    /// The signature.
+    pub signature: &'a SignatureBundle,
+    /// When it began to come or go.
+    pub began: UnixTime,
+}
+
+impl Exchange<'_> {
+    /// Logs the request: `proven` comes back as logged.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn log_request<M: Send>(
+        &self,
+        proven: M,
+        message: &Message<'_>,
+    ) -> Result<Logged<M>, LogError> {
+        let (record, contents) = self.record(message, None)?;
+        self.gateway.log.append_request(proven, record, contents).await
+    }
+
+    /// Logs the answer to the request with this number.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn log_response<M: Send>(
+        &self,
+        proven: M,
+        message: &Message<'_>,
+        request: u64,
+    ) -> Result<Logged<M>, LogError> {
+        let (record, contents) = self.record(message, Some(request))?;
+        self.gateway.log.append_response(proven, record, contents).await
+    }
+
+    /// The record, and the sealed contents of the parts in their order. Whether a body is kept is for the settings of
+    /// the organisation's own subsystem to say; the message part always is: without it nothing can be verified.
+    fn record(
+        &self,
+        message: &Message<'_>,
+        answers: Option<u64>,
+    ) -> Result<(MessageRecord, Vec<Option<SealedBody>>), LogError> {
+        let request = self.request;
+        let mut record = MessageRecord::new(
+            self.role,
+            request.message_id.as_str(),
+            request.request_id.as_str(),
+            request.client.clone(),
+            request.service.clone(),
+            message.signature.signature_xml.clone(),
+        );
+        record.hash_chain_result.clone_from(&message.signature.hash_chain_result);
+        record.hash_chain.clone_from(&message.signature.hash_chain);
+        record.user_id.clone_from(&request.user_id);
+        record.issue.clone_from(&request.issue);
+        record.represented_party = request.represented_party.as_ref().map(|party| match &party.class {
+            Some(class) => format!("{class}/{}", party.code),
+            None => party.code.clone(),
+        });
+        record.own_server = Some(self.gateway.server.clone());
+        record.peer_server = Some(self.far_end.server.clone());
+        record.request = answers;
+        record.began = Some(message.began);
+        record.circumstances = Circumstances {
+            global_configuration: Some(*self.conf.digest()),
+            local_configuration: Some(self.local.digest()),
+            tls_group: self.far_end.agreed.group.clone(),
+            tls_suite: self.far_end.agreed.suite.clone(),
+            ..Circumstances::default()
+        };
+        let (media_type, bytes) = message.part;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        record.parts.push(Part::new(media_type, length, message.digests.message));
+        let mut contents = vec![Some(self.gateway.log.vault().seal(bytes)?)];
+        if let (Some(body), Some(digest)) = (message.body, message.digests.attachments.first()) {
+            record.parts.push(Part::new(part::REST_BODY, body.length(), *digest));
+            contents.push(Some(body.clone()).filter(|_| self.local.keeps_bodies_of(self.own())));
+        }
+        Ok((record, contents))
+    }
+
+    /// Our own party to the exchange.
+    fn own(&self) -> &ClientId {
+        match self.role {
+            Role::Consumer => &self.request.client,
+            Role::Provider => self.request.service.client(),
+        }
+    }
+}
+
+/// What must be noted when an exchange fails whose request is logged.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Number of the request's record, and its message id.
+    pub logged: Option<(u64, String)>,
+    /// Whether the other side may have acted without our knowing how it ended.
+    pub in_doubt: bool,
+}
+
+impl Progress {
+    /// The request is logged.
+    pub fn logged<M>(&mut self, logged: &Logged<M>, request: &RestRequest, in_doubt: bool) {
+        self.logged = Some((logged.sequence(), request.message_id.clone()));
+        self.in_doubt = in_doubt;
+    }
+
+    /// Notes in the log how the exchange ended. That this fails is told, but changes nothing: the fault is on its way.
+    pub async fn conclude(&self, gateway: &Gateway, fault: &Fault) {
+        let Some((request, message_id)) = &self.logged else { return };
+        let record = Record::Outcome(OutcomeRecord {
+            request: *request,
+            message_id: message_id.clone(),
+            outcome: if self.in_doubt { Outcome::InDoubt } else { Outcome::Fault },
+            fault_code: Some(fault.code()),
+            fault_text: Some(fault.text().to_owned()),
+            status: Some(u64::from(fault.http_status())),
+        });
+        if let Err(error) = gateway.log.append(record, Vec::new()).await {
+            tracing::error!(request, %error, "the outcome of an exchange could not be logged");
+        }
+    }
+}
