@@ -50,7 +50,7 @@ impl Config {
         let log = resolver.log(&file.log);
         let timestamping = resolver.timestamping(&file.timestamping);
         let output = resolver.output(&file.output);
-        let transport = resolver.transport(&file);
+        let transport = Resolver::transport(&file);
         let Resolver { problems, .. } = resolver;
         let path = |given: &Option<PathBuf>, default: &str| {
             folder.join(given.as_deref().unwrap_or_else(|| Path::new(default)))
@@ -335,7 +335,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn transport(&mut self, file: &File) -> transport::Config {
+    fn transport(file: &File) -> transport::Config {
         let (limits, timeouts) = (&file.limits, &file.timeouts);
         let bytes = |size: Option<u64>, default: usize| {
             size.map_or(default, |size| usize::try_from(size).unwrap_or(usize::MAX))
