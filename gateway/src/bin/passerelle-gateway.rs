@@ -1,2 +1,5 @@
-//! Under construction.
-fn main() {}
+//! The gateway's program: see `passerelle-gateway --help`.
+
+fn main() -> std::process::ExitCode {
+    gateway::cli::main()
+}

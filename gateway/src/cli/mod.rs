@@ -1,0 +1,123 @@
+//! The command line: `serve`, `check`, `explain`, `keys`, `log`, `asic`.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`asic verify` has its own, see its help).
+//! Results go to standard output, the program's own log to standard error.
+
+mod keys;
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Format, explain};
+use crate::gateway;
+use crate::serverconf::ServerConf;
+
+/// The secure interoperability gateway of one organisation.
+#[derive(Debug, Parser)]
+#[command(name = "passerelle-gateway", version)]
+struct Arguments {
+    /// The settings file.
+    #[arg(long, global = true, default_value = "gateway.toml", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is told to stop (Ctrl-C or SIGTERM).
+    Serve,
+    /// Say whether the settings file is sound; every fault with line and key.
+    Check,
+    /// Show the settings that hold, defaults included.
+    Explain,
+    /// Keys and certificates of this server.
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve => serve(&arguments.config),
+        Command::Check => check(&arguments.config),
+        Command::Explain => Config::load(&arguments.config)
+            .map(|config| print!("{}", explain::explain(&config)))
+            .map_err(|error| error.to_string()),
+        Command::Keys(command) => keys::run(&arguments.config, command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("passerelle-gateway: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let (config, _) = ServerConf::load(path, None).map_err(|error| error.to_string())?;
+    let services: usize = config.clients.iter().map(|client| client.services.len()).sum();
+    println!(
+        "{} is sound: server {}, {} clients, {services} services",
+        path.display(),
+        config.server,
+        config.clients.len()
+    );
+    Ok(())
+}
+
+fn serve(path: &Path) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    begin_output(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime does not start: {error}"))?;
+    runtime.block_on(async {
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(async move {
+            asked_to_stop().await;
+            let _ = stop.send(true);
+        });
+        gateway::serve(path, stopping).await.map_err(|error| error.to_string())
+    })
+}
+
+fn begin_output(config: &Config) {
+    let filter = EnvFilter::try_new(&config.output.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.output.format {
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        Format::Json => lines.json().init(),
+    }
+}
+
+/// Completes on SIGTERM or Ctrl-C.
+async fn asked_to_stop() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be listened for");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        result = tokio::signal::ctrl_c() => {
+            if result.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

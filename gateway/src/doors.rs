@@ -1,0 +1,182 @@
+//! What stands behind the doors: requests and messages become calls of the two stories, and what these give becomes
+//! answers. Faults are rendered here, once.
+//!
+//! Specification: PR-REST 4; PR-MESSTRANSP 2. Not here: what happens to a message ([`crate::exchange`]).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::access::client_auth::Connection;
+use crate::exchange::consumer::{self, ClientCall};
+use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
+use crate::exchange::provider::{self, PeerCall, Reply};
+use crate::fault::{Fault, Leaf, Side, rest, soap};
+use crate::message::multipart::Boundary;
+use crate::message::transport::header::{HASH_ALGORITHM, REQUEST_ID};
+use crate::network::as_stream;
+use crate::transport::Caller;
+use crate::transport::body::OutgoingBody;
+use crate::transport::front_door::{ClientReply, ClientRequest, FrontService};
+use crate::transport::head::RequestHead;
+use crate::transport::peer_door::{PeerReply, PeerRequest, PeerService};
+
+/// Serves information systems.
+pub struct Front(pub Arc<Gateway>);
+
+impl FrontService for Front {
+    async fn serve(&self, request: ClientRequest) -> ClientReply {
+        let ClientRequest { head, body, caller } = request;
+        let path = head.path_and_query();
+        if !path.starts_with("/r1/") {
+            return self.elsewhere(&head, &caller).await;
+        }
+        let call = ClientCall {
+            verb: &head.method,
+            target: path,
+            headers: &head.headers,
+            connection: connection(&caller),
+            body: Box::new(body),
+        };
+        let started = tokio::time::Instant::now();
+        let outcome = consumer::serve(&self.0, call).await;
+        metrics::histogram!("passerelle_exchange_seconds", "side" => "consumer")
+            .record(started.elapsed().as_secs_f64());
+        match outcome {
+            Ok(reply) => {
+                tell_exchange("consumer", None);
+                answer(&reply)
+            }
+            Err(fault) => {
+                tell_exchange("consumer", Some(&fault));
+                refuse(&fault, &head)
+            }
+        }
+    }
+}
+
+impl Front {
+    /// What is no REST message: SOAP has its own faults, always with status 200.
+    async fn elsewhere(&self, head: &RequestHead, _caller: &Caller) -> ClientReply {
+        let fault = if head.method == "POST" {
+            Fault::new(Leaf::BadRequest, "SOAP messages are not served by this gateway").at(Side::ClientProxy)
+        } else {
+            Fault::new(Leaf::InvalidHttpMethod, "Must use POST request method instead of others")
+                .at(Side::Client)
+        };
+        let fault = fault.identified(self.0.ids.uuid());
+        tell_exchange("consumer", Some(&fault));
+        ClientReply {
+            status: StatusCode::OK,
+            reason: None,
+            headers: vec![content_type(soap::CONTENT_TYPE)],
+            body: OutgoingBody::whole(soap::render(&fault)),
+        }
+    }
+}
+
+fn connection(caller: &Caller) -> Connection<'_> {
+    match &caller.tls {
+        None => Connection::Plain,
+        Some(tls) => Connection::Tls { certificate: tls.certificates.first().map(AsRef::as_ref) },
+    }
+}
+
+/// The answer of an exchange: only what is verified and logged becomes one.
+fn answer(reply: &consumer::Reply) -> ClientReply {
+    let received = reply.message().message();
+    let message = &received.message;
+    ClientReply {
+        status: StatusCode::from_u16(message.status).unwrap_or(StatusCode::BAD_GATEWAY),
+        reason: Some(message.reason.clone()),
+        headers: message.headers.clone(),
+        body: received.body.as_ref().map_or_else(OutgoingBody::empty, |body| {
+            let ServiceBody { length, content } = ServiceBody::unsealed(body);
+            OutgoingBody::stream(as_stream(content), Some(length))
+        }),
+    }
+}
+
+fn refuse(fault: &Fault, head: &RequestHead) -> ClientReply {
+    let accept = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"accept"));
+    let rendered = rest::render(fault, accept.map(|(_, value)| value.as_ref()));
+    ClientReply {
+        status: StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        reason: None,
+        headers: vec![
+            (Bytes::from_static(rest::ERROR_HEADER.as_bytes()), rendered.code.into()),
+            content_type(rendered.content_type),
+        ],
+        body: OutgoingBody::whole(rendered.body),
+    }
+}
+
+fn content_type(value: &'static str) -> (Bytes, Bytes) {
+    (Bytes::from_static(b"Content-Type"), Bytes::from_static(value.as_bytes()))
+}
+
+/// Serves other gateways.
+pub struct Peers(pub Arc<Gateway>);
+
+impl PeerService for Peers {
+    async fn serve(&self, request: PeerRequest, reply: PeerReply) {
+        let PeerRequest { head, body, caller } = request;
+        let text = |name: &str| head.header(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let peer = caller.tls.as_ref().map(|tls| Peer {
+            certificates: tls.certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+            agreed: Agreed::from(tls),
+        });
+        let call = PeerCall {
+            peer: peer.unwrap_or_default(),
+            content_type: text("content-type").unwrap_or_default(),
+            hash_algorithm: text(HASH_ALGORITHM),
+            request_id: text(REQUEST_ID),
+            body: Box::new(body),
+        };
+        let started = tokio::time::Instant::now();
+        provider::serve(&self.0, call, Box::new(ReplyTo(reply))).await;
+        metrics::histogram!("passerelle_exchange_seconds", "side" => "provider")
+            .record(started.elapsed().as_secs_f64());
+    }
+
+    fn not_registered(&self) -> Bytes {
+        let text = "The certificate of the security server is not registered";
+        let fault = Fault::new(Leaf::SslAuthenticationFailed, text)
+            .at(Side::ServerProxy)
+            .identified(self.0.ids.uuid());
+        soap::render(&fault)
+    }
+}
+
+struct ReplyTo(PeerReply);
+
+impl Reply for ReplyTo {
+    fn whole(self: Box<Self>, fault: &Fault) {
+        tell_exchange("provider", Some(fault));
+        let headers = [(HeaderName::from_static("soapaction"), HeaderValue::from_static(""))];
+        self.0.whole(soap::CONTENT_TYPE, &headers, soap::render(fault));
+    }
+
+    fn begin(self: Box<Self>, boundary: &Boundary) -> Box<dyn Leaving> {
+        let mut headers =
+            vec![(HeaderName::from_static(HASH_ALGORITHM), HeaderValue::from_static("SHA-512"))];
+        if let Ok(value) = HeaderValue::from_str(&boundary.content_type()) {
+            headers.insert(0, (header::CONTENT_TYPE, value));
+        }
+        Box::new(self.0.begin(&headers))
+    }
+}
+
+/// One line and one count for an exchange. Bodies, headers and paths are in the message log, encrypted, not here.
+pub(crate) fn tell_exchange(side: &'static str, fault: Option<&Fault>) {
+    match fault {
+        None => metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => "answered")
+            .increment(1),
+        Some(fault) => {
+            metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => "fault")
+                .increment(1);
+            tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
+        }
+    }
+}

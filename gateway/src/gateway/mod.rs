@@ -1,0 +1,336 @@
+//! One gateway, wired and running: every part gets its settings and its neighbours here, and nowhere else.
+//!
+//! ```text
+//! gateway.toml ─► Config ─┬─► conf::client ──► ConfHandle ─┐
+//!                         ├─► Keyring + OcspRefresher ─────┤
+//!                         ├─► MessageLog + timestamper ────┼──► exchange::Gateway ──► doors
+//!                         ├─► PeerConnector, Services ─────┤    (HTTP, HTTPS, 5500, 5577, administration)
+//!                         └─► ServerConf ◄── reload ───────┘
+//! ```
+//! - [`serve`]: wires and runs it; - [`reload`]: takes up changed settings and keys; - [`tasks`]: what runs by itself
+//!
+//! Not here: what any of the parts does.
+
+mod reload;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cert_authority::clock::{Clock, SystemClock};
+use cert_authority::error::KeyError;
+use cert_authority::keys::inventory::Usage;
+use conf::client::{Client as ConfClient, ConfHandle, Settings as ConfSettings};
+use conf::error::ConfError;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::{Admin, Metrics, MetricsError, Tokens};
+use crate::config::{Config, ConfigError};
+use crate::doors::{Front, Peers};
+use crate::evidence::signature::TrustCache;
+use crate::exchange::Gateway;
+use crate::keyring::Keyring;
+use crate::messagelog::{self, LogError, MessageLog};
+use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
+use crate::serverconf::ServerConf;
+use crate::transport::auth_trust::AuthTrust;
+use crate::transport::ocsp_cache::OcspCache;
+use crate::transport::ocsp_refresh::OcspRefresher;
+use crate::transport::peer_connector::PeerConnector;
+use crate::transport::peer_registry::{PeerRegistry, Registry};
+use crate::transport::tls::{self, Registered};
+use crate::transport::{front_door, ocsp_exchange, peer_door};
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its keys.
+    #[error("keys: {0}")]
+    Keys(#[from] KeyError),
+    /// There is no certificate for a purpose.
+    #[error(
+        "no valid certificate with usage {0}: make a key (keys create), ask for a certificate (keys request), \
+         take it in (keys import)"
+    )]
+    NoCertificate(&'static str),
+    /// The anchor, or what is kept of the global configuration.
+    #[error("global configuration: {0}")]
+    Conf(#[from] ConfError),
+    /// The message log.
+    #[error("message log: {0}")]
+    Log(#[from] LogError),
+    /// A key and its certificate are of no use to TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address that cannot be listened on, a folder that cannot be made.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Measurements are installed already.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+}
+
+/// Runs the gateway of a settings file until `stop` turns true, then finishes what is under way.
+///
+/// # Errors
+/// [`StartError`]: it has not started.
+pub async fn serve(path: &Path, stop: watch::Receiver<bool>) -> Result<(), StartError> {
+    let wired = Wired::new(path)?;
+    let doors = Doors::open(&wired.config).await?;
+    wired.run(doors, stop).await
+}
+
+/// A gateway whose parts know each other; nothing runs yet.
+struct Wired {
+    path: PathBuf,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    gateway: Arc<Gateway>,
+    keyring: Arc<Keyring>,
+    conf_client: ConfClient,
+    registry: Registry,
+    registered: Registered,
+    responses: Arc<OcspCache>,
+    live: Live,
+}
+
+/// What is exchanged while the gateway runs.
+#[derive(Clone)]
+struct Live {
+    local: Arc<ArcSwap<ServerConf>>,
+    peer_server: Arc<ArcSwap<ServerConfig>>,
+    peer_client: Arc<ArcSwap<ClientConfig>>,
+    front_server: Option<Arc<ArcSwap<ServerConfig>>>,
+    tokens: Tokens,
+    hosts: Arc<ArcSwap<Vec<String>>>,
+}
+
+impl Wired {
+    fn new(path: &Path) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = Config::load(path)?;
+        let cache = &config.keys.ocsp_cache;
+        std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
+        let responses = Arc::new(OcspCache::new(Some(cache.clone())));
+        let keyring = Arc::new(Keyring::open(&config.keys, Arc::clone(&responses))?);
+        let own_certificate = keyring.certificate(Usage::Tls, clock.now());
+        let (config, local) = ServerConf::load(path, own_certificate)?;
+        warn_of_dangers(&config);
+
+        let conf_client = ConfClient::open(conf_settings(&config), Arc::clone(&clock))?;
+        let registry = registry(&conf_client.handle(), &clock);
+        let trust = Arc::new(AuthTrust::new(Arc::clone(&clock), Arc::clone(&responses)));
+        let registered = trust.registered(Arc::clone(&registry));
+        let live = Live::new(&config, local, &keyring, &registered, &*clock)?;
+
+        let peers = config.transport.peers.clone();
+        let connector = PeerConnector::new(peers, Arc::clone(&live.peer_client), Arc::clone(&trust));
+        let (snapshots, keys, time) = (Arc::clone(&live.local), Arc::clone(&keyring), Arc::clone(&clock));
+        let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
+        let services =
+            ServiceNetwork::new(Arc::clone(&live.local), identity, config.transport.services.clone());
+        let gateway = Arc::new(Gateway {
+            server: config.server.clone(),
+            clock: Arc::clone(&clock),
+            ids: Arc::new(RandomIds),
+            conf: conf_client.handle(),
+            local: Arc::new(move || snapshots.load_full()),
+            signer: keyring.clone(),
+            keys: keyring.clone(),
+            trust: TrustCache::default(),
+            log: open_log(&config, &clock)?,
+            peers: Arc::new(PeerNetwork { connector, trust }),
+            services: Arc::new(services),
+        });
+        let path = path.to_path_buf();
+        Ok(Self { path, config, clock, gateway, keyring, conf_client, registry, registered, responses, live })
+    }
+
+    async fn run(self, doors: Doors, stop: watch::Receiver<bool>) -> Result<(), StartError> {
+        let Self {
+            path,
+            config,
+            clock,
+            gateway,
+            keyring,
+            conf_client,
+            registry,
+            registered,
+            responses,
+            live,
+        } = self;
+        let metrics = Metrics::install()?;
+        let own = Arc::clone(&keyring);
+        let own = Arc::new(move || own.certificates());
+        let refresher =
+            Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
+        let health = tasks::health(&gateway, &keyring, &refresher);
+        let (wake, woken) = watch::channel(());
+        let (close, closed) = watch::channel(false);
+        let limits = &config.transport;
+
+        let mut running = JoinSet::new();
+        running.spawn(conf_client.run(tasks::stopped(stop.clone())));
+        running.spawn(tasks::refresh(refresher, woken, stop.clone()));
+        running.spawn(tasks::stamp(Arc::clone(&gateway), config.timestamping.interval, stop.clone()));
+        running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
+        let reload =
+            reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
+        running.spawn(reload.run(stop.clone()));
+
+        running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));
+        let peers = Arc::new(Peers(Arc::clone(&gateway)));
+        let peer_limits = limits.peer_door.clone();
+        running.spawn(peer_door::serve(
+            doors.peers,
+            Arc::clone(&live.peer_server),
+            registered,
+            peer_limits,
+            peers,
+            closed.clone(),
+        ));
+        let front = Arc::new(Front(Arc::clone(&gateway)));
+        for (listener, tls) in doors.front {
+            let tls = if tls { live.front_server.clone() } else { None };
+            let front = Arc::clone(&front);
+            running.spawn(front_door::serve(listener, tls, limits.front.clone(), front, closed.clone()));
+        }
+        let admin = Admin::new(live.tokens, live.hosts, health).metrics(metrics);
+        running.spawn(admin.serve(doors.administration, limits.front.clone(), closed));
+        tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
+
+        tasks::stopped(stop).await;
+        tracing::info!("stopping; what is under way is finished");
+        let _ = close.send(true);
+        while running.join_next().await.is_some() {}
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Live {
+    fn new(
+        config: &Config,
+        local: ServerConf,
+        keyring: &Keyring,
+        registered: &Registered,
+        clock: &dyn Clock,
+    ) -> Result<Self, StartError> {
+        let now = clock.now();
+        let auth = keyring.identity(Usage::Auth, now)?.ok_or(StartError::NoCertificate("auth"))?;
+        let front_server = match config.doors.https {
+            None => None,
+            Some(_) => {
+                let identity = keyring.identity(Usage::Tls, now)?.ok_or(StartError::NoCertificate("tls"))?;
+                Some(Arc::new(ArcSwap::from_pointee(tls::front_server(identity)?)))
+            }
+        };
+        let peer_server = tls::peer_server(auth.clone(), Arc::clone(registered))?;
+        Ok(Self {
+            local: Arc::new(ArcSwap::from_pointee(local)),
+            peer_server: Arc::new(ArcSwap::from_pointee(peer_server)),
+            peer_client: Arc::new(ArcSwap::from_pointee(tls::peer_client(auth)?)),
+            front_server,
+            tokens: Tokens::new(config.administration.tokens.clone()),
+            hosts: Arc::new(ArcSwap::from_pointee(hosts(config))),
+        })
+    }
+}
+
+/// The listeners; all are open before the gateway says that it is ready.
+struct Doors {
+    /// With whether it speaks TLS.
+    front: Vec<(TcpListener, bool)>,
+    peers: TcpListener,
+    ocsp: TcpListener,
+    administration: TcpListener,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let mut front = Vec::new();
+        for (address, tls) in [(config.doors.http, false), (config.doors.https, true)] {
+            if let Some(address) = address {
+                front.push((listen(address).await?, tls));
+            }
+        }
+        Ok(Self {
+            front,
+            peers: listen(config.doors.peers).await?,
+            ocsp: listen(config.doors.ocsp).await?,
+            administration: listen(config.administration.listen).await?,
+        })
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| io(address, source))
+}
+
+fn io(what: impl std::fmt::Display, source: std::io::Error) -> StartError {
+    StartError::Io { what: what.to_string(), source }
+}
+
+fn conf_settings(config: &Config) -> ConfSettings {
+    let settings = ConfSettings::new(&config.configuration.anchor, &config.configuration.directory);
+    ConfSettings { interval: config.configuration.every, ..settings }
+}
+
+/// The configuration in force, for the transport: none while it is missing or expired.
+fn registry(conf: &ConfHandle, clock: &Arc<dyn Clock>) -> Registry {
+    let (conf, clock) = (conf.clone(), Arc::clone(clock));
+    Arc::new(move || -> Option<Arc<dyn PeerRegistry>> {
+        let conf = conf.snapshot(clock.now()).ok()?;
+        Some(conf)
+    })
+}
+
+/// The settings of the log, as the log wants them.
+pub(crate) fn log_settings(config: &Config) -> messagelog::Config {
+    messagelog::Config {
+        key_file: config.log.key.clone(),
+        reserve: config.log.reserve,
+        body_quota: config.log.body_quota,
+        acceptable_timestamp_failure: config.timestamping.acceptable_failure,
+        ..messagelog::Config::new(&config.log.directory)
+    }
+}
+
+/// Opens the log, or makes it at the first start: when neither it nor its key is there. A key without its log means
+/// that the log was lost, or that its disk is not mounted: that is for people to look into.
+fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<MessageLog, LogError> {
+    let settings = log_settings(config);
+    if settings.key_file.exists() || settings.directory.join("identity").exists() {
+        return MessageLog::open(settings, Arc::clone(clock));
+    }
+    tracing::info!(directory = %settings.directory.display(), "making a new message log");
+    MessageLog::create(settings, Arc::clone(clock))
+}
+
+fn hosts(config: &Config) -> Vec<String> {
+    let address = config.administration.listen.ip();
+    let address = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    config.administration.hosts.iter().cloned().chain([address]).collect()
+}
+
+fn warn_of_dangers(config: &Config) {
+    if config.dangerous.encoded_slash {
+        tracing::warn!("dangerous.encoded_slash: %2F is taken in the path of a service");
+    }
+    if config.dangerous.dot_segments {
+        tracing::warn!("dangerous.dot_segments: . and .. are taken in the path of a service");
+    }
+}

@@ -1,0 +1,157 @@
+//! Takes up changed settings and keys while the gateway runs, without dropping an exchange.
+//!
+//! The settings file and the folder of the keys are looked at every half second. A faulty file is refused with line,
+//! key and reason, and what was in force stays in force. What cannot change without a restart (addresses, folders,
+//! limits) is told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cert_authority::clock::Clock;
+use cert_authority::keys::inventory::Usage;
+use tokio::sync::watch;
+
+use super::{Live, hosts, tasks};
+use crate::config::Config;
+use crate::keyring::Keyring;
+use crate::serverconf::ServerConf;
+use crate::transport::tls::{self, Registered};
+
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Looks for changes.
+pub(super) struct Reload {
+    path: PathBuf,
+    started_with: Config,
+    live: Live,
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    registered: Registered,
+    wake: watch::Sender<()>,
+    seen: Seen,
+}
+
+/// What the files looked like.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    settings: Option<Vec<u8>>,
+    keys: Vec<(PathBuf, Option<std::time::SystemTime>)>,
+}
+
+impl Seen {
+    fn now(path: &Path, keys: &Path) -> Self {
+        let mut files: Vec<_> = fs::read_dir(keys)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| (entry.path(), entry.metadata().and_then(|metadata| metadata.modified()).ok()))
+            .collect();
+        files.sort();
+        Self { settings: fs::read(path).ok(), keys: files }
+    }
+}
+
+impl Reload {
+    pub(super) fn new(
+        path: PathBuf,
+        config: &Config,
+        live: Live,
+        keyring: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        registered: Registered,
+        wake: watch::Sender<()>,
+    ) -> Self {
+        let seen = Seen::now(&path, &config.keys.directory);
+        Self { path, started_with: config.clone(), live, keyring, clock, registered, wake, seen }
+    }
+
+    pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
+        let work = async {
+            loop {
+                tokio::time::sleep(EVERY).await;
+                self.look();
+            }
+        };
+        tokio::select! {
+            () = tasks::stopped(stop) => {}
+            () = work => {}
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Seen::now(&self.path, &self.started_with.keys.directory);
+        if now.keys != self.seen.keys {
+            self.take_up_keys();
+        }
+        if now != self.seen {
+            self.take_up_settings();
+        }
+        self.seen = now;
+    }
+
+    fn take_up_keys(&self) {
+        if let Err(error) = self.keyring.reload() {
+            tracing::error!(%error, "the keys could not be taken up; the old ones stay in use");
+            return;
+        }
+        let now = self.clock.now();
+        match self.keyring.identity(Usage::Auth, now) {
+            Ok(Some(identity)) => {
+                let server = tls::peer_server(identity.clone(), Arc::clone(&self.registered));
+                match (server, tls::peer_client(identity)) {
+                    (Ok(server), Ok(client)) => {
+                        self.live.peer_server.store(Arc::new(server));
+                        self.live.peer_client.store(Arc::new(client));
+                    }
+                    (Err(error), _) | (_, Err(error)) => {
+                        tracing::error!(%error, "the authentication key cannot be used");
+                    }
+                }
+            }
+            Ok(None) => tracing::error!("there is no valid authentication certificate any more"),
+            Err(error) => tracing::error!(%error, "the authentication key cannot be used"),
+        }
+        if let (Some(front), Ok(Some(identity))) =
+            (&self.live.front_server, self.keyring.identity(Usage::Tls, now))
+        {
+            match tls::front_server(identity) {
+                Ok(server) => front.store(Arc::new(server)),
+                Err(error) => tracing::error!(%error, "the key of the HTTPS door cannot be used"),
+            }
+        }
+        self.wake.send_replace(());
+        tracing::info!("keys and certificates taken up");
+    }
+
+    fn take_up_settings(&self) {
+        let own_certificate = self.keyring.certificate(Usage::Tls, self.clock.now());
+        let (config, local) = match ServerConf::load(&self.path, own_certificate) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!("the changed settings are refused, the old ones stay in force\n{error}");
+                metrics::counter!("passerelle_settings_refused_total").increment(1);
+                return;
+            }
+        };
+        let before = &self.started_with;
+        let fixed = config.server != before.server
+            || config.configuration != before.configuration
+            || config.keys != before.keys
+            || config.doors != before.doors
+            || config.transport != before.transport
+            || config.administration.listen != before.administration.listen
+            || config.timestamping != before.timestamping
+            || (&config.log.directory, &config.log.key) != (&before.log.directory, &before.log.key)
+            || (config.log.body_quota, config.log.reserve) != (before.log.body_quota, before.log.reserve);
+        if fixed {
+            tracing::warn!("addresses, folders, limits and intervals change at the next start only");
+        }
+        self.live.local.store(Arc::new(local));
+        self.live.tokens.replace(config.administration.tokens.clone());
+        self.live.hosts.store(Arc::new(hosts(&config)));
+        metrics::counter!("passerelle_settings_taken_up_total").increment(1);
+        tracing::info!("settings taken up");
+    }
+}

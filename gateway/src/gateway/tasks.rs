@@ -1,0 +1,145 @@
+//! What runs by itself beside the doors: time-stamps, OCSP responses, following the configuration; and health.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cert_authority::clock::{Clock, UnixTime};
+use cert_authority::http;
+use cert_authority::keys::inventory::Usage;
+use conf::shared_params::ApprovedTsa;
+use conf::snapshot::GlobalConf;
+use tokio::sync::watch;
+
+use crate::admin::Health;
+use crate::exchange::Gateway;
+use crate::keyring::Keyring;
+use crate::messagelog::record::ConfigurationRecord;
+use crate::messagelog::stamp::TimestampAuthority;
+use crate::messagelog::timestamper::{self, HttpAuthority};
+use crate::messagelog::{LogStore as _, Record};
+use crate::transport::ocsp_refresh::OcspRefresher;
+
+/// How long one time-stamping authority may take before the next one is asked.
+const STAMP_LIMITS: http::Limits =
+    http::Limits { max_bytes: 64 * 1024, connect: Duration::from_secs(20), total: Duration::from_secs(60) };
+/// How often time-stamps are tried while there is no configuration to say so.
+const WITHOUT_CONF: Duration = Duration::from_secs(60);
+
+/// Completes when `stop` turns true, or when nobody can turn it any more.
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Keeps the OCSP responses of our certificates fresh.
+pub(super) async fn refresh(
+    refresher: Arc<OcspRefresher>,
+    woken: watch::Receiver<()>,
+    stop: watch::Receiver<bool>,
+) {
+    refresher.run(woken, stop).await;
+}
+
+/// Time-stamps what has been logged, by the authorities of the configuration.
+pub(super) async fn stamp(gateway: Arc<Gateway>, interval: Option<Duration>, stop: watch::Receiver<bool>) {
+    let authorities = {
+        let gateway = Arc::clone(&gateway);
+        // A stamp is evidence of the past: it is asked for though the configuration may have expired meanwhile.
+        move || gateway.conf.last_good().map(|conf| asked(&conf, &gateway.clock)).unwrap_or_default()
+    };
+    let conf = gateway.conf.clone();
+    let every =
+        move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF);
+    timestamper::run(gateway.log.clone(), authorities, every, stop).await;
+}
+
+fn asked(conf: &GlobalConf, clock: &Arc<dyn Clock>) -> Vec<Box<dyn TimestampAuthority>> {
+    let approved = conf.tsa_certificates();
+    let authority = |tsa: &ApprovedTsa| -> Box<dyn TimestampAuthority> {
+        Box::new(HttpAuthority {
+            name: tsa.name.clone(),
+            url: tsa.url.clone(),
+            approved: approved.to_vec(),
+            client: http::Client::new(),
+            limits: STAMP_LIMITS,
+            clock: Arc::clone(clock),
+        })
+    };
+    conf.tsas().iter().map(authority).collect()
+}
+
+/// Notes each configuration that comes into force in the log, and has the OCSP responses looked at anew.
+pub(super) async fn follow_conf(gateway: Arc<Gateway>, wake: watch::Sender<()>, stop: watch::Receiver<bool>) {
+    let mut changed = gateway.conf.changed();
+    let mut noted = None;
+    let work = async {
+        loop {
+            if let Some(conf) = gateway.conf.last_good()
+                && noted != Some(*conf.digest())
+            {
+                noted = Some(*conf.digest());
+                note_conf(&gateway, &conf).await;
+                wake.send_replace(());
+            }
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stopped(stop) => {}
+        () = work => {}
+    }
+}
+
+async fn note_conf(gateway: &Gateway, conf: &GlobalConf) {
+    let record = Record::Configuration(ConfigurationRecord {
+        scope: "global".to_owned(),
+        instance: Some(conf.own_instance().to_owned()),
+        digest: *conf.digest(),
+        expires: conf.expires(),
+        note: None,
+    });
+    if let Err(error) = gateway.log.append(record, Vec::new()).await {
+        tracing::error!(%error, "a configuration could not be noted in the message log");
+    }
+}
+
+/// What decides on `/health`.
+pub(super) fn health(
+    gateway: &Arc<Gateway>,
+    keyring: &Arc<Keyring>,
+    refresher: &Arc<OcspRefresher>,
+) -> Health {
+    let now = {
+        let gateway = Arc::clone(gateway);
+        move || -> UnixTime { gateway.clock.now() }
+    };
+    let (conf, time) = (gateway.conf.clone(), now.clone());
+    let log = gateway.log.clone();
+    let (keys, time_of_keys) = (Arc::clone(keyring), now);
+    let refresher = Arc::clone(refresher);
+    Health::new()
+        .check("global configuration", move || {
+            conf.snapshot(time()).map(|_| ()).map_err(|error| match error {
+                conf::error::ConfError::Expired { .. } => "expired".to_owned(),
+                _ => "missing".to_owned(),
+            })
+        })
+        .check("message log", move || {
+            log.ready().map_err(|error| match error {
+                crate::messagelog::LogError::Timestamping { .. } => {
+                    "time-stamping has failed for too long".to_owned()
+                }
+                crate::messagelog::LogError::NoSpace(_) => "no space".to_owned(),
+                _ => "stopped".to_owned(),
+            })
+        })
+        .check("authentication certificate", move || {
+            let valid = keys.certificate(Usage::Auth, time_of_keys());
+            valid.map(|_| ()).ok_or_else(|| "no valid certificate".to_owned())
+        })
+        .check("OCSP", move || {
+            let failing = refresher.problems().len();
+            if failing == 0 { Ok(()) } else { Err(format!("no fresh response for {failing} certificates")) }
+        })
+}
