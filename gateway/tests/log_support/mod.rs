@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 use bytes::Bytes;
 use cert_authority::{
     algorithm::DigestAlgorithm,
-    clock::{Clock, FixedClock, UnixTime},
+    clock::{FixedClock, UnixTime},
     crypto::digest,
 };
 use conf::identifier::{ClientId, ServiceId};
@@ -34,7 +34,7 @@ pub(crate) fn create(directory: &Path) -> MessageLog {
 }
 
 pub(crate) fn open(directory: &Path) -> Result<MessageLog, LogError> {
-    MessageLog::open(config(directory), Arc::new(clock()) as Arc<dyn Clock>)
+    MessageLog::open(config(directory), Arc::new(clock()))
 }
 
 pub(crate) fn client() -> ClientId {
