@@ -12,6 +12,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
@@ -20,7 +21,7 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use cert_authority::{
     algorithm::DigestAlgorithm,
     clock::Clock,
@@ -412,12 +413,38 @@ impl SealedBody {
         }
     }
 
+    /// The plain text for somebody who reads it piece by piece, from the beginning. Blocks while a file is read.
+    ///
+    /// What ends a stream with an error ends it with one here, of kind [`io::ErrorKind::InvalidData`].
+    pub fn reader(&self) -> impl io::Read + Send + use<> {
+        PlainText { reader: BodyReader::new(Arc::clone(&self.0)), piece: Bytes::new() }
+    }
+
     /// The sealed bytes of one that is in memory.
     pub(crate) fn in_memory(&self) -> Option<Bytes> {
         match &self.0.content {
             Content::Memory(bytes) => Some(bytes.clone()),
             Content::File(_) => None,
         }
+    }
+}
+
+/// A body as [`io::Read`].
+struct PlainText {
+    reader: BodyReader,
+    piece: Bytes,
+}
+
+impl io::Read for PlainText {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let failed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        if self.piece.is_empty() {
+            if self.reader.wants_file() {
+                self.reader.fill().map_err(failed)?;
+            }
+            self.piece = self.reader.next().map_err(failed)?.unwrap_or_default();
+        }
+        io::Read::read(&mut (&mut self.piece).reader(), into)
     }
 }
 
@@ -465,7 +492,7 @@ impl BodyReader {
         match &self.body.content {
             Content::File(file) => {
                 file.read_exact_at(&mut buffer, self.offset).map_err(|e| match e.kind() {
-                    std::io::ErrorKind::UnexpectedEof => LogError::Body("it was cut off"),
+                    io::ErrorKind::UnexpectedEof => LogError::Body("it was cut off"),
                     _ => LogError::io("a body cannot be read", &e),
                 })?
             }

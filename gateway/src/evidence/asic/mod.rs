@@ -27,7 +27,8 @@ mod write;
 
 pub use read::ContainerError;
 pub use verify::{NotAZip, Report, ReportedPart, verify_container};
-pub use write::{Container, TimeStamp, write};
+pub(crate) use write::date_time;
+pub use write::{Container, TimeStamp, stream, write};
 
 const MIMETYPE: &str = "application/vnd.etsi.asic-e+zip";
 

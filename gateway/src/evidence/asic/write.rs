@@ -1,14 +1,18 @@
 //! Writes a container.
 //!
 //! In X-Road's order and with its names, `mimetype` first and stored as ASiC wants it. Attachments are
-//! stored too: bodies are mostly compressed already, and a reader's limit on unpacking never bites.
+//! stored too: bodies are mostly compressed already, and a reader's limit on unpacking never bites. What
+//! cannot be stored because its length is not known beforehand ([`stream`]) is deflated without compression.
 
 use std::io::{self, Read, Seek, Write};
 
 use bytes::Bytes;
 use cert_authority::{algorithm::DigestAlgorithm, clock::UnixTime, crypto};
 use time::OffsetDateTime;
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use zip::{
+    CompressionMethod, DateTime, ZipWriter,
+    write::{SimpleFileOptions, StreamWriter},
+};
 
 use super::{MIMETYPE, name};
 use crate::evidence::{signature::SignatureBundle, timestamp};
@@ -51,16 +55,33 @@ pub enum TimeStamp<'a> {
 /// # Errors
 /// Those of `out` and of the attachments; [`io::ErrorKind::InvalidData`] when the signature is none.
 pub fn write<W: Write + Seek>(container: Container<'_>, out: W) -> io::Result<W> {
-    let modified = date_time(container.logged_at);
-    let stored = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(modified)
-        .unix_permissions(0o644);
-    let deflated = stored.compression_method(CompressionMethod::Deflated);
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    fill(ZipWriter::new(out), container, stored)
+}
+
+/// Writes a container to where one cannot go back, such as a connection: the lengths follow the data, as in X-Road's
+/// own containers.
+///
+/// # Errors
+/// As [`write`].
+pub fn stream<W: Write>(container: Container<'_>, out: W) -> io::Result<W> {
+    let as_they_are = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(0));
+    fill(ZipWriter::new_stream(out), container, as_they_are).map(StreamWriter::into_inner)
+}
+
+/// `plain` is how that is packed which is not compressed.
+fn fill<W: Write + Seek>(
+    mut zip: ZipWriter<W>,
+    container: Container<'_>,
+    plain: SimpleFileOptions,
+) -> io::Result<W> {
+    let stored = plain.last_modified_time(date_time(container.logged_at)).unix_permissions(0o644);
+    let deflated = stored.compression_method(CompressionMethod::Deflated).compression_level(None);
     let attachments = container.attachments.len();
     let files = files(&container)?;
 
-    let mut zip = ZipWriter::new(out);
     zip.set_comment(format!("mimetype={MIMETYPE}"))?;
     zip.start_file(name::MIMETYPE, stored)?;
     zip.write_all(MIMETYPE.as_bytes())?;
@@ -143,7 +164,7 @@ fn asic_manifest(hash_chain_result: &[u8]) -> String {
 }
 
 /// In UTC; ZIP begins in 1980.
-fn date_time(at: UnixTime) -> DateTime {
+pub(crate) fn date_time(at: UnixTime) -> DateTime {
     let at = OffsetDateTime::from(at);
     let year = u16::try_from(at.year()).unwrap_or_default();
     DateTime::from_date_and_time(year, at.month().into(), at.day(), at.hour(), at.minute(), at.second())
