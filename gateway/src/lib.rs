@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod keyring;
 pub mod message;
 pub mod messagelog;
+pub mod metaservice;
 pub mod network;
 pub mod serverconf;
 pub mod transport;

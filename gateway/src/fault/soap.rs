@@ -91,7 +91,7 @@ pub fn parse(bytes: &[u8]) -> Result<ReceivedFault, SoapFaultError> {
 }
 
 /// Text for XML 1.0: markup is escaped, characters that XML cannot hold are left out.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

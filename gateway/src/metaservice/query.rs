@@ -1,0 +1,74 @@
+//! The query of a request, as forms are encoded.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// Names and values.
+#[derive(Debug, Default)]
+pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+/// The query is no form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query of the request is malformed")]
+pub(super) struct Malformed;
+
+impl<'a> Query<'a> {
+    /// Reads what stands behind the question mark.
+    pub(super) fn read(raw: &'a str) -> Result<Self, Malformed> {
+        let fields = raw.split('&').filter(|field| !field.is_empty());
+        let pair = |field: &'a str| {
+            let (name, value) = field.split_once('=').unwrap_or((field, ""));
+            Ok((decode(name)?, decode(value)?))
+        };
+        fields.map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The value of a parameter; of one given twice the first.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Whether a parameter is there, with whatever value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
+    let mut escapes = text.as_bytes().split(|&byte| byte == b'%').skip(1);
+    if !escapes.all(
+        |escape| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
+    ) {
+        return Err(Malformed);
+    }
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().map_err(|_| Malformed);
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| Malformed)?;
+    Ok(Cow::Owned(decoded.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_as_a_form() {
+        let query = Query::read("&a=1&b&c=x%20y+z%2B&a=2&%C3%A4=%26").unwrap();
+        assert_eq!(query.value("a"), Some("1"));
+        assert_eq!(query.value("b"), Some(""));
+        assert_eq!(query.value("c"), Some("x y z+"));
+        assert_eq!(query.value("ä"), Some("&"));
+        assert!(query.has("b") && !query.has("d") && !query.has("B"));
+        assert!(!Query::read("").unwrap().has(""));
+    }
+
+    #[test]
+    fn broken_escapes_are_refused() {
+        for broken in ["a=%", "a=%2", "a=%zz", "%=1", "a=%ff", "a=+%c3"] {
+            assert_eq!(Query::read(broken).err(), Some(Malformed), "{broken}");
+        }
+    }
+}
