@@ -1,7 +1,7 @@
 //! The life of one message, told once for each side.
 //!
-//! - [`consumer::run`]: from the information system's request to its answer
-//! - [`provider::run`]: from another gateway's message to the signed answer
+//! - [`consumer`]: from the information system's request to its answer
+//! - [`provider`]: from another gateway's message to the signed answer
 //! - [`incoming`], [`outgoing`]: messages between gateways, as they come in and as they leave
 //! - [`check`]: the small checks of the stories; [`record`]: what of an exchange is logged
 //! - [`ports`]: what the stories need of the world

@@ -7,7 +7,9 @@
 //!                         ├─► PeerConnector, Services ─────┤    (HTTP, HTTPS, 5500, 5577, administration)
 //!                         └─► ServerConf ◄── reload ───────┘
 //! ```
-//! - [`serve`]: wires and runs it; - [`reload`]: takes up changed settings and keys; - [`tasks`]: what runs by itself
+//! - [`serve`]: wires and runs it
+//! - `reload`: takes up changed settings and keys while it runs
+//! - `tasks`: what runs by itself: time-stamps, OCSP, following the configuration; health
 //!
 //! Not here: what any of the parts does.
 

@@ -7,7 +7,7 @@
 //! nonce         number of the frame (8, big-endian)  0 0 0  last frame: 1, else 0
 //! key           first 32 bytes of SHA-512("passerelle body key 1", data key, salt)
 //! ```
-//! Not here: data keys ([`super::key`]), records.
+//! Not here: data keys (`key`), records.
 
 use std::{
     collections::VecDeque,

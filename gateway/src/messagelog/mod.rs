@@ -14,7 +14,7 @@
 //! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk` | segment files, group commit, the start after a crash |
-//! | [`index`], [`reader`] | finding and reading records |
+//! | `index`, [`reader`] | finding and reading records |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
 //!

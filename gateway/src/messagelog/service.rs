@@ -8,7 +8,7 @@
 //!             keys/      data keys, wrapped
 //!             index/     sled; can be removed
 //! ```
-//! Not here: the bytes ([`super::frame`]), the thread that writes ([`super::writer`]).
+//! Not here: the bytes ([`super::frame`]), the thread that writes (`writer`).
 
 use std::{
     fs::{self, File},
