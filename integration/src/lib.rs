@@ -3,5 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
+//! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 
 pub mod demo;
+pub mod ledger;

@@ -1,0 +1,238 @@
+//! Whether answered exchanges have their evidence: a load that keeps a ledger outside the gateways, and the comparison
+//! of that ledger with both logs.
+//!
+//! The ledger is written and synced before the next request is sent: whatever stands in it was answered.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cert_authority::clock::{Clock, SystemClock};
+use conf::snapshot::GlobalConf;
+use gateway::evidence::signature::{SignatureBundle, TrustCache, verify};
+use gateway::message::digests::PartDigests;
+use gateway::messagelog::reader::{Reader, StoredRecord};
+use gateway::messagelog::{self, MessageRecord, Record, audit, service};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// What was answered, in the order of the answers.
+#[derive(Debug)]
+pub struct Ledger {
+    file: Mutex<File>,
+    answered: AtomicUsize,
+    refused: AtomicUsize,
+    ids: Mutex<Vec<String>>,
+}
+
+impl Ledger {
+    /// A new ledger in a file of its own, on another place than the logs.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            file: Mutex::new(File::create(path)?),
+            answered: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            ids: Mutex::default(),
+        })
+    }
+
+    /// How many exchanges were answered so far.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// How many requests had no good answer: the gateway was down, or told a fault.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// The message ids of all answered exchanges.
+    pub fn ids(&self) -> Vec<String> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, id: &str) -> std::io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(file, "{id}")?;
+        file.sync_data()?;
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+        self.answered.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// Requests to the consumer's door, over `connections` connections, each pausing `pause` between two requests, until
+/// `stop` turns true.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The consumer's plain HTTP door; loopback.
+    pub door: SocketAddr,
+    /// Client of all requests.
+    pub client: String,
+    /// Path of all requests, `/r1/...`.
+    pub path: String,
+    /// Connections.
+    pub connections: usize,
+    /// Pause between two requests of a connection.
+    pub pause: Duration,
+}
+
+impl Load {
+    /// Runs until told to stop.
+    pub async fn run(self, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
+        let workers: Vec<_> = (0..self.connections)
+            .map(|worker| {
+                let (load, ledger, stop) = (self.clone(), Arc::clone(&ledger), Arc::clone(&stop));
+                tokio::spawn(async move { load.connection(worker, &ledger, &stop).await })
+            })
+            .collect();
+        for worker in workers {
+            let _ = worker.await;
+        }
+    }
+
+    async fn connection(&self, worker: usize, ledger: &Ledger, stop: &AtomicBool) {
+        let mut number = 0_u64;
+        while !stop.load(Ordering::Acquire) {
+            // A connection that broke (a gateway was killed) is made anew; the request that was under way is not
+            // repeated: it has an id of its own.
+            if self.until_it_breaks(worker, &mut number, ledger, stop).await.is_err() {
+                ledger.refused.fetch_add(1, Ordering::AcqRel);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    async fn until_it_breaks(
+        &self,
+        worker: usize,
+        number: &mut u64,
+        ledger: &Ledger,
+        stop: &AtomicBool,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let stream = TcpStream::connect(self.door).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        while !stop.load(Ordering::Acquire) {
+            *number += 1;
+            let id = format!("ledger-{worker}-{number}");
+            let request = Request::post(&self.path)
+                .header("Host", self.door.to_string())
+                .header("X-Road-Client", &self.client)
+                .header("X-Road-Id", &id)
+                .header("Content-Type", "application/json")
+                .body(Full::new(Bytes::from(format!("{{\"declaration\":\"{id}\"}}"))))?;
+            let answer = sender.send_request(request).await?;
+            let good = answer.status() == 200;
+            let body = answer.into_body().collect().await?.to_bytes();
+            if good && !body.is_empty() {
+                ledger.note(&id)?;
+            } else {
+                ledger.refused.fetch_add(1, Ordering::AcqRel);
+            }
+            tokio::time::sleep(self.pause).await;
+            sender.ready().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the comparison found; nothing, when every answered exchange has its evidence.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Each one in words.
+    pub missing: Vec<String>,
+    /// Messages whose signature was verified.
+    pub verified: usize,
+}
+
+/// Compares the ledger with the log of one side: for each answered exchange exactly one request and one answer, both
+/// with signatures that verify against what the log says was signed; and the log as a whole in order.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn compare(
+    side: &str,
+    log_directory: &Path,
+    conf: &GlobalConf,
+    ids: &[String],
+) -> Result<Findings, messagelog::LogError> {
+    let mut findings = Findings::default();
+    let verdict = audit::audit(log_directory, &mut |_, _| {})?;
+    for finding in verdict.findings {
+        findings.missing.push(format!("{side}: the log is damaged: {finding}"));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let reader = service::read_only(&messagelog::Config::new(log_directory), &clock)?;
+    let trust = TrustCache::default();
+    for id in ids {
+        findings.check(side, &reader, conf, &trust, id)?;
+    }
+    Ok(findings)
+}
+
+impl Findings {
+    fn check(
+        &mut self,
+        side: &str,
+        reader: &Reader,
+        conf: &GlobalConf,
+        trust: &TrustCache,
+        id: &str,
+    ) -> Result<(), messagelog::LogError> {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for StoredRecord { time, record, .. } in reader.by_message_id(id)? {
+            let (kind, message) = match &record {
+                Record::Request(message) => ("request", message),
+                Record::Response(message) => ("response", message),
+                _ => continue,
+            };
+            *count.entry(kind).or_default() += 1;
+            let signer = match kind {
+                "request" => message.client.member(),
+                _ => message.service.client().member(),
+            };
+            let (digests, bundle) = evidence(message);
+            match digests.map(|digests| verify((), &digests, &bundle, conf, trust, signer, time)) {
+                Some(Ok(_)) => self.verified += 1,
+                Some(Err(error)) => {
+                    self.missing.push(format!("{side} {id}: {kind} does not verify: {error}"))
+                }
+                None => self.missing.push(format!("{side} {id}: {kind} has no parts")),
+            }
+        }
+        for kind in ["request", "response"] {
+            let found = count.get(kind).copied().unwrap_or_default();
+            if found != 1 {
+                self.missing.push(format!("{side} {id}: {found} {kind} records"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn evidence(message: &MessageRecord) -> (Option<PartDigests>, SignatureBundle) {
+    let digests = message.parts.split_first().map(|(first, rest)| PartDigests {
+        algorithm: first.digest.algorithm(),
+        message: first.digest,
+        attachments: rest.iter().map(|part| part.digest).collect(),
+    });
+    let bundle = SignatureBundle {
+        signature_xml: message.signature.clone(),
+        hash_chain_result: message.hash_chain_result.clone(),
+        hash_chain: message.hash_chain.clone(),
+    };
+    (digests, bundle)
+}
