@@ -105,6 +105,13 @@ impl Keyring {
         chains.filter(|chain| !chain.is_empty()).collect()
     }
 
+    /// How many of our certificates in use have no OCSP response at hand: peers would not believe them.
+    pub fn without_ocsp_response(&self, now: UnixTime) -> usize {
+        let valid = |chain: &Vec<Certificate>| chain.first().is_some_and(|leaf| leaf.valid_at(now).is_ok());
+        let chains = self.certificates().into_iter().filter(valid);
+        chains.filter(|chain| self.responses.get_all(chain).is_none()).count()
+    }
+
     fn newest(&self, usage: Usage, now: UnixTime, fits: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let inventory = self.inventory.load();
         let usable = inventory.entries().iter().filter(|entry| {

@@ -116,7 +116,8 @@ pub(super) fn health(
     };
     let (conf, time) = (gateway.conf.clone(), now.clone());
     let log = gateway.log.clone();
-    let (keys, time_of_keys) = (Arc::clone(keyring), now);
+    let (keys, time_of_keys) = (Arc::clone(keyring), now.clone());
+    let (known, time_of_ocsp) = (Arc::clone(keyring), now.clone());
     let refresher = Arc::clone(refresher);
     Health::new()
         .check("global configuration", move || {
@@ -139,7 +140,7 @@ pub(super) fn health(
             valid.map(|_| ()).ok_or_else(|| "no valid certificate".to_owned())
         })
         .check("OCSP", move || {
-            let failing = refresher.problems().len();
+            let failing = refresher.problems().len().max(known.without_ocsp_response(time_of_ocsp()));
             if failing == 0 { Ok(()) } else { Err(format!("no fresh response for {failing} certificates")) }
         })
 }
