@@ -3,7 +3,10 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`asic verify` has its own, see its help).
 //! Results go to standard output, the program's own log to standard error.
 
+pub mod asic;
 mod keys;
+pub mod log;
+mod table;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,12 @@ enum Command {
     /// Keys and certificates of this server.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// What the message log holds.
+    #[command(subcommand)]
+    Log(log::Command),
+    /// Containers of evidence.
+    #[command(subcommand)]
+    Asic(asic::Command),
 }
 
 /// Runs the program with the arguments of the process.
@@ -51,6 +60,8 @@ pub fn main() -> ExitCode {
             .map(|config| print!("{}", explain::explain(&config)))
             .map_err(|error| error.to_string()),
         Command::Keys(command) => keys::run(&arguments.config, command),
+        Command::Log(command) => log::run(&arguments.config, command),
+        Command::Asic(command) => return asic::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
