@@ -363,7 +363,8 @@ pub(super) enum Command {
         /// Its number.
         number: u64,
         /// The file; it must not be there yet.
-        file: PathBuf,
+        #[arg(long)]
+        out: PathBuf,
     },
 }
 
@@ -452,7 +453,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
             list(&reader, &Selection::from(*arguments), json, out)
         }
         Command::Show { number, json } => show(&reader, number, json, out),
-        Command::Export { number, file } => export(&reader, number, &file),
+        Command::Export { number, out } => export(&reader, number, &out),
     };
     match done {
         // Whoever reads has seen enough.
