@@ -23,7 +23,7 @@ use crate::transport::ocsp_refresh::OcspRefresher;
 const STAMP_LIMITS: http::Limits =
     http::Limits { max_bytes: 64 * 1024, connect: Duration::from_secs(20), total: Duration::from_secs(60) };
 /// How often time-stamps are tried while there is no configuration to say so.
-const WITHOUT_CONF: Duration = Duration::from_secs(60);
+const WITHOUT_CONF: Duration = Duration::from_secs(2);
 
 /// Completes when `stop` turns true, or when nobody can turn it any more.
 pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
