@@ -3,34 +3,50 @@
 //!
 //! Specification: PR-REST 4; PR-MESSTRANSP 2. Not here: what happens to a message ([`crate::exchange`]).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use conf::identifier::ClientId;
+use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::access::client_auth::Connection;
+use crate::access::client_auth::{Connection, identify};
 use crate::exchange::consumer::{self, ClientCall};
 use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
 use crate::message::transport::header::{HASH_ALGORITHM, REQUEST_ID};
+use crate::messagelog::stamp::TimestampAuthority;
+use crate::messagelog::timestamper::stamp_pending;
+use crate::metaservice;
 use crate::network::as_stream;
 use crate::transport::Caller;
-use crate::transport::body::OutgoingBody;
+use crate::transport::body::{GivenUp, OutgoingBody};
 use crate::transport::front_door::{ClientReply, ClientRequest, FrontService};
 use crate::transport::head::RequestHead;
 use crate::transport::peer_door::{PeerReply, PeerRequest, PeerService};
 
+/// The time-stamping authorities that may be asked now.
+pub type Authorities = Arc<dyn Fn() -> Vec<Box<dyn TimestampAuthority>> + Send + Sync>;
+
 /// Serves information systems.
-pub struct Front(pub Arc<Gateway>);
+pub struct Front {
+    /// Our gateway.
+    pub gateway: Arc<Gateway>,
+    /// Who stamps what a client wants to have stamped now.
+    pub authorities: Authorities,
+    /// Where the verified configuration is kept.
+    pub conf_directory: PathBuf,
+}
 
 impl FrontService for Front {
     async fn serve(&self, request: ClientRequest) -> ClientReply {
         let ClientRequest { head, body, caller } = request;
         let path = head.path_and_query();
         if !path.starts_with("/r1/") {
-            return self.elsewhere(&head, &caller).await;
+            return self.metaservice(&head, &caller).await;
         }
         let call = ClientCall {
             verb: &head.method,
@@ -40,7 +56,7 @@ impl FrontService for Front {
             body: Box::new(body),
         };
         let started = tokio::time::Instant::now();
-        let outcome = consumer::serve(&self.0, call).await;
+        let outcome = consumer::serve(&self.gateway, call).await;
         metrics::histogram!("passerelle_exchange_seconds", "side" => "consumer")
             .record(started.elapsed().as_secs_f64());
         match outcome {
@@ -57,15 +73,42 @@ impl FrontService for Front {
 }
 
 impl Front {
-    /// What is no REST message: SOAP has its own faults, always with status 200.
-    async fn elsewhere(&self, head: &RequestHead, _caller: &Caller) -> ClientReply {
-        let fault = if head.method == "POST" {
-            Fault::new(Leaf::BadRequest, "SOAP messages are not served by this gateway").at(Side::ClientProxy)
-        } else {
-            Fault::new(Leaf::InvalidHttpMethod, "Must use POST request method instead of others")
-                .at(Side::Client)
+    /// What is no message: who there is, and evidence.
+    async fn metaservice(&self, head: &RequestHead, caller: &Caller) -> ClientReply {
+        let target = head.path_and_query();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let answered = match (head.method.as_str(), path) {
+            ("GET", "/listClients") => self.list_clients(query, head),
+            ("GET", "/verificationconf") => {
+                Ok(metaservice::verification_conf::serve(self.conf_directory.clone()).await)
+            }
+            ("GET", "/asic") => Ok(self.containers(query, caller).await),
+            ("POST", _) => Err(Fault::new(Leaf::BadRequest, "SOAP messages are not served by this gateway")
+                .at(Side::ClientProxy)),
+            _ => Err(Fault::new(Leaf::InvalidHttpMethod, "Must use POST request method instead of others")
+                .at(Side::Client)),
         };
-        let fault = fault.identified(self.0.ids.uuid());
+        answered.map_or_else(|fault| self.soap_fault(fault), found)
+    }
+
+    fn list_clients(&self, query: &str, head: &RequestHead) -> Result<metaservice::Response, Fault> {
+        let conf = self.gateway.conf.snapshot(self.gateway.clock.now())?;
+        metaservice::list_clients::serve(query, accept(head), &conf)
+    }
+
+    async fn containers(&self, query: &str, caller: &Caller) -> metaservice::Response {
+        let local = (self.gateway.local)();
+        let may_speak_for = |client: &ClientId| {
+            identify(local.authentication(client), connection(caller), local.own_certificate())
+        };
+        let log = &self.gateway.log;
+        let stamp = async { stamp_pending(log, &(self.authorities)()).await };
+        metaservice::asic_download::serve(query, may_speak_for, log.reader(), stamp).await
+    }
+
+    /// Faults outside REST are SOAP's, always with status 200.
+    fn soap_fault(&self, fault: Fault) -> ClientReply {
+        let fault = fault.at(Side::ClientProxy).identified(self.gateway.ids.uuid());
         tell_exchange("consumer", Some(&fault));
         ClientReply {
             status: StatusCode::OK,
@@ -98,9 +141,35 @@ fn answer(reply: &consumer::Reply) -> ClientReply {
     }
 }
 
+fn found(response: metaservice::Response) -> ClientReply {
+    let mut headers = vec![content_type(response.content_type)];
+    if let Some(disposition) = response.content_disposition {
+        headers.push((Bytes::from_static(b"Content-Disposition"), disposition.into()));
+    }
+    ClientReply {
+        status: StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        reason: None,
+        headers,
+        body: match response.body {
+            metaservice::Body::Whole(bytes) => OutgoingBody::whole(bytes),
+            metaservice::Body::Stream(chunks) => {
+                let chunks = stream::unfold(chunks, |mut chunks| async {
+                    let chunk = chunks.recv().await?;
+                    Some((chunk.map_err(|_| GivenUp), chunks))
+                });
+                OutgoingBody::stream(chunks, None)
+            }
+        },
+    }
+}
+
+fn accept(head: &RequestHead) -> impl Iterator<Item = &[u8]> {
+    let named = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"accept"));
+    named.map(|(_, value)| value.as_ref())
+}
+
 fn refuse(fault: &Fault, head: &RequestHead) -> ClientReply {
-    let accept = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"accept"));
-    let rendered = rest::render(fault, accept.map(|(_, value)| value.as_ref()));
+    let rendered = rest::render(fault, accept(head));
     ClientReply {
         status: StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         reason: None,

@@ -187,7 +187,9 @@ impl Wired {
         let mut running = JoinSet::new();
         running.spawn(conf_client.run(tasks::stopped(stop.clone())));
         running.spawn(tasks::refresh(refresher, woken, stop.clone()));
-        running.spawn(tasks::stamp(Arc::clone(&gateway), config.timestamping.interval, stop.clone()));
+        let authorities = tasks::authorities(&gateway);
+        let interval = config.timestamping.interval;
+        running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
             reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
@@ -204,7 +206,8 @@ impl Wired {
             peers,
             closed.clone(),
         ));
-        let front = Arc::new(Front(Arc::clone(&gateway)));
+        let conf_directory = config.configuration.directory.clone();
+        let front = Arc::new(Front { gateway: Arc::clone(&gateway), authorities, conf_directory });
         for (listener, tls) in doors.front {
             let tls = if tls { live.front_server.clone() } else { None };
             let front = Arc::clone(&front);

@@ -11,6 +11,7 @@ use conf::snapshot::GlobalConf;
 use tokio::sync::watch;
 
 use crate::admin::Health;
+use crate::doors::Authorities;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::record::ConfigurationRecord;
@@ -39,17 +40,24 @@ pub(super) async fn refresh(
     refresher.run(woken, stop).await;
 }
 
-/// Time-stamps what has been logged, by the authorities of the configuration.
-pub(super) async fn stamp(gateway: Arc<Gateway>, interval: Option<Duration>, stop: watch::Receiver<bool>) {
-    let authorities = {
-        let gateway = Arc::clone(&gateway);
-        // A stamp is evidence of the past: it is asked for though the configuration may have expired meanwhile.
-        move || gateway.conf.last_good().map(|conf| asked(&conf, &gateway.clock)).unwrap_or_default()
-    };
+/// The time-stamping authorities of the configuration, the last one that was good: a stamp is evidence of the past, so
+/// it is asked for though the configuration may have expired meanwhile.
+pub(super) fn authorities(gateway: &Gateway) -> Authorities {
+    let (conf, clock) = (gateway.conf.clone(), Arc::clone(&gateway.clock));
+    Arc::new(move || conf.last_good().map(|conf| asked(&conf, &clock)).unwrap_or_default())
+}
+
+/// Time-stamps what has been logged.
+pub(super) async fn stamp(
+    gateway: Arc<Gateway>,
+    authorities: Authorities,
+    interval: Option<Duration>,
+    stop: watch::Receiver<bool>,
+) {
     let conf = gateway.conf.clone();
     let every =
         move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF);
-    timestamper::run(gateway.log.clone(), authorities, every, stop).await;
+    timestamper::run(gateway.log.clone(), move || authorities(), every, stop).await;
 }
 
 fn asked(conf: &GlobalConf, clock: &Arc<dyn Clock>) -> Vec<Box<dyn TimestampAuthority>> {
