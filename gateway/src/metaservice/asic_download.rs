@@ -254,14 +254,14 @@ async fn answer(
     Ok(Response::ok(content_type, Some(disposition), Body::Stream(body)))
 }
 
-/// The ZIP of the containers, which are not compressed again.
+/// The ZIP of the containers.
 fn all(reader: &Reader, numbers: &[u64], out: BufWriter<Outgoing>) -> io::Result<()> {
     let mut zip = ZipWriter::new_stream(out);
     for number in numbers {
         let container = LoggedContainer::open(reader, *number).map_err(io::Error::other)?;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
-            .compression_level(Some(0))
+            .compression_level(Some(1))
             .last_modified_time(asic::date_time(container.logged_at()));
         zip.start_file(container.file_name(), options)?;
         container.stream(&mut zip)?;

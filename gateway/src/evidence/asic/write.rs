@@ -1,8 +1,8 @@
 //! Writes a container.
 //!
 //! In X-Road's order and with its names, `mimetype` first and stored as ASiC wants it. Attachments are
-//! stored too: bodies are mostly compressed already, and a reader's limit on unpacking never bites. What
-//! cannot be stored because its length is not known beforehand ([`stream`]) is deflated without compression.
+//! stored too: bodies are mostly compressed already, and a reader's limit on unpacking never bites. Where
+//! the length cannot be told beforehand ([`stream`]) they are deflated, lightly: readers such as X-Road's demand that.
 
 use std::io::{self, Read, Seek, Write};
 
@@ -65,13 +65,13 @@ pub fn write<W: Write + Seek>(container: Container<'_>, out: W) -> io::Result<W>
 /// # Errors
 /// As [`write`].
 pub fn stream<W: Write>(container: Container<'_>, out: W) -> io::Result<W> {
-    let as_they_are = SimpleFileOptions::default()
+    let lightly = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(0));
-    fill(ZipWriter::new_stream(out), container, as_they_are).map(StreamWriter::into_inner)
+        .compression_level(Some(1));
+    fill(ZipWriter::new_stream(out), container, lightly).map(StreamWriter::into_inner)
 }
 
-/// `plain` is how that is packed which is not compressed.
+/// `plain` is how that is packed which is mostly compressed already.
 fn fill<W: Write + Seek>(
     mut zip: ZipWriter<W>,
     container: Container<'_>,
