@@ -1,6 +1,11 @@
 //! A small world for the tests of evidence: an authority, a member with a signing key, and time-stamps.
 
-use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cert_authority::{
@@ -140,6 +145,18 @@ impl World {
         }
     }
 
+    /// Writes the configuration of this world as a gateway keeps it.
+    pub(crate) fn write_configuration(&self, directory: &Path) {
+        let intermediates = self.sub.iter().map(|(certificate, _)| certificate.clone()).collect();
+        let tsa = Some(&self.stamper.certificate);
+        write_configuration(directory, &parameters("EE", &self.root.0, intermediates, None, tsa));
+    }
+
+    /// The certificate of the authority at the top.
+    pub(crate) fn root(&self) -> &Certificate {
+        &self.root.0
+    }
+
     /// The OCSP responses for the signing certificate and the authority below the root.
     pub(crate) fn ocsp(&self, status: CertStatus, at: UnixTime) -> Vec<Bytes> {
         let mut responses =
@@ -250,6 +267,18 @@ pub(crate) fn configuration(
     responder: Option<&Certificate>,
     tsa: Option<&Certificate>,
 ) -> GlobalConf {
+    let directory = tempfile::tempdir().unwrap();
+    write_configuration(directory.path(), &parameters(instance, root, intermediates, responder, tsa));
+    GlobalConf::load_dir(directory.path()).unwrap()
+}
+
+fn parameters(
+    instance: &str,
+    root: &Certificate,
+    intermediates: Vec<Certificate>,
+    responder: Option<&Certificate>,
+    tsa: Option<&Certificate>,
+) -> SharedParams {
     let ca = |certificate: Certificate| CaInfo {
         certificate,
         ocsp: vec![OcspResponder {
@@ -258,7 +287,7 @@ pub(crate) fn configuration(
             cost: None,
         }],
     };
-    let parameters = SharedParams {
+    SharedParams {
         instance: instance.to_owned(),
         sources: vec![Source {
             address: "cs.test".to_owned(),
@@ -288,16 +317,18 @@ pub(crate) fn configuration(
         servers: Vec::new(),
         global_groups: Vec::new(),
         settings: GlobalSettings { member_classes: Vec::new(), ocsp_freshness: Duration::from_secs(3600) },
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let folder = directory.path().join(instance);
+    }
+}
+
+/// Writes a configuration as a gateway keeps it.
+pub(crate) fn write_configuration(directory: &Path, parameters: &SharedParams) {
+    let folder = directory.join(&parameters.instance);
     fs::create_dir(&folder).unwrap();
     let write = |path: PathBuf, text: &str| {
         #[expect(clippy::disallowed_methods, reason = "a directory of this test")]
         fs::write(path, text).unwrap();
     };
-    write(directory.path().join("instance-identifier"), instance);
+    write(directory.join("instance-identifier"), &parameters.instance);
     write(folder.join("shared-params.xml"), &parameters.write(Version::V5).unwrap());
     write(folder.join("shared-params.xml.metadata"), r#"{"configurationVersion":"5"}"#);
-    GlobalConf::load_dir(directory.path()).unwrap()
 }
