@@ -86,8 +86,9 @@ pub(super) async fn follow_conf(gateway: Arc<Gateway>, wake: watch::Sender<()>, 
             {
                 noted = Some(*conf.digest());
                 note_conf(&gateway, &conf).await;
-                wake.send_replace(());
             }
+            // Also when only the expiry is new: what could not be asked while it had expired can be asked again.
+            wake.send_replace(());
             if changed.changed().await.is_err() {
                 return std::future::pending().await;
             }
