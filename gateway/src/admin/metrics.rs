@@ -2,6 +2,8 @@
 //!
 //! Not here: the measurements themselves; each part counts its own through the crate `metrics`.
 
+use std::sync::{Mutex, PoisonError};
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds of the buckets of every histogram, in seconds.
@@ -17,19 +19,26 @@ pub struct MetricsError(String);
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// What collects for the whole process, once there is one.
+static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
+
 impl Metrics {
-    /// Begins to collect whatever the process counts.
+    /// Begins to collect whatever the process counts; several gateways of one process count together.
     ///
     /// # Errors
-    /// [`MetricsError`] when somebody collects already: once in a process.
+    /// [`MetricsError`] when somebody else collects already.
     pub fn install() -> Result<Self, MetricsError> {
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metrics) = &*installed {
+            return Ok(metrics.clone());
+        }
         let refused = |error: &dyn std::error::Error| MetricsError(error.to_string());
-        PrometheusBuilder::new()
+        let handle = PrometheusBuilder::new()
             .set_buckets(&SECONDS)
             .map_err(|error| refused(&error))?
             .install_recorder()
-            .map(Self)
-            .map_err(|error| refused(&error))
+            .map_err(|error| refused(&error))?;
+        Ok(installed.insert(Self(handle)).clone())
     }
 
     /// All measurements now.

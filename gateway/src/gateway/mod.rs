@@ -90,7 +90,19 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`]: it has not started.
 pub async fn serve(path: &Path, stop: watch::Receiver<bool>) -> Result<(), StartError> {
-    let wired = Wired::new(path)?;
+    serve_with(path, Arc::new(SystemClock), stop).await
+}
+
+/// [`serve`] by another clock.
+///
+/// # Errors
+/// As there.
+pub async fn serve_with(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let wired = Wired::new(path, clock)?;
     let doors = Doors::open(&wired.config).await?;
     wired.run(doors, stop).await
 }
@@ -121,8 +133,7 @@ struct Live {
 }
 
 impl Wired {
-    fn new(path: &Path) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    fn new(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let config = Config::load(path)?;
         let cache = &config.keys.ocsp_cache;
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
