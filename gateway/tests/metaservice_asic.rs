@@ -197,7 +197,14 @@ fn without_a_time_stamp_there_is_no_container_unless_one_is_forced() {
     let served = asic_download::serve(&forced, |_: &ClientId| Ok(()), scene.reader(), stamp);
     let (status, _, _, archive) = taken(&scene, scene.runtime.block_on(served));
     assert_eq!(status, 200);
-    assert_eq!(unzip(&archive).1, ["q-1-request-0.asice"]);
+    let (unpacked, names) = unzip(&archive);
+    assert_eq!(names, ["q-1-request-0.asice"]);
+    let (files, entries) = unzip(&fs::read(unpacked.path().join(&names[0])).unwrap());
+    assert!(
+        !entries.contains(&"META-INF/timestamp.tst".to_owned()),
+        "a time-stamp of its own is in the signature"
+    );
+    judge_unpacked(files.path(), &scene.world);
     assert_eq!(get(&scene, &forced).0, 200, "the second time there is nothing to stamp");
 }
 

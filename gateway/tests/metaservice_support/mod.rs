@@ -4,6 +4,7 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cert_authority::{
     algorithm::DigestAlgorithm,
     clock::FixedClock,
@@ -176,16 +177,26 @@ pub(crate) fn judge_unpacked(container: &Path, world: &World) {
     let path = |name: &str| container.join(name);
     let ca = path("ca.pem");
     put(&ca, world.root().to_pem().as_bytes());
-    if path("META-INF/timestamp.tst").exists() {
-        run(Command::new("openssl")
-            .args(["ts", "-verify", "-token_in", "-attime", &now().as_secs().to_string()])
-            .arg("-data")
-            .arg(path("ts-hashchainresult.xml"))
-            .arg("-in")
-            .arg(path("META-INF/timestamp.tst"))
-            .arg("-CAfile")
-            .arg(&ca));
-    }
+    let signature = std::fs::read_to_string(path("META-INF/signatures.xml")).unwrap();
+    let (token, data) = if path("META-INF/timestamp.tst").exists() {
+        (path("META-INF/timestamp.tst"), path("ts-hashchainresult.xml"))
+    } else {
+        let document = roxmltree::Document::parse(&signature).unwrap();
+        for name in ["EncapsulatedTimeStamp", "SignatureValue"] {
+            let text = document.descendants().find(|node| node.tag_name().name() == name).unwrap().text();
+            let base64: String = text.unwrap().split_whitespace().collect();
+            put(&path(name), &STANDARD.decode(base64).unwrap());
+        }
+        (path("EncapsulatedTimeStamp"), path("SignatureValue"))
+    };
+    run(Command::new("openssl")
+        .args(["ts", "-verify", "-token_in", "-attime", &now().as_secs().to_string()])
+        .arg("-data")
+        .arg(data)
+        .arg("-in")
+        .arg(token)
+        .arg("-CAfile")
+        .arg(&ca));
     run(Command::new("xmlsec1")
         .args(["--verify", "--insecure", "--enabled-key-data", "x509"])
         .args(["--id-attr:Id", "http://uri.etsi.org/01903/v1.3.2#:SignedProperties"])
