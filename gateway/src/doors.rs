@@ -17,7 +17,7 @@ use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
-use crate::message::transport::header::{HASH_ALGORITHM, REQUEST_ID};
+use crate::message::transport::header::{HASH_ALGORITHM, MESSAGE_TYPE, REQUEST_ID};
 use crate::messagelog::stamp::TimestampAuthority;
 use crate::messagelog::timestamper::stamp_pending;
 use crate::metaservice;
@@ -198,6 +198,7 @@ impl PeerService for Peers {
         });
         let call = PeerCall {
             peer: peer.unwrap_or_default(),
+            message_type: text(MESSAGE_TYPE),
             content_type: text("content-type").unwrap_or_default(),
             hash_algorithm: text(HASH_ALGORITHM),
             request_id: text(REQUEST_ID),

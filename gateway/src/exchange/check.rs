@@ -11,7 +11,7 @@ use super::ports::{Awaited, PeerAnswer, PeerFailure, Route};
 use crate::fault::Fault;
 use crate::message::digests::PartDigests;
 use crate::message::rest::{RestRequest, RestResponse, request_hash};
-use crate::message::transport::is_whole_fault;
+use crate::message::transport::{header, is_whole_fault};
 use crate::serverconf::ServerConf;
 
 /// Why a request has no way to its provider.
@@ -73,6 +73,19 @@ pub struct UnknownClient(pub ClientId);
 pub fn provider_is_ours(local: &ServerConf, request: &RestRequest) -> Result<(), UnknownClient> {
     let provider = request.service.client();
     if local.client(provider).is_some() { Ok(()) } else { Err(UnknownClient(provider.clone())) }
+}
+
+/// A message that is not said to be REST: with X-Road it is then SOAP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the message is not said to be REST, and SOAP messages are not served by this gateway")]
+pub struct NotRest;
+
+/// What stands in `x-road-message-type` decides how a message is read.
+///
+/// # Errors
+/// [`NotRest`].
+pub fn is_rest(message_type: Option<&str>) -> Result<(), NotRest> {
+    if message_type == Some(header::REST) { Ok(()) } else { Err(NotRest) }
 }
 
 /// A message whose HTTP header names another exchange.

@@ -8,7 +8,7 @@
 use cert_authority::error::VerifyError;
 use conf::error::ConfError;
 
-use super::check::{Mismatch, OtherRequestId, RouteError, UnknownClient};
+use super::check::{Mismatch, NotRest, OtherRequestId, RouteError, UnknownClient};
 use super::incoming::ReceiveError;
 use super::outgoing::SendError;
 use super::ports::{Gone, Interrupted, KeyUnavailable, PeerFailure, ServiceFailure};
@@ -80,6 +80,12 @@ impl From<RouteError> for Fault {
 impl From<UnknownClient> for Fault {
     fn from(error: UnknownClient) -> Self {
         Self::new(Leaf::UnknownMember, error.to_string()).within(Scope::ServiceFailed)
+    }
+}
+
+impl From<NotRest> for Fault {
+    fn from(error: NotRest) -> Self {
+        Self::new(Leaf::MissingSoap, error.to_string())
     }
 }
 
@@ -163,7 +169,7 @@ impl From<ServiceFailure> for Fault {
             ServiceFailure::Untrusted => Leaf::SslAuthenticationFailed,
             ServiceFailure::NoAnswer(_) => Leaf::IoError,
         };
-        Self::new(leaf, error.to_string()).within(Scope::ServiceFailed)
+        Self::new(leaf, error.to_string())
     }
 }
 
@@ -239,5 +245,21 @@ impl From<LogError> for Fault {
 impl From<Mismatch> for Fault {
     fn from(error: Mismatch) -> Self {
         Self::new(Leaf::InconsistentResponse, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Side;
+
+    #[test]
+    fn only_what_fails_while_a_message_is_read_is_a_service_failure() {
+        let code = |fault: Fault| fault.at(Side::ServerProxy).code();
+        let no_answer = ServiceFailure::NoAnswer("closed".to_owned());
+        assert_eq!(code(no_answer.into()), "server.serverproxy.io_error");
+        let cut_off = ReceiveError::Interrupted(Interrupted("closed".to_owned()));
+        assert_eq!(code(cut_off.into()), "server.serverproxy.service_failed.io_error");
+        assert_eq!(code(NotRest.into()), "server.serverproxy.missing_soap");
     }
 }

@@ -16,7 +16,7 @@ use super::ports::{Arriving, Gateway, Gone, Leaving, Peer, ServiceBody};
 use super::record::{Exchange, Message, Progress};
 use crate::access::rights::{Authorized, authorize};
 use crate::evidence::signature::{self, Verified, verify};
-use crate::fault::{Fault, Side, soap};
+use crate::fault::{Fault, Scope, Side, soap};
 use crate::message::multipart::Boundary;
 use crate::message::rest::{RestRequest, RestResponse, request_hash};
 use crate::message::transport::{Direction, part};
@@ -45,6 +45,8 @@ impl Deliverable {
 pub struct PeerCall {
     /// Who sent it.
     pub peer: Peer,
+    /// `x-road-message-type`.
+    pub message_type: Option<String>,
     /// `Content-Type`.
     pub content_type: String,
     /// `x-hash-algorithm`.
@@ -85,7 +87,8 @@ async fn run(
     let local = (gateway.local)();
 
     // 9 receive: up to the message part, so that cheap refusals come before a body is read
-    let PeerCall { peer, content_type, hash_algorithm, request_id, body } = call;
+    let PeerCall { peer, message_type, content_type, hash_algorithm, request_id, body } = call;
+    check::is_rest(message_type.as_deref())?;
     let incoming = Incoming::new(Direction::Request, &content_type, hash_algorithm.as_deref(), body, began)?;
     let head = incoming.request_head().await?;
 
@@ -94,7 +97,8 @@ async fn run(
     let key = gateway.keys.signing_key(head.message.service.client().member(), &conf, began)?;
 
     // 11 trust
-    let far_end = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &head.message.client)?;
+    let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &head.message.client);
+    let far_end = judged.map_err(|failure| Fault::from(failure).within(Scope::ServiceFailed))?;
     let request = head.read_body(gateway.log.vault()).await?;
     check::one_request_id(request_id.as_deref(), &request.message)?;
 

@@ -143,6 +143,7 @@ fault_codes! {
     MimeParsingFailed             "mime_parsing_failed"                Peer               "A message is no well-formed multipart.";
     InvalidMessage                "invalid_message"                    Peer               "A message has more parts than it may, or was seen before.";
     MissingRest                   "missing_rest"                       Peer               "A message has no REST part.";
+    MissingSoap                   "missing_soap"                       Peer               "A message is not said to be REST, and has no SOAP part.";
     MissingSignature              "missing_signature"                  Peer               "A message has no signature.";
     InvalidSoap                   "invalid_soap"                       Peer               "A fault that was received cannot be read.";
     InvalidXml                    "invalid_xml"                        Peer               "An XML document is not well-formed, or not valid.";
