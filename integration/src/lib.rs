@@ -3,9 +3,11 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`world`] | a whole system in one process, for the tests of what goes wrong |
+//! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 
+pub mod conformance;
 pub mod demo;
 pub mod ledger;
 pub mod world;

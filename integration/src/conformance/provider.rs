@@ -1,0 +1,126 @@
+//! The provider's side of a case: what the recorded message makes our provider do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use gateway::exchange::ports::{Agreed, Leaving, Peer};
+use gateway::exchange::provider::{self, PeerCall, Reply};
+use gateway::fault::Fault;
+use gateway::message::multipart::Boundary;
+use gateway::message::transport::Direction;
+
+use super::compare::{body, fault_code, header_lines, lines, of_today, part_lines};
+use super::recording::{Case, Http, Parts};
+use super::world::{Gathered, InMemory, World};
+use super::{SideJudged, proof};
+
+/// Puts the recorded message through our provider's gateway.
+pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudged>, String> {
+    let Some(message) = case.received("request") else { return Ok(None) };
+    world.service.prepare(case.file("provider-response.http").unwrap_or_default());
+    let kept = Arc::new(Mutex::new(Answered::Nothing));
+    let call = PeerCall {
+        peer: Peer {
+            certificates: vec![Bytes::copy_from_slice(world.shown.der())],
+            agreed: Agreed::default(),
+        },
+        message_type: message.header("x-road-message-type"),
+        content_type: message.header("content-type").unwrap_or_default(),
+        hash_algorithm: message.header("x-hash-algorithm"),
+        request_id: message.header("x-road-request-id"),
+        body: InMemory::boxed(message.body),
+    };
+    provider::serve(&world.provider, call, Box::new(KeptReply(Arc::clone(&kept)))).await;
+    let answered =
+        std::mem::replace(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner), Answered::Nothing);
+    let asked = world.service.asked();
+
+    let recorded = case.sent("response").ok_or_else(|| format!("{}: no answer is recorded", case.name))?;
+    let mut differences = Vec::new();
+    let outcome = answer_differs(world, &answered, &recorded, &mut differences).await?;
+    service_differs(&asked, case.http("provider-request.http").as_ref(), &mut differences);
+    Ok(Some(SideJudged { outcome, differences }))
+}
+
+async fn answer_differs(
+    world: &World,
+    answered: &Answered,
+    recorded: &Http,
+    differences: &mut Vec<String>,
+) -> Result<String, String> {
+    let recorded_parts = Parts::of(Direction::Response, recorded);
+    let expected = fault_code(recorded, &recorded_parts);
+    let (code, parts) = match answered {
+        Answered::Nothing => (Some("nothing".to_owned()), Parts::default()),
+        Answered::Whole(code) => (Some(of_today(code)), Parts::default()),
+        Answered::Parts(message) => {
+            let parts = Parts::of(Direction::Response, message);
+            (fault_code(message, &parts), parts)
+        }
+    };
+    match (&code, &expected) {
+        (None, None) => {
+            let (Some(ours), Some(theirs)) = (&parts.message, &recorded_parts.message) else {
+                return Err("an answer without a message part".to_owned());
+            };
+            differences.extend(lines("signs", &part_lines(ours), &part_lines(theirs)));
+            differences.extend(body("signs a body", parts.body.as_ref(), recorded_parts.body.as_ref()));
+        }
+        (Some(ours), expected) if Some(ours) != expected.as_ref() => {
+            differences.push(format!("answers {ours}"))
+        }
+        (Some(_), _) => {}
+        (None, Some(expected)) => differences.push(format!("answers, where {expected} is recorded")),
+    }
+    if code.is_none()
+        && let Answered::Parts(message) = answered
+    {
+        differences.extend(proof::problem(world, Direction::Response, message).await);
+    }
+    Ok(code.map_or_else(|| "answers".to_owned(), |code| format!("refuses: {code}")))
+}
+
+fn service_differs(asked: &[Http], recorded: Option<&Http>, differences: &mut Vec<String>) {
+    let (ours, recorded) = match (asked, recorded) {
+        ([], None) => return,
+        ([], Some(_)) => return differences.push("does not call the service".to_owned()),
+        ([_, ..], None) => return differences.push("calls the service".to_owned()),
+        ([ours], Some(recorded)) => (ours, recorded),
+        ([_, _, ..], Some(_)) => return differences.push("calls the service more than once".to_owned()),
+    };
+    if ours.start != recorded.start {
+        differences.push(format!("asks {:?} instead of {:?}", ours.start, recorded.start));
+    }
+    differences.extend(lines("asks", &header_lines(ours), &header_lines(recorded)));
+    differences.extend(body("asks with a body", Some(&ours.body), Some(&recorded.body)));
+}
+
+/// What our provider has answered.
+enum Answered {
+    Nothing,
+    Whole(String),
+    Parts(Http),
+}
+
+struct KeptReply(Arc<Mutex<Answered>>);
+
+impl KeptReply {
+    fn keep(kept: &Mutex<Answered>, answered: Answered) {
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = answered;
+    }
+}
+
+impl Reply for KeptReply {
+    fn whole(self: Box<Self>, fault: &Fault) {
+        Self::keep(&self.0, Answered::Whole(fault.code()));
+    }
+
+    fn begin(self: Box<Self>, boundary: &Boundary) -> Box<dyn Leaving> {
+        let content_type = (Bytes::from("content-type"), Bytes::from(boundary.content_type()));
+        let kept = self.0;
+        Gathered::boxed(move |body| {
+            let message = Http { start: "HTTP/1.1 200 OK".to_owned(), headers: vec![content_type], body };
+            Self::keep(&kept, Answered::Parts(message));
+        })
+    }
+}
