@@ -30,6 +30,8 @@ pub struct Organisation {
     pub server: &'static str,
     /// Code of its subsystem.
     pub subsystem: &'static str,
+    /// Name of its subsystem.
+    pub subsystem_name: &'static str,
     /// Last byte of its address between gateways, 127.0.0.x.
     pub peer_host: u8,
     /// First of its ports for information systems and administration, counted from the base.
@@ -43,6 +45,7 @@ pub const CONSUMER: Organisation = Organisation {
     member: "1001",
     server: "ss1",
     subsystem: "portal",
+    subsystem_name: "Citizens' portal",
     peer_host: 11,
     doors: 10,
 };
@@ -54,6 +57,7 @@ pub const PROVIDER: Organisation = Organisation {
     member: "2002",
     server: "ss2",
     subsystem: "registry",
+    subsystem_name: "Register of municipalities",
     peer_host: 21,
     doors: 20,
 };
@@ -91,6 +95,38 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// An ecosystem to be made in `directory`.
+    ///
+    /// # Errors
+    /// In words: ports that do not exist.
+    pub fn new(directory: &Path, base: u16) -> Result<Self, String> {
+        if base == 0 || base > u16::MAX - 30 {
+            return Err(format!("port base {base}: must be from 1 to {}", u16::MAX - 30));
+        }
+        let directory =
+            std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        Ok(Self { directory, base })
+    }
+
+    /// All addresses that are listened on, with who listens.
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut all =
+            vec![("ca", self.trust()), ("authority", self.authority()), ("service", self.service())];
+        for organisation in &ORGANISATIONS {
+            all.extend(
+                [
+                    self.http(organisation),
+                    self.https(organisation),
+                    self.administration(organisation),
+                    self.peer(organisation),
+                    self.peer_ocsp(organisation),
+                ]
+                .map(|address| (organisation.folder, address)),
+            );
+        }
+        all
+    }
+
     /// The folder of a part: `ca`, `authority`, `consumer`, `provider`, `service`.
     pub fn folder(&self, part: &str) -> PathBuf {
         self.directory.join(part)

@@ -29,10 +29,11 @@ impl Programs {
             .to_path_buf();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
         if folder.starts_with(source) && source.join("Cargo.toml").exists() {
-            build(source, folder.file_name() == Some(OsStr::new("release")))?;
+            let is_demo = own.file_name() == Some(OsStr::new("passerelle-demo"));
+            build(source, folder.file_name() == Some(OsStr::new("release")), is_demo)?;
         }
         let programs = Self { folder };
-        for name in ["passerelle-ca", "passerelle-conf", "passerelle-gateway"] {
+        for name in ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-demo"] {
             let path = programs.path(name);
             if !path.exists() {
                 return Err(format!(
@@ -42,6 +43,11 @@ impl Programs {
             }
         }
         Ok(programs)
+    }
+
+    /// The folder in which they lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where a program lies.
@@ -96,10 +102,14 @@ impl Programs {
     }
 }
 
-fn build(source: &Path, release: bool) -> Result<(), String> {
+/// `is_demo`: we are `passerelle-demo` ourselves, which is then not built under our feet.
+fn build(source: &Path, release: bool, is_demo: bool) -> Result<(), String> {
     let mut cargo = Command::new("cargo");
     cargo.arg("build").arg("--locked").current_dir(source);
     cargo.args(["--bin", "passerelle-ca", "--bin", "passerelle-conf", "--bin", "passerelle-gateway"]);
+    if !is_demo {
+        cargo.args(["--bin", "passerelle-demo"]);
+    }
     if release {
         cargo.arg("--release");
     }
