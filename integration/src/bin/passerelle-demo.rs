@@ -98,12 +98,12 @@ async fn demo(dir: Option<&Path>, once: bool, choice: &Choice, narrator: &Narrat
         started = start(programs, layout, narrator) => started?,
         () = stop.asked() => return Err("stopped before everything ran".to_owned()),
     };
-    tokio::select! {
+    let id = tokio::select! {
         told = story::tell(&ecosystem, narrator) => told?,
-        () = stop.asked() => return finish(ecosystem, narrator),
-    }
+        () = stop.asked() => return Err("stopped before all was shown".to_owned()),
+    };
     ecosystem.alive()?;
-    story::by_hand(&ecosystem.layout, narrator);
+    story::by_hand(&ecosystem, Some(&id), narrator);
     if once {
         return finish(ecosystem, narrator);
     }
@@ -125,7 +125,7 @@ async fn run(dir: &Path, narrator: &Narrator) -> Result<(), String> {
         started = start(programs, layout, narrator) => started?,
         () = stop.asked() => return Err("stopped before everything ran".to_owned()),
     };
-    story::by_hand(&ecosystem.layout, narrator);
+    story::by_hand(&ecosystem, None, narrator);
     stay(ecosystem, &mut stop, narrator).await
 }
 

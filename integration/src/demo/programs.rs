@@ -113,6 +113,14 @@ fn build(source: &Path, release: bool, is_demo: bool) -> Result<(), String> {
     if release {
         cargo.arg("--release");
     }
+    // `cargo run` and `cargo test` tell us of our own package; build scripts that look at it would build all anew.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if own.iter().any(|prefix| name.starts_with(prefix)) {
+            cargo.env_remove(&*name);
+        }
+    }
     match cargo.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("cargo build: {status}")),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{self, Reply};
 use super::ecosystem::Ecosystem;
-use super::layout::{CONSUMER, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE};
+use super::layout::{CLASS, CONSUMER, INSTANCE, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE};
 use super::narrator::Narrator;
 
 /// The longest wait for a time-stamp; they come every 2 s.
@@ -28,11 +28,11 @@ pub fn service_path() -> String {
     format!("/r1/{}/{SERVICE}", PROVIDER.client())
 }
 
-/// Tells and checks all of it.
+/// Tells and checks all of it. Gives the id of an exchange that can be asked for by hand.
 ///
 /// # Errors
 /// In words: what was expected, and what was seen.
-pub async fn tell(ecosystem: &Ecosystem, narrator: &Narrator) -> Result<(), String> {
+pub async fn tell(ecosystem: &Ecosystem, narrator: &Narrator) -> Result<String, String> {
     let teller = Teller { ecosystem, layout: &ecosystem.layout, narrator };
     let get = teller.get().await?;
     let post = teller.post().await?;
@@ -42,17 +42,17 @@ pub async fn tell(ecosystem: &Ecosystem, narrator: &Narrator) -> Result<(), Stri
     // Each side proves what the other one signed.
     teller.container(&PROVIDER, "request", &post, &CONSUMER)?;
     teller.container(&CONSUMER, "response", &post, &PROVIDER)?;
-    Ok(())
+    Ok(post)
 }
 
-/// Where to reach everything, and what to try by hand.
-pub fn by_hand(layout: &Layout, narrator: &Narrator) {
-    let (consumer, provider) = (layout.folder(CONSUMER.folder), layout.folder(PROVIDER.folder));
+/// What to try by hand; `id` is that of an exchange, if there was one.
+pub fn by_hand(ecosystem: &Ecosystem, id: Option<&str>, narrator: &Narrator) {
+    let layout = &ecosystem.layout;
+    let consumer = layout.folder(CONSUMER.folder);
     let client = format!("-H 'X-Road-Client: {}'", CONSUMER.client());
     let (http, https) = (layout.http(&CONSUMER), layout.https(&CONSUMER));
     let path = service_path();
-    let [instance, class, member, subsystem] =
-        ["xRoadInstance=DEMO", "memberClass=GOV", "memberCode=1001", "subsystemCode=portal"];
+    let Organisation { member, subsystem, .. } = CONSUMER;
     narrator.step("Try it by hand");
     narrator.say(&format!(
         "# the same exchange, over HTTP and over HTTPS; what comes back has crossed both gateways\n\
@@ -61,25 +61,27 @@ pub fn by_hand(layout: &Layout, narrator: &Narrator) {
          curl -i {client} --json '{{\"a\":1}}' http://{http}{path}/declarations\n\
          # no right to it: access denied\n\
          curl -i {client} -X DELETE http://{http}{path}/municipalities/66023\n\
-         # who there is\n\
+         # who there is in the network\n\
          curl -H 'Accept: application/json' http://{http}/listClients\n\
-         # how the gateways are; numbers for Prometheus\n\
+         # how the gateway is; numbers for Prometheus\n\
          curl http://{health}/health\n\
          curl -H \"Authorization: Bearer $(cat {token})\" http://{health}/metrics\n\
-         # what is logged, and one message as a container (ID: the X-Road-Id of an answer above)\n\
-         cd {consumer} && {gateway} log list\n\
-         curl -OJ {client} 'http://{http}/asic?queryId=ID&{instance}&{class}&{member}&{subsystem}&unique&requestOnly&force'\n\
-         # verify a container with nothing but the signed configuration\n\
-         {gateway} asic verify --conf {globalconf} {container}\n\
-         # what is inside: the message, signatures, the time-stamp\n\
-         unzip -l {container}",
+         # what is logged\n\
+         {gateway} --config {config} log list\n\
+         # a message as a container{hint}; the signed configuration alone verifies it\n\
+         curl -o by-hand.asice {client} 'http://{http}/asic?queryId={id}&xRoadInstance={INSTANCE}\
+         &memberClass={CLASS}&memberCode={member}&subsystemCode={subsystem}&unique&requestOnly&force'\n\
+         {gateway} asic verify --conf {globalconf} by-hand.asice\n\
+         # what is inside: the message, the signature, the time-stamp\n\
+         unzip -l by-hand.asice",
         ca = layout.folder("ca").join("ca.pem").display(),
         health = layout.administration(&CONSUMER),
         token = consumer.join("operator.token").display(),
-        gateway = "passerelle-gateway",
-        globalconf = provider.join("globalconf").display(),
-        container = container_file(layout, &PROVIDER, "request").display(),
-        consumer = consumer.display(),
+        gateway = ecosystem.programs.path("passerelle-gateway").display(),
+        config = consumer.join("gateway.toml").display(),
+        hint = if id.is_some() { "" } else { " (ID: the X-Road-Id of an answer above)" },
+        id = id.unwrap_or("ID"),
+        globalconf = consumer.join("globalconf").display(),
     ));
     narrator.say("\nTokens for the administration ports (only their hashes stand in the settings):");
     for organisation in ORGANISATIONS {
@@ -103,14 +105,15 @@ impl Teller<'_> {
     async fn get(&self) -> Result<String, String> {
         self.narrator.step("A request from the portal to the register");
         self.narrator.say(&format!(
-            "The portal ({}) asks its own gateway, over plain HTTP. Its gateway signs and logs the request and sends\n\
-             it to the provider's over mutual TLS; that one verifies it, checks rights, logs, asks the register, and\n\
-             signs the answer. The portal gets it when it is verified and logged.",
+            "The portal ({}) asks its own gateway, over plain HTTP. That gateway signs and\n\
+             logs the request and sends it to the provider's over mutual TLS; there it is verified, its rights are\n\
+             checked, it is logged, the register is asked, and the answer is signed. The portal gets the answer once it\n\
+             is verified and logged.",
             CONSUMER.client()
         ));
         let path = format!("{}/municipalities/66023", service_path());
         let reply = self.ask("GET", &path, "").await?;
-        expect("the status of the answer", "200 OK", &reply.status)?;
+        expect("the status of the answer", "200 OK", reply.status)?;
         let answer = json(&reply.body)?;
         expect("the municipality's name", "Montréal", text(&answer, "name"))?;
         exchange_id(&reply)
@@ -120,7 +123,7 @@ impl Teller<'_> {
         self.narrator.step("A declaration with a body");
         self.narrator.say("The body is streamed, encrypted in the logs, and covered by the signature, too.");
         let reply = self.ask("POST", &format!("{}/declarations", service_path()), DECLARATION).await?;
-        expect("the status of the answer", "200 OK", &reply.status)?;
+        expect("the status of the answer", "200 OK", reply.status)?;
         let answer = json(&reply.body)?;
         let received = answer.get("received_bytes").and_then(Value::as_u64).unwrap_or_default();
         expect("the bytes that the register received", &DECLARATION.len().to_string(), received)?;
@@ -132,7 +135,7 @@ impl Teller<'_> {
         self.narrator
             .say("The provider's settings let the portal read and declare; DELETE is not among its rights.");
         let reply = self.ask("DELETE", &format!("{}/municipalities/66023", service_path()), "").await?;
-        expect("the status of the refusal", "500 Internal Server Error", &reply.status)?;
+        expect("the status of the refusal", "500 Internal Server Error", reply.status)?;
         let code = reply.header("x-road-error");
         expect("the X-Road-Error of the refusal", "server.serverproxy.access_denied", code)?;
 
@@ -171,12 +174,17 @@ impl Teller<'_> {
     /// Exactly one request and one answer of each exchange, on both sides.
     fn evidence(&self, exchanges: &[(&str, &String)]) -> Result<(), String> {
         self.narrator.step("The evidence, on both sides");
-        self.narrator.say("Nothing was answered before this was on disk (passerelle-gateway log list):");
+        self.narrator.say(
+            "Nothing was answered before this was on disk (passerelle-gateway log list). What was refused\n\
+             is known to the one who asked: the signed request, and the fault that came back.",
+        );
         for organisation in ORGANISATIONS {
             let folder = self.layout.folder(organisation.folder);
-            let table = self.gateway(&folder, &["log", "list", "--oldest-first"])?;
+            let lines = self.gateway(&folder, &["log", "list", "--json", "--oldest-first"])?;
             self.narrator.say(&format!("\n{}, {}", organisation.name, folder.join("log").display()));
-            self.narrator.say(&table);
+            for line in lines.lines() {
+                self.narrator.say(&listed(&json(line.as_bytes())?));
+            }
             for (name, id) in exchanges {
                 let what = format!("what the {} has logged of the {name}", organisation.folder);
                 let kinds: Vec<String> =
@@ -234,8 +242,9 @@ impl Teller<'_> {
     ) -> Result<(), String> {
         self.narrator.step(&format!("The {kind}, as a container from the {}'s log", holder.folder));
         self.narrator.say(&format!(
-            "An ASiC-E container: the message, the {}'s signature, OCSP response, time-stamp. Whoever has the\n\
-             signed configuration can verify it, offline, years later.",
+            "An ASiC-E container: the message, its signature by the {}, the OCSP response for\n\
+             the signer's certificate, the time-stamp. Whoever has the signed configuration can verify it, offline,\n\
+             years later.",
             signer.name
         ));
         let records = self.records(holder, id)?;
@@ -330,6 +339,18 @@ fn json(bytes: &[u8]) -> Result<Value, String> {
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A line of the log.
+fn listed(record: &Value) -> String {
+    let time = text(record, "time");
+    let fault = text(record, "fault_code");
+    format!(
+        "{:>3}  {time}  {:<8}  {}  {fault}",
+        number(record),
+        text(record, "kind"),
+        text(record, "message_id")
+    )
 }
 
 fn number(record: &Value) -> u64 {
