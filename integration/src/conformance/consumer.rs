@@ -141,6 +141,7 @@ fn answer_differs(case: &Case, ours: &Http, recorded: &Http, differences: &mut V
         if content_type(ours) != content_type(recorded) {
             differences.push(format!("answers {:?}", content_type(ours)));
         }
+        differences.extend(lines("answers with fields", &fields(ours), &fields(recorded)));
         // The text of a fault is each release's own, but a peer's fault is handed on as it is.
         let relayed = case
             .received("response")
@@ -162,6 +163,12 @@ fn answer_differs(case: &Case, ours: &Http, recorded: &Http, differences: &mut V
     differences.extend(lines("answers", &kept(ours), &kept(recorded)));
     differences.extend(body("answers with a body", Some(&ours.body), Some(&recorded.body)));
     outcome
+}
+
+/// The fields of a fault in JSON.
+fn fields(answer: &Http) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    json.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The code of an answer that is a fault.

@@ -96,6 +96,7 @@ impl World {
             let server: ServerId = server.parse().map_err(said)?;
             let log = messagelog::Config {
                 acceptable_timestamp_failure: None,
+                segment_size: 4 << 20,
                 ..messagelog::Config::new(scratch.path().join(server.owner().code()))
             };
             let local = Arc::new(local);
