@@ -51,7 +51,7 @@ mod tests {
                     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
                     bytes.splice(at..at + from.len(), to.iter().copied());
                 }
-                durable::write(&folder.path().join(sub).join(name), &bytes).unwrap();
+                durable::write(folder.path().join(sub).join(name), &bytes).unwrap();
             }
         }
         folder
