@@ -63,7 +63,7 @@ pub fn write<W: Write + Seek>(container: Container<'_>, out: W) -> io::Result<W>
 /// own containers.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn stream<W: Write>(container: Container<'_>, out: W) -> io::Result<W> {
     let lightly = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
