@@ -110,7 +110,8 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let _ = streamed.release(&signature, &logged).await;
 
     // 20 receive
-    let answer = check::not_a_fault(answer.await?).await.inspect_err(|_| progress.in_doubt = false)?;
+    let answer = check::not_a_fault(answer.await?).await;
+    let answer = answer.inspect_err(|error| progress.in_doubt = !error.is_told())?;
     let (far_end, began) = (answer.far_end, gateway.clock.now());
     let exchange = Exchange { far_end: &far_end, ..exchange };
     let algorithm = answer.hash_algorithm.as_deref();

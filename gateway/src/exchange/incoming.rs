@@ -47,6 +47,13 @@ pub enum ReceiveError {
     UnreadableFault,
 }
 
+impl ReceiveError {
+    /// Whether the peer has told how the exchange ended: a fault that can be read.
+    pub const fn is_told(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
+}
+
 /// A message that comes in.
 pub struct Incoming {
     source: Box<dyn Arriving>,

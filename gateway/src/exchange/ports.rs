@@ -291,7 +291,7 @@ pub enum ServiceFailure {
     /// Its host has no address.
     #[error("the service's host is unknown")]
     UnknownHost,
-    /// It cannot be reached, or the connection broke.
+    /// It cannot be reached.
     #[error("the service cannot be reached: {0}")]
     Network(String),
     /// TLS with it failed.
@@ -305,6 +305,6 @@ pub enum ServiceFailure {
 impl ServiceFailure {
     /// Whether the service may have acted on the request all the same.
     pub const fn may_have_acted(&self) -> bool {
-        matches!(self, Self::Network(_) | Self::NoAnswer(_))
+        matches!(self, Self::NoAnswer(_))
     }
 }

@@ -128,6 +128,7 @@ async fn run(
     let answer = answer.begin(gateway)?; // from here on a fault is a part
     let called = gateway.services.call(&request).await;
     let answered = called.inspect_err(|failure| progress.in_doubt = failure.may_have_acted())?;
+    progress.in_doubt = true; // it has acted; whatever fails now, the client does not learn how it ended
     let began = gateway.clock.now();
 
     // 16 stream
