@@ -94,7 +94,8 @@ async fn run(
 
     // 10 check
     check::provider_is_ours(&local, &head.message)?;
-    let key = gateway.keys.signing_key(head.message.service.client().member(), &conf, began)?;
+    let key = gateway.keys.signing_key(head.message.service.client().member(), &conf, began);
+    let key = key.map_err(|error| Fault::from(error).within(Scope::ServiceFailed))?;
 
     // 11 trust
     let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &head.message.client);
