@@ -75,19 +75,13 @@ pub struct World {
     pub folder: tempfile::TempDir,
 }
 
-/// Settings of a world that differ from the usual.
+/// Settings of a world that differ from the usual: texts of `gateway.toml`, and what stands in their place.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// More of the provider's `gateway.toml`, put at its end.
-    pub provider: String,
-    /// More of the consumer's, put at its end.
-    pub consumer: String,
-    /// `acceptable_failure` of the consumer's time-stamps.
-    pub acceptable_failure: Option<&'static str>,
-    /// Where the consumer's log lies, if not in its folder.
-    pub consumer_log: Option<std::path::PathBuf>,
-    /// The consumer's `log.reserve`.
-    pub consumer_reserve: Option<&'static str>,
+    /// Of the consumer.
+    pub consumer: Vec<(&'static str, String)>,
+    /// Of the provider.
+    pub provider: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -98,6 +92,14 @@ impl World {
 
     /// Makes one with wishes.
     pub async fn wish(wishes: Wishes) -> Self {
+        let world = Self::wish_unwell(wishes).await;
+        world.consumer.is_well(true).await;
+        world.provider.is_well(true).await;
+        world
+    }
+
+    /// Makes one with wishes that leave a gateway unwell: it is up, and that is all.
+    pub async fn wish_unwell(wishes: Wishes) -> Self {
         let hosts = Hosts::new();
         let folder = tempfile::Builder::new().prefix("world-").tempdir_in(scratch()).unwrap();
         let clock = TurnedClock::default();
@@ -124,21 +126,8 @@ impl World {
                 register(shared, &member("3003"), "ss3", rogue.host, &[&rogue.auth], &["other", "fake"]);
             })
             .await;
-        consumer.configure(&network, &consumer_clients(&consumer), &wishes.consumer, &|toml| {
-            let mut toml = toml;
-            if let Some(period) = wishes.acceptable_failure {
-                toml = toml
-                    .replace("acceptable_failure = \"4 h\"", &format!("acceptable_failure = \"{period}\""));
-            }
-            if let Some(log) = &wishes.consumer_log {
-                toml = toml.replace("directory = \"log\"", &format!("directory = \"{}\"", log.display()));
-            }
-            if let Some(reserve) = wishes.consumer_reserve {
-                toml = toml.replace("reserve = \"1 MiB\"", &format!("reserve = \"{reserve}\""));
-            }
-            toml
-        });
-        provider.configure(&network, &provider_clients(&service), &wishes.provider, &|toml| toml);
+        consumer.configure(&network, &consumer_clients(&consumer), &wishes.consumer);
+        provider.configure(&network, &provider_clients(&service), &wishes.provider);
         consumer.start().await;
         provider.start().await;
         Self { clock, trust, network, consumer, provider, rogue, service, folder }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::authority::{FRESHNESS, Holder, Trust};
-use super::{INSTANCE, TurnedClock, client, lock};
+use super::{INSTANCE, TurnedClock, client, lock, soon};
 
 /// What a source gives, by path.
 pub type Served = HashMap<String, Bytes>;
@@ -41,6 +42,7 @@ pub struct Network {
     shared: Mutex<SharedParams>,
     expires: Mutex<UnixTime>,
     served: Arc<Mutex<Served>>,
+    fetches: Arc<AtomicU64>,
 }
 
 impl Network {
@@ -48,13 +50,17 @@ impl Network {
         let signer = trust.other.issue(cert_authority::x509::issue::Profile::Tls, "CN=Configuration").await;
         let served: Arc<Mutex<Served>> = Arc::default();
         let listener = TcpListener::bind((host, 8889)).await.unwrap();
-        let given = Arc::clone(&served);
+        let fetches: Arc<AtomicU64> = Arc::default();
+        let (given, counted) = (Arc::clone(&served), Arc::clone(&fetches));
         let handler = move |request: Request<Incoming>| {
             let path = match request.uri().query() {
                 None | Some("version=6") => request.uri().path(),
                 Some(_) => "",
             };
             let found = lock(&given).get(path).cloned();
+            if path == DIRECTORY {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
             std::future::ready(match found {
                 Some(bytes) => small_http::respond(StatusCode::OK, "application/octet-stream", bytes),
                 None => small_http::respond_text(StatusCode::NOT_FOUND, "not found"),
@@ -64,7 +70,7 @@ impl Network {
         let address = format!("{host}:8889");
         let shared = shared(trust, &address, &signer);
         let (shared, expires) = (Mutex::new(shared), Mutex::new(clock.now()));
-        Self { clock: clock.clone(), signer, address, shared, expires, served }
+        Self { clock: clock.clone(), signer, address, shared, expires, served, fetches }
     }
 
     /// The anchor of this configuration.
@@ -161,6 +167,14 @@ impl Network {
     /// The signed directory that the source gives.
     pub fn directory(&self) -> Bytes {
         lock(&self.served).get(DIRECTORY).cloned().unwrap_or_default()
+    }
+
+    /// Waits until each of two gateways has asked for the directory, and dealt with what it got.
+    pub async fn is_fetched(&self) {
+        let before = self.fetches.load(Ordering::SeqCst);
+        // A round begins only after the one before has ended: eight are enough for both, whatever the order.
+        soon("gateways ask for the configuration", || self.fetches.load(Ordering::SeqCst) >= before + 8)
+            .await;
     }
 
     /// When the configuration that was published last expires.

@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::{Clock, SystemClock};
 use cert_authority::durable;
 use cert_authority::keys::Pin;
@@ -29,7 +31,7 @@ use tokio::task::JoinHandle;
 use super::authority::{Holder, Key, Trust};
 use super::http1::Message;
 use super::network::Network;
-use super::{INSTANCE, TurnedClock, lock, member, sign_subject, soon, within};
+use super::{INSTANCE, TurnedClock, lock, member, sign_subject, within};
 
 /// A gateway.
 pub struct Node {
@@ -111,13 +113,7 @@ impl Node {
         Inventory::load(&directory).unwrap().import_certificate(&holder.certificate.to_pem()).unwrap();
     }
 
-    pub(crate) fn configure(
-        &mut self,
-        network: &Network,
-        clients: &str,
-        more: &str,
-        change: &dyn Fn(String) -> String,
-    ) {
+    pub(crate) fn configure(&mut self, network: &Network, clients: &str, wishes: &[(&str, String)]) {
         self.put("anchor.xml", network.anchor().as_bytes());
         let host = self.host;
         let toml = format!(
@@ -128,10 +124,13 @@ impl Node {
              [administration]\nlisten = \"{host}:4000\"\n\n\
              [log]\ndirectory = \"log\"\nreserve = \"1 MiB\"\n\n\
              [timestamping]\ninterval = \"50 ms\"\nacceptable_failure = \"4 h\"\n\n\
-             [timeouts]\nanswer = \"3 s\"\n\n{clients}\n{more}",
+             [timeouts]\nanswer = \"3 s\"\n\n{clients}",
             self.code, self.server
         );
-        let toml = change(toml);
+        let toml = wishes.iter().fold(toml, |toml, (from, to)| {
+            assert!(toml.contains(from), "{from} is not in the settings");
+            toml.replace(from, to)
+        });
         if let Some(directory) = toml.lines().skip_while(|line| *line != "[log]").nth(1) {
             let directory = directory.trim_start_matches("directory = ").trim_matches('"');
             self.log = self.folder.join(directory);
@@ -151,24 +150,47 @@ impl Node {
         std::fs::read_to_string(self.folder.join("gateway.toml")).unwrap()
     }
 
-    /// Starts it and waits until it can take part in an exchange.
+    /// Changes its settings, as an editor does.
+    pub fn edit(&self, from: &str, to: &str) {
+        let settings = self.settings();
+        assert!(settings.contains(from), "{from} is not in the settings");
+        self.put("gateway.toml", settings.replace(from, to).as_bytes());
+    }
+
+    /// Starts it and waits until it has what it needs for an exchange.
     pub async fn start(&mut self) {
         let (stop, stopped) = watch::channel(false);
         let path = self.folder.join("gateway.toml");
         let clock = self.clock.shared();
         let task = tokio::spawn(async move { gateway::gateway::serve_with(&path, clock, stopped).await });
         self.running = Some((stop, task));
-        let ocsp = self.folder.join("ocsp");
-        soon("the gateway is ready", || {
-            if self.running.as_ref().is_some_and(|(_, task)| task.is_finished()) {
-                panic!("the gateway has ended before it was ready: {}", self.settings());
+        within("the gateway is ready", async {
+            while !self.has_ocsp_responses().await {
+                assert!(
+                    !self.is_finished(),
+                    "the gateway has ended before it was ready: {}",
+                    self.settings()
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            std::fs::read_dir(&ocsp)
-                .map_or(0, |files| files.flatten().filter(|file| is_ocsp(&file.path())).count())
-                >= 2
         })
         .await;
-        self.is_well(true).await;
+    }
+
+    fn is_finished(&self) -> bool {
+        self.running.as_ref().is_some_and(|(_, task)| task.is_finished())
+    }
+
+    /// Whether it is up and has OCSP responses for its certificates: without them it can sign nothing. Health does not
+    /// tell before the responders have been asked once.
+    async fn has_ocsp_responses(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect((self.host, 5577)).await else { return false };
+        let [one, other] = [&self.auth, &self.sign]
+            .map(|holder| holder.certificate.fingerprint(DigestAlgorithm::Sha1).hex());
+        let request =
+            format!("GET /?cert={one}&cert={other} HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes()).await;
+        Message::read(&mut stream, false).await.is_some_and(|answer| answer.first.contains(" 200 "))
     }
 
     /// Asks it to stop; gives the task to wait for.
@@ -220,7 +242,7 @@ impl Node {
                 if health.first.contains(" 200 ") == well {
                     return String::from_utf8_lossy(&health.body).into_owned();
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         within(if well { "the gateway is well" } else { "the gateway is unwell" }, waiting).await
@@ -326,8 +348,4 @@ impl Prepared {
         let files = files.map(|file| (file.file_name(), std::fs::read(file.path()).unwrap())).collect();
         Self { keys, files }
     }
-}
-
-fn is_ocsp(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "ocsp")
 }

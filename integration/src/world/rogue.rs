@@ -155,7 +155,7 @@ impl PeerReply {
 
     /// Whether it holds a signed answer.
     pub fn is_signed(&self) -> bool {
-        find(&self.0.body, part::SIGNATURE.as_bytes()).is_some()
+        find(&self.0.body, format!("content-type: {}", part::SIGNATURE).as_bytes()).is_some()
     }
 }
 
