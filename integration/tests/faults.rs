@@ -9,6 +9,7 @@ use gateway::admin::Metrics;
 use gateway::transport::tls::{ServiceTrust, peer_client, service_client};
 use integration::world::{Ask, Mode, RECORDS, Reply, TsaMode, Wishes, World, soon, within};
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const DOWN: &str = "/r1/DEMO/GOV/2002/registry/down";
 const CLOSED: &str = "/r1/DEMO/GOV/2002/registry/closed/x";
@@ -198,6 +199,77 @@ async fn a_full_disk_refuses_exchanges_and_recovers_when_there_is_room() {
     assert_eq!((reply.status, reply.error()), (200, None), "{}", reply.text());
     assert_eq!(world.consumer.messages(), logged + 6, "nothing was lost");
     world.consumer.verifies("fits");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_made_evidence_is_not_given_and_noted_as_in_doubt() {
+    let Some(disk) = Disk::mount("160m") else {
+        eprintln!("not run: no file system can be mounted here");
+        return;
+    };
+    let log = disk.0.path().join("log");
+    let place = [("directory = \"log\"", format!("directory = \"{}\"", log.display()))];
+    let world = World::wish(Wishes { provider: place.to_vec(), ..Wishes::default() }).await;
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 12 << 20).into_bytes();
+    answer.resize(answer.len() + (12 << 20), b'y');
+    world.service.mode(Mode::Raw(answer));
+    disk.fill_but(4 << 20);
+    let reply = world.ask(&Ask::post(&format!("{RECORDS}/x"), "act once").id("large")).await;
+    let code = "server.serverproxy.logging_failed";
+    assert_eq!((reply.status, reply.error()), (500, Some(code)), "{}", reply.text());
+    let expected = ["request".to_owned(), format!("in doubt {code}")];
+    assert_eq!(
+        (world.consumer.trace("large"), world.provider.trace("large")),
+        (expected.to_vec(), expected.to_vec())
+    );
+    assert_eq!(world.service.calls(), 1);
+
+    disk.empty();
+    let reply = world.ask(&Ask::post(&format!("{RECORDS}/x"), "act again").id("again")).await;
+    assert_eq!((reply.status, reply.message.body.len()), (200, 12 << 20));
+    world.provider.verifies("again");
+    world.consumer.verifies("again");
+    world.service.mode(Mode::Echo);
+    world.is_alive().await;
+}
+
+#[tokio::test]
+async fn a_request_that_its_information_system_breaks_off_is_not_acted_on() {
+    let world = World::start().await;
+    let ask = Ask::post(&format!("{RECORDS}/x"), vec![b'z'; 1 << 20]).id("part");
+    for bytes in [50, 1000, 20_000, 500_000] {
+        let mut stream = ask.begin(&world.consumer.http(), bytes).await;
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = within("the end", stream.read_to_end(&mut answer)).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{bytes}");
+    }
+    world.is_alive().await;
+    assert_eq!(world.service.calls(), 1, "the good exchange only");
+    for node in [&world.consumer, &world.provider] {
+        assert_eq!(node.trace("part"), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_information_system_that_does_not_wait_for_its_answer_costs_no_evidence() {
+    let patience = [("timeout = \"500 ms\"", "timeout = \"30 s\"".to_owned())];
+    let world = World::wish(Wishes { provider: patience.to_vec(), ..Wishes::default() }).await;
+    world.service.mode(Mode::Held);
+    let ask = Ask::post(&format!("{RECORDS}/x"), "act").id("left");
+    let stream = ask.begin(&world.consumer.http(), usize::MAX).await;
+    soon("the service is called", || world.service.calls() == 1).await;
+    drop(stream);
+    let meanwhile = world.ask(&Ask::get(CLOSED)).await;
+    assert_eq!(meanwhile.status, 500, "by now its going has been seen");
+    world.service.release();
+    for node in [&world.consumer, &world.provider] {
+        soon("the answer is logged", || node.trace("left").len() == 2).await;
+        assert_eq!(node.trace("left"), ["request", "response"]);
+        node.verifies("left");
+    }
+    world.service.mode(Mode::Echo);
+    world.is_alive().await;
 }
 
 struct Disk(tempfile::TempDir);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cert_authority::clock::Clock as _;
+use cert_authority::keys::inventory::Usage;
 use cert_authority::x509::issue::Profile;
 use conf::shared_params::SharedParams;
 use gateway::message::transport::part;
-use integration::world::{Ask, FAKE, Holder, OcspMode, RECORDS, Signatory, World};
+use integration::world::{Ask, FAKE, Holder, OcspMode, RECORDS, Signatory, World, within};
 
 const UNTRUSTED_PEER: &str = "server.serverproxy.service_failed.ssl_authentication_failed";
 const NOT_REGISTERED: &str = "server.serverproxy.ssl_authentication_failed";
@@ -265,5 +266,70 @@ async fn the_ocsp_response_inside_a_signature_must_prove_its_certificate() {
     assert_eq!((world.service.calls(), world.provider.messages()), (0, 0));
     world.rogue.plan(|_| {});
     assert_eq!(world.ask(&Ask::get(FAKE)).await.status, 200);
+    world.is_alive().await;
+}
+
+#[tokio::test]
+async fn of_a_providers_servers_one_that_cannot_be_trusted_is_passed_over() {
+    let world = World::start().await;
+    let holder = world.trust.other.issue(Profile::Auth, "C=DEMO, CN=ss3").await;
+    let (hash, ocsp) = (holder.hash(), world.trust.ocsp(&world.rogue.auth.certificate).await);
+    world.rogue.show(&holder, ocsp);
+    world
+        .publish(|shared| {
+            let registry = shared.servers[1].clients.clone();
+            shared.servers[2].clients.extend(registry);
+            shared.servers[2].auth_cert_hashes = vec![hash];
+        })
+        .await;
+    for _ in 0..5 {
+        world.is_alive().await;
+    }
+    // Also when it is asked for by name it gets nothing.
+    let named = Ask::get(&format!("{RECORDS}/x")).header("X-Road-Security-Server", "DEMO/GOV/3003/ss3");
+    assert_eq!(world.ask(&named).await.error(), Some(UNTRUSTED_PROVIDER));
+    assert_eq!(world.rogue.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_server_is_not_heard_from_there_any_more() {
+    let world = World::start().await;
+    let peers = world.provider.peers();
+    let request = |id: &'static str| {
+        let target = format!("{RECORDS}/x");
+        let world = &world;
+        async move { world.rogue.request(&world.trust, "GET", &target, id, None).await }
+    };
+    let mut line = world.rogue.connect_as(&world.rogue.auth, &peers).await.unwrap();
+    assert!(line.send(&request("1").await).await.unwrap().is_signed());
+    let calls = world.service.calls();
+    world.publish(|shared| shared.servers[2].clients.clear()).await;
+    let reply = line.send(&request("2").await).await.unwrap();
+    assert_eq!(reply.fault().as_deref(), Some(UNTRUSTED_PEER));
+    assert_eq!(world.ask(&Ask::get(FAKE)).await.error(), Some("server.clientproxy.unknown_member"));
+    assert_eq!((world.service.calls(), world.rogue.calls()), (calls, 0));
+    world.is_alive().await;
+}
+
+#[tokio::test]
+async fn new_keys_are_taken_up_while_running_and_old_certificates_can_go() {
+    let world = World::start().await;
+    world.is_alive().await;
+    let auth = world.trust.ca.issue(Profile::Auth, "C=DEMO, CN=ss1").await;
+    let hash = auth.hash();
+    world.publish(|shared| shared.servers[0].auth_cert_hashes.push(hash)).await;
+    world.consumer.add_key(Usage::Auth, &auth);
+    // The newest is used: the rogue peer sees it.
+    let shown = async {
+        loop {
+            assert_eq!(world.ask(&Ask::get(FAKE)).await.status, 200, "no exchange suffers");
+            if world.rogue.shown_to().as_deref() == Some(auth.certificate.der()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("the new certificate is used", shown).await;
+    world.publish(|shared| drop(shared.servers[0].auth_cert_hashes.remove(0))).await;
     world.is_alive().await;
 }

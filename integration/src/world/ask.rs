@@ -84,6 +84,14 @@ impl Ask {
         self.exchange(stream).await
     }
 
+    /// Over HTTP to `address`, but no more than so many bytes of it; the connection stays open for as long as it is held.
+    pub async fn begin(&self, address: &str, bytes: usize) -> TcpStream {
+        let mut stream = within("connecting", TcpStream::connect(address)).await.unwrap();
+        let all = self.bytes();
+        let _ = stream.write_all(all.get(..bytes).unwrap_or(&all)).await;
+        stream
+    }
+
     async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Option<Reply> {
         // A refusal may come before everything has been written.
         let _ = stream.write_all(&self.bytes()).await;

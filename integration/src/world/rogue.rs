@@ -194,6 +194,7 @@ struct State {
     plan: Mutex<AnswerPlan>,
     calls: AtomicU64,
     last: Mutex<Message>,
+    shown: Mutex<Option<Vec<u8>>>,
 }
 
 impl Rogue {
@@ -215,6 +216,7 @@ impl Rogue {
             }),
             calls: AtomicU64::new(0),
             last: Mutex::default(),
+            shown: Mutex::default(),
         });
         let peers = TcpListener::bind((host, 5500)).await.unwrap();
         let ocsp = TcpListener::bind((host, 5577)).await.unwrap();
@@ -242,6 +244,11 @@ impl Rogue {
     /// The last message that it was sent.
     pub fn last(&self) -> Message {
         lock(&self.state.last).clone()
+    }
+
+    /// The certificate (DER) that its last caller has shown.
+    pub fn shown_to(&self) -> Option<Vec<u8>> {
+        lock(&self.state.shown).clone()
     }
 
     /// Answers well, but for the change of its plan.
@@ -350,6 +357,9 @@ impl Line {
 impl State {
     async fn serve(&self, stream: TcpStream) {
         let Ok(mut stream) = TlsAcceptor::from(self.tls.load_full()).accept(stream).await else { return };
+        let shown =
+            stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
+        *lock(&self.shown) = shown;
         while let Some(request) = Message::read(&mut stream, false).await {
             self.calls.fetch_add(1, Ordering::SeqCst);
             *lock(&self.last) = request.clone();
