@@ -1,5 +1,6 @@
 //! Good exchanges through two gateways, and requests of information systems that are refused.
 
+use conf::shared_params::Maintenance;
 use integration::world::{Ask, FAKE, Mode, PORTAL, RECORDS, World};
 
 const UNKNOWN_SERVICE: &str = "/r1/DEMO/GOV/2002/registry/nothing";
@@ -165,4 +166,17 @@ async fn the_good_answer_of_another_implementation_is_taken() {
     assert_eq!((reply.fault(), reply.is_signed()), (None, true));
     assert_eq!(&world.service.last().body[..], b"hello");
     assert_eq!(world.provider.trace("from-rogue"), ["request", "response"]);
+}
+
+#[tokio::test]
+async fn a_provider_under_maintenance_is_told_before_anything_is_sent() {
+    let world = World::start().await;
+    let message = Some("back at noon".to_owned());
+    world.publish(|shared| shared.servers[1].maintenance = Some(Maintenance { message })).await;
+    let reply = world.ask(&Ask::get(&format!("{RECORDS}/x")).id("closed")).await;
+    assert_eq!((reply.status, reply.error()), (500, Some("server.clientproxy.maintenance_mode")));
+    assert!(reply.text().contains("back at noon"), "{}", reply.text());
+    assert_eq!((world.service.calls(), world.consumer.trace("closed")), (0, Vec::new()));
+    world.publish(|shared| shared.servers[1].maintenance = None).await;
+    world.is_alive().await;
 }
