@@ -311,6 +311,7 @@ fn counted(name: &str) -> u64 {
 #[tokio::test]
 async fn changed_settings_are_taken_up_while_exchanges_run_and_faulty_ones_refused() {
     let world = World::start().await;
+    world.is_alive().await;
     let code = "server.serverproxy.access_denied";
     assert_eq!(world.ask(&Ask::get(CLOSED)).await.error(), Some(code));
     world.service.mode(Mode::Held);
