@@ -136,3 +136,21 @@ async fn what_was_kept_of_the_configuration_serves_after_a_restart_while_the_sou
     assert_eq!(world.consumer.signed_directory(), in_force);
     world.is_alive().await;
 }
+
+#[tokio::test]
+async fn gateways_that_start_with_an_expired_configuration_wait_for_a_fresh_one() {
+    let mut world = World::start().await;
+    world.is_alive().await;
+    world.stop().await;
+    world.network.serve(Served::new());
+    world.clock.advance(VALIDITY + Duration::from_secs(60));
+    world.consumer.launch().await;
+    world.provider.launch().await;
+    let reply = world.ask(&Ask::get(&format!("{RECORDS}/x"))).await;
+    assert_eq!((reply.status, reply.error()), (500, Some("server.clientproxy.global_conf_outdated")));
+    assert!(world.consumer.is_well(false).await.contains("global configuration"));
+    world.publish(|_| {}).await;
+    world.consumer.is_ready().await;
+    world.provider.is_ready().await;
+    world.is_alive().await;
+}

@@ -333,3 +333,18 @@ async fn new_keys_are_taken_up_while_running_and_old_certificates_can_go() {
     world.publish(|shared| drop(shared.servers[0].auth_cert_hashes.remove(0))).await;
     world.is_alive().await;
 }
+
+#[tokio::test]
+async fn a_restart_while_the_responders_are_down_goes_on_with_what_was_kept() {
+    let mut world = World::start().await;
+    world.is_alive().await;
+    world.stop().await;
+    for node in [&world.consumer, &world.provider] {
+        world.trust.say(&node.sign.certificate, OcspMode::Down);
+        world.trust.say(&node.auth.certificate, OcspMode::Down);
+    }
+    world.consumer.start().await;
+    world.provider.start().await;
+    world.is_alive().await;
+    assert!(world.provider.is_well(false).await.contains("OCSP"));
+}

@@ -159,18 +159,35 @@ impl Node {
 
     /// Starts it and waits until it has what it needs for an exchange.
     pub async fn start(&mut self) {
+        self.launch().await;
+        self.is_ready().await;
+    }
+
+    /// Starts it and waits until its doors are open.
+    pub async fn launch(&mut self) {
         let (stop, stopped) = watch::channel(false);
         let path = self.folder.join("gateway.toml");
         let clock = self.clock.shared();
         let task = tokio::spawn(async move { gateway::gateway::serve_with(&path, clock, stopped).await });
         self.running = Some((stop, task));
-        within("the gateway is ready", async {
-            while !self.has_ocsp_responses().await {
+        within("the doors are open", async {
+            // The last that is opened.
+            while TcpStream::connect((self.host, 4000)).await.is_err() {
                 assert!(
                     !self.is_finished(),
                     "the gateway has ended before it was ready: {}",
                     self.settings()
                 );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it has what it needs for an exchange.
+    pub async fn is_ready(&self) {
+        within("the gateway is ready", async {
+            while !self.has_ocsp_responses().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
