@@ -246,7 +246,7 @@ async fn a_refusal_and_garbage_are_no_token() {
     }
     let sha1 = request(DigestAlgorithm::Sha1);
     assert_eq!(rejected(&house.respond(&house.tsa, &sha1, now()).await), "rejection, badAlg");
-    let policy = Some(ObjectIdentifier::new_unwrap("1.2.3.4.2"));
+    let policy = Some(ObjectIdentifier::new_unwrap("1.2.3.4.2").into());
     let response = house.respond(&house.tsa, &Request { policy, ..sha512() }, now()).await;
     assert_eq!(rejected(&response), "rejection, unacceptedPolicy");
 

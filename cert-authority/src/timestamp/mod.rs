@@ -11,11 +11,13 @@
 //!
 //! It fetches nothing; which authorities are approved is the caller's knowledge.
 
+mod policy;
 mod request;
 mod stamp;
 mod token;
 mod verify;
 
+pub use policy::PolicyId;
 pub use request::Request;
 pub use stamp::{Failure, Stamper, reject, stamp};
 pub use token::Token;

@@ -5,12 +5,11 @@
 //! # Compatibility
 //! X-Road sends neither a nonce nor certReq; both are allowed by every authority, and we send them.
 
-use const_oid::ObjectIdentifier;
 use der::asn1::{AnyRef, IntRef, OctetStringRef};
 use der::{Decode, Sequence};
 use spki::AlgorithmIdentifierRef;
 
-use super::MessageImprint;
+use super::{MessageImprint, PolicyId};
 use crate::algorithm::DigestAlgorithm;
 use crate::asn1::{encode, magnitude, unsigned};
 use crate::error::{PkiError, VerifyError};
@@ -31,14 +30,14 @@ pub struct Request {
     /// Whether the authority's certificates shall come along.
     pub certificates: bool,
     /// The policy wanted, if any.
-    pub policy: Option<ObjectIdentifier>,
+    pub policy: Option<PolicyId>,
 }
 
 #[derive(Sequence)]
 struct TimeStampReq<'a> {
     version: u8,
     message_imprint: MessageImprint<'a>,
-    policy: Option<ObjectIdentifier>,
+    policy: Option<PolicyId>,
     nonce: Option<IntRef<'a>>,
     #[asn1(default = "Default::default")]
     certificates: bool,
@@ -96,7 +95,7 @@ impl Request {
                 },
                 digest: OctetStringRef::new(&self.imprint).map_err(wrong)?,
             },
-            policy: self.policy,
+            policy: self.policy.clone(),
             nonce: nonce.as_deref().map(IntRef::new).transpose().map_err(wrong)?,
             certificates: self.certificates,
             extensions: None,

@@ -87,7 +87,7 @@ pub async fn stamp(
     if request.imprint_algorithm == DigestAlgorithm::Sha1 {
         return reject(Failure::BadAlgorithm);
     }
-    if request.policy.is_some_and(|policy| policy != stamper.policy) {
+    if request.policy.as_ref().is_some_and(|policy| *policy != stamper.policy) {
         return reject(Failure::UnacceptedPolicy);
     }
     let wrong = |error: der::Error| PkiError::decode(WHAT, error);
@@ -117,7 +117,7 @@ fn write_info(
     let nonce = request.nonce.as_deref().map(unsigned);
     TstInfo {
         version: 1,
-        policy,
+        policy: policy.into(),
         message_imprint: MessageImprint {
             algorithm: AlgorithmIdentifierRef {
                 oid: request.imprint_algorithm.oid(),

@@ -5,11 +5,10 @@
 //! Reading judges nothing but the shape: [`super::verify()`] does.
 
 use bytes::Bytes;
-use const_oid::ObjectIdentifier;
 use der::asn1::{AnyRef, IntRef, SequenceRef};
 use der::{Decode, Encode, Sequence};
 
-use super::{ID_CT_TST_INFO, MessageImprint, PkiStatusInfo, TimeStampResp};
+use super::{ID_CT_TST_INFO, MessageImprint, PkiStatusInfo, PolicyId, TimeStampResp};
 use crate::algorithm::DigestAlgorithm;
 use crate::asn1::{GeneralizedTime, ber_to_der, magnitude};
 use crate::clock::UnixTime;
@@ -26,7 +25,7 @@ pub struct Token {
     pub(super) signed: SignedData,
     pub(super) imprint_algorithm: Option<DigestAlgorithm>,
     pub(super) imprint: Vec<u8>,
-    pub(super) policy: ObjectIdentifier,
+    pub(super) policy: PolicyId,
     pub(super) serial: Vec<u8>,
     pub(super) nonce: Option<Vec<u8>>,
     gen_time: UnixTime,
@@ -35,7 +34,7 @@ pub struct Token {
 #[derive(Sequence)]
 pub(super) struct TstInfo<'a> {
     pub(super) version: u8,
-    pub(super) policy: ObjectIdentifier,
+    pub(super) policy: PolicyId,
     pub(super) message_imprint: MessageImprint<'a>,
     pub(super) serial_number: IntRef<'a>,
     pub(super) gen_time: GeneralizedTime,

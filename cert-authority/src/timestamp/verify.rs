@@ -8,9 +8,7 @@
 
 use std::time::Duration;
 
-use const_oid::ObjectIdentifier;
-
-use super::Token;
+use super::{PolicyId, Token};
 use crate::algorithm::DigestAlgorithm;
 use crate::asn1::magnitude;
 use crate::clock::UnixTime;
@@ -28,7 +26,7 @@ pub struct ValidTimestamp {
     gen_time: UnixTime,
     serial: Vec<u8>,
     tsa: Certificate,
-    policy: ObjectIdentifier,
+    policy: PolicyId,
 }
 
 impl ValidTimestamp {
@@ -52,8 +50,8 @@ impl ValidTimestamp {
 
     /// Under this policy.
     #[must_use]
-    pub fn policy(&self) -> ObjectIdentifier {
-        self.policy
+    pub fn policy(&self) -> &PolicyId {
+        &self.policy
     }
 
     /// For a token just obtained: that its time is now, within `tolerance` (the clocks' difference and the time the
@@ -119,6 +117,6 @@ fn verify_signer(token: &Token, tsa: &Certificate) -> Result<ValidTimestamp, Ver
         gen_time: token.gen_time(),
         serial: token.serial.clone(),
         tsa: tsa.clone(),
-        policy: token.policy,
+        policy: token.policy.clone(),
     })
 }
