@@ -16,6 +16,12 @@ pub const CONTENT_TYPE: &str = "text/xml;charset=utf-8";
 /// The longest fault that is read, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// Namespace declarations in a fault; real ones have two.
+const MAX_NAMESPACES: usize = 64;
+
+/// `=` between two `<`: attributes of an element, or text of the fault.
+const MAX_ATTRIBUTES: usize = 1000;
+
 const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
 /// The longest code that is believed to be one.
@@ -71,6 +77,11 @@ pub fn parse(bytes: &[u8]) -> Result<ReceivedFault, SoapFaultError> {
         return Err(SoapFaultError::TooLong);
     }
     let text = std::str::from_utf8(bytes).map_err(|e| SoapFaultError::NotXml(e.to_string()))?;
+    // The parser's time grows with the square of the declarations in scope and of the attributes of an element.
+    let attributes = text.split('<').map(|part| part.matches('=').count()).max().unwrap_or_default();
+    if text.matches("xmlns").nth(MAX_NAMESPACES).is_some() || attributes > MAX_ATTRIBUTES {
+        return Err(SoapFaultError::NotXml("too many declarations or attributes".to_owned()));
+    }
     let document = Document::parse(text.trim_start_matches('\u{feff}'))
         .map_err(|e| SoapFaultError::NotXml(e.to_string()))?;
     let fault = Some(document.root_element())
@@ -150,6 +161,17 @@ mod tests {
     fn deep_nesting_is_survived() {
         let deep = "<a>".repeat(10_000) + &"</a>".repeat(9_000);
         assert!(parse(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_would_cost_the_parser_long_is_refused_before_it() {
+        let nested: String = (0..MAX_NAMESPACES + 1).map(|i| format!("<a xmlns:n{i}='u'>")).collect();
+        let wide: String = (0..=MAX_ATTRIBUTES).map(|i| format!(" a{i}=''")).collect();
+        for costly in [nested, format!("<a{wide}/>")] {
+            let refused = parse(costly.as_bytes());
+            let reason = "too many declarations or attributes".to_owned();
+            assert_eq!(refused, Err(SoapFaultError::NotXml(reason)));
+        }
     }
 
     #[test]
