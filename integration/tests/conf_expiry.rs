@@ -30,6 +30,11 @@ async fn an_expired_configuration_stops_exchanges_and_a_fresh_one_resumes_them_w
         }
         assert_eq!((world.service.calls(), world.provider.messages()), (calls, logged));
         assert_eq!(world.consumer.trace("late"), Vec::<String>::new());
+        let listed = world.ask(&Ask::get("/listClients")).await;
+        assert!(
+            listed.status == 200 && String::from_utf8_lossy(&listed.message.body).contains("portal"),
+            "who there is can still be asked"
+        );
 
         world.publish(|_| {}).await;
         world.is_alive().await;
