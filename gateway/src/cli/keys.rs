@@ -159,7 +159,7 @@ fn usual_subject(config: &Config, entry: &Entry) -> Result<String, String> {
             instance = member.instance()
         ),
         _ => format!(
-            "CN={server}, 2.5.4.5={instance}/{server}/{class}, O={code}",
+            "CN={server}, 2.5.4.5={code}, 2.5.4.15={class}, O={instance}",
             instance = member.instance(),
             class = member.class(),
             code = member.code()

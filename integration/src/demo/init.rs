@@ -142,7 +142,12 @@ impl Maker<'_> {
             organisation.member, organisation.name
         );
         let id = gateway(&["keys", "create", "--usage", usage, "--type", self.key])?;
-        gateway(&["keys", "request", id.trim(), "--subject", &subject, "--out", &request])?;
+        let mut ask = vec!["keys", "request", id.trim(), "--out", &request];
+        // An authentication key has a usual subject: a server is known by its certificate's hash.
+        if usage != "auth" {
+            ask.extend(["--subject", &subject]);
+        }
+        gateway(&ask)?;
 
         let folder = self.layout.folder(organisation.folder);
         let (from, to) = (folder.join(&request), folder.join(&certificate));
