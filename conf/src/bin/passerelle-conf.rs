@@ -114,7 +114,7 @@ enum Key {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     match run(Arguments::parse().command).await {
         Ok(text) => {
             print!("{text}");
