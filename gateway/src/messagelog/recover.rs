@@ -179,7 +179,8 @@ impl Walk<'_> {
 /// Makes sure that nothing but zeros follows the last record, so that no remnant is ever taken for a record.
 fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u64) -> Result<u64, LogError> {
     let failed = |e: io::Error| LogError::io("the end of the log cannot be repaired", &e);
-    if segment::later_write(last, end).map_err(failed)? {
+    let remnant = segment::data_from(last, end).map_err(failed)?;
+    if remnant.is_some() && segment::later_write(last, end).map_err(failed)? {
         let flaw = match Scanner::new(last, end).next().map_err(failed)? {
             Found::Broken(flaw) => flaw,
             Found::Nothing | Found::Chunk(_) => Flaw::Chunk,
@@ -187,11 +188,12 @@ fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u
         return Err(LogError::Damaged(Finding { segment: last.header.number, offset: end, sequence, flaw }));
     }
     let mut torn = 0;
-    let mut at = end;
-    while let Some(data) = segment::data_from(last, at).map_err(failed)? {
+    let mut next = remnant;
+    while let Some(data) = next {
         // How far the remnant reaches, by pages.
-        at = data / 4096 * 4096 + 4096;
+        let at = data / 4096 * 4096 + 4096;
         torn = at.min(last.capacity) - end;
+        next = segment::data_from(last, at).map_err(failed)?;
     }
     if torn > 0 || last.capacity < capacity {
         disk.truncate(&last.file, end).map_err(failed)?;

@@ -154,6 +154,7 @@ pub(crate) struct Scanner<'a> {
 }
 
 const READ_AHEAD: usize = 1 << 20;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl<'a> Scanner<'a> {
     pub(crate) const fn new(segment: &'a Segment, offset: u64) -> Self {
@@ -211,7 +212,7 @@ impl<'a> Scanner<'a> {
 
 /// The first byte at or after `offset` that is not zero. Ranges that were never written are not read.
 pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; ZEROS.len()];
     let mut at = offset;
     while at < segment.capacity {
         match rustix::fs::seek(&segment.file, rustix::fs::SeekFrom::Data(at)) {
@@ -225,9 +226,11 @@ pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64
         if read == 0 {
             return Ok(None);
         }
-        let found = buffer.iter().take(read).position(|byte| *byte != 0);
-        if let Some(found) = found {
-            return Ok(Some(at + u64::try_from(found).unwrap_or(0)));
+        // As wholes first: mostly they are zeros, and the preallocated rest of a segment is long.
+        let piece = buffer.get(..read).unwrap_or_default();
+        if ZEROS.get(..read) != Some(piece) {
+            let found = piece.iter().position(|byte| *byte != 0);
+            return Ok(found.map(|found| at + u64::try_from(found).unwrap_or(0)));
         }
         at += u64::try_from(read).unwrap_or(u64::MAX);
     }
@@ -272,4 +275,35 @@ pub(crate) fn read_chunk(segment: &Segment, offset: u64) -> Result<Chunk, LogErr
         return Err(damaged(Flaw::Hash));
     }
     Ok(Chunk { offset, head, content: content.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use cert_authority::clock::UnixTime;
+
+    use super::*;
+    use crate::messagelog::{disk::SystemDisk, tree::Tree};
+
+    #[test]
+    fn a_byte_that_was_written_is_found_wherever_it_stands_in_the_preallocated_rest() {
+        let log = tempfile::tempdir().unwrap();
+        fs::create_dir(directory(log.path())).unwrap();
+        let header = SegmentHeader {
+            log: [3; 16],
+            number: 1,
+            created: UnixTime::from_secs(0),
+            previous: [0; 32],
+            tree: Tree::default(),
+        };
+        let capacity = (300 << 10) + 5;
+        let segment = create(&SystemDisk, log.path(), header, capacity).unwrap();
+        assert_eq!(data_from(&segment, FIRST_CHUNK).unwrap(), None);
+        for at in [FIRST_CHUNK, 5000, 64 << 10, (64 << 10) + FIRST_CHUNK - 1, 200_000, capacity - 1] {
+            segment.file.write_all_at(&[7], at).unwrap();
+            assert_eq!(data_from(&segment, FIRST_CHUNK).unwrap(), Some(at));
+            assert_eq!(data_from(&segment, at).unwrap(), Some(at));
+            assert_eq!(data_from(&segment, at + 1).unwrap(), None, "behind {at}");
+            segment.file.write_all_at(&[0], at).unwrap();
+        }
+    }
 }
