@@ -17,12 +17,18 @@ use cert_authority::clock::{Clock, SystemClock};
 use conf::snapshot::GlobalConf;
 use gateway::evidence::signature::{SignatureBundle, TrustCache, verify};
 use gateway::message::digests::PartDigests;
-use gateway::messagelog::reader::{Reader, StoredRecord};
-use gateway::messagelog::{self, MessageRecord, Record, audit, service};
+use gateway::messagelog::reader::StoredRecord;
+use gateway::messagelog::{self, LogError, MessageRecord, Record, audit, service};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::demo::layout::{CONSUMER, Layout, PROVIDER, SERVICE};
+
+/// Between a refusal and the next request of a connection: a gateway that starts needs the processor itself.
+const AFTER_REFUSAL: Duration = Duration::from_millis(25);
 
 /// What was answered, in the order of the answers.
 #[derive(Debug)]
@@ -89,6 +95,25 @@ pub struct Load {
 }
 
 impl Load {
+    /// Declarations of the demo's portal to the demo's register, with the usual pause of 5 ms.
+    #[must_use]
+    pub fn declarations(layout: &Layout, connections: usize) -> Self {
+        Self {
+            door: layout.http(&CONSUMER),
+            client: CONSUMER.client(),
+            path: format!("/r1/{}/{SERVICE}/declarations", PROVIDER.client()),
+            connections,
+            pause: Duration::from_millis(5),
+        }
+    }
+
+    /// Starts it in the background.
+    #[must_use]
+    pub fn start(self, ledger: &Arc<Ledger>) -> Driver {
+        let stop = Arc::new(AtomicBool::new(false));
+        Driver { task: tokio::spawn(self.run(Arc::clone(ledger), Arc::clone(&stop))), stop }
+    }
+
     /// Runs until told to stop.
     pub async fn run(self, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
         let workers: Vec<_> = (0..self.connections)
@@ -109,7 +134,7 @@ impl Load {
             // repeated: it has an id of its own.
             if self.until_it_breaks(worker, &mut number, ledger, stop).await.is_err() {
                 ledger.refused.fetch_add(1, Ordering::AcqRel);
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(AFTER_REFUSAL).await;
             }
         }
     }
@@ -139,13 +164,29 @@ impl Load {
             let body = answer.into_body().collect().await?.to_bytes();
             if good && !body.is_empty() {
                 ledger.note(&id)?;
+                tokio::time::sleep(self.pause).await;
             } else {
                 ledger.refused.fetch_add(1, Ordering::AcqRel);
+                tokio::time::sleep(AFTER_REFUSAL).await;
             }
-            tokio::time::sleep(self.pause).await;
             sender.ready().await?;
         }
         Ok(())
+    }
+}
+
+/// A load that runs in the background.
+#[derive(Debug)]
+pub struct Driver {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Driver {
+    /// Lets each connection finish the request that is under way, and waits for it.
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.task.await;
     }
 }
 
@@ -159,42 +200,57 @@ pub struct Findings {
 }
 
 /// Compares the ledger with the log of one side: for each answered exchange exactly one request and one answer, both
-/// with signatures that verify against what the log says was signed; and the log as a whole in order.
+/// with signatures that verify against what the log says was signed; and the log as a whole in order, with every body.
 ///
-/// # Errors
-/// The log cannot be read.
-pub fn compare(
-    side: &str,
-    log_directory: &Path,
-    conf: &GlobalConf,
-    ids: &[String],
-) -> Result<Findings, messagelog::LogError> {
+/// A log that cannot be read is a finding, too: whatever it holds is no evidence then.
+#[must_use]
+pub fn compare(side: &str, log: &messagelog::Config, conf: &GlobalConf, ids: &[String]) -> Findings {
     let mut findings = Findings::default();
-    let verdict = audit::audit(log_directory, &mut |_, _| {})?;
-    for finding in verdict.findings {
-        findings.missing.push(format!("{side}: the log is damaged: {finding}"));
+    if let Err(error) = findings.log(side, log, conf, ids) {
+        findings.missing.push(format!("{side}: the log cannot be read: {error}"));
     }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let reader = service::read_only(&messagelog::Config::new(log_directory), &clock)?;
-    let trust = TrustCache::default();
-    for id in ids {
-        findings.check(side, &reader, conf, &trust, id)?;
-    }
-    Ok(findings)
+    findings
 }
 
 impl Findings {
-    fn check(
+    /// Adds those of the other side.
+    pub fn add(&mut self, other: Self) {
+        self.missing.extend(other.missing);
+        self.verified += other.verified;
+    }
+
+    fn log(
         &mut self,
         side: &str,
-        reader: &Reader,
+        log: &messagelog::Config,
+        conf: &GlobalConf,
+        ids: &[String],
+    ) -> Result<(), LogError> {
+        let verdict = audit::audit(&log.directory, &mut |_, _| {})?;
+        for finding in verdict.findings {
+            self.missing.push(format!("{side}: the log is damaged: {finding}"));
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let reader = service::read_only(log, &clock)?;
+        let trust = TrustCache::default();
+        for id in ids {
+            self.exchange(side, id, &reader.by_message_id(id)?, conf, &trust);
+        }
+        Ok(())
+    }
+
+    /// Judges what one side has of one exchange.
+    pub fn exchange(
+        &mut self,
+        side: &str,
+        id: &str,
+        records: &[StoredRecord],
         conf: &GlobalConf,
         trust: &TrustCache,
-        id: &str,
-    ) -> Result<(), messagelog::LogError> {
+    ) {
         let mut count: HashMap<&str, usize> = HashMap::new();
-        for StoredRecord { time, record, .. } in reader.by_message_id(id)? {
-            let (kind, message) = match &record {
+        for StoredRecord { time, record, .. } in records {
+            let (kind, message) = match record {
                 Record::Request(message) => ("request", message),
                 Record::Response(message) => ("response", message),
                 _ => continue,
@@ -205,10 +261,10 @@ impl Findings {
                 _ => message.service.client().member(),
             };
             let (digests, bundle) = evidence(message);
-            match digests.map(|digests| verify((), &digests, &bundle, conf, trust, signer, time)) {
+            match digests.map(|digests| verify((), &digests, &bundle, conf, trust, signer, *time)) {
                 Some(Ok(_)) => self.verified += 1,
                 Some(Err(error)) => {
-                    self.missing.push(format!("{side} {id}: {kind} does not verify: {error}"))
+                    self.missing.push(format!("{side} {id}: {kind} does not verify: {error}"));
                 }
                 None => self.missing.push(format!("{side} {id}: {kind} has no parts")),
             }
@@ -219,7 +275,6 @@ impl Findings {
                 self.missing.push(format!("{side} {id}: {found} {kind} records"));
             }
         }
-        Ok(())
     }
 }
 
