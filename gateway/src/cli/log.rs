@@ -169,6 +169,7 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::Checkpoint => "checkpoint",
         Kind::Configuration => "configuration",
         Kind::Access => "access",
+        Kind::Archive => "archive",
     }
 }
 
@@ -227,6 +228,10 @@ fn state(record: &Record, stamp: Option<&TimestampRecord>) -> String {
             format!("{} {}", printable(&configuration.scope), printable(instance))
         }
         (Record::Access(access), _) => format!("{} by {}", printable(&access.action), printable(&access.who)),
+        (Record::Archive(archive), _) => {
+            let step = if archive.begun.is_some() { "in place" } else { "announced" };
+            format!("{} messages in {}, {step}", archive.records.len(), printable(&archive.file))
+        }
     }
 }
 
@@ -272,6 +277,15 @@ fn summary(record: &StoredRecord, stamp: Option<&TimestampRecord>) -> Value {
             "reason": access.reason,
             "records": access.records,
             "bodies": access.bodies,
+        }),
+        Record::Archive(archive) => json!({
+            "file": archive.file,
+            "group": archive.group,
+            "announced_by": archive.begun,
+            "digest": archive.digest.hex(),
+            "sha256": archive.hash.hex(),
+            "length": archive.length,
+            "records": archive.records,
         }),
     };
     if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {

@@ -61,7 +61,8 @@ impl Facts {
             | Record::Outcome(_)
             | Record::Checkpoint(_)
             | Record::Configuration(_)
-            | Record::Access(_) => &[],
+            | Record::Access(_)
+            | Record::Archive(_) => &[],
         };
         Self {
             id: record.message_id().map(id_hash),

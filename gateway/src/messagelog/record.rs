@@ -11,6 +11,10 @@ use conf::identifier::{ClientId, MemberId, ServerId, ServiceId};
 
 use super::encoding::{Reader, Unreadable, Writer};
 
+mod archive;
+
+pub use archive::ArchiveRecord;
+
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -28,6 +32,8 @@ pub enum Kind {
     Configuration,
     /// Somebody read the log.
     Access,
+    /// Messages went into an archive.
+    Archive,
 }
 
 impl Kind {
@@ -41,6 +47,7 @@ impl Kind {
             Self::Checkpoint => 5,
             Self::Configuration => 6,
             Self::Access => 7,
+            Self::Archive => 8,
         }
     }
 
@@ -54,6 +61,7 @@ impl Kind {
             5 => Self::Checkpoint,
             6 => Self::Configuration,
             7 => Self::Access,
+            8 => Self::Archive,
             _ => return None,
         })
     }
@@ -90,6 +98,8 @@ pub enum Record {
     Configuration(ConfigurationRecord),
     /// A reading of the log.
     Access(AccessRecord),
+    /// An archive.
+    Archive(ArchiveRecord),
 }
 
 /// A signed message, request or response. Who makes it: the exchange, when the signature is made or verified.
@@ -314,7 +324,7 @@ pub struct AccessRecord {
     pub who: String,
     /// Role of the reader.
     pub role: Option<String>,
-    /// What was done: `show`, `list`, `export`.
+    /// What was done: `show`, `list`, `export`; `erase` of a data key.
     pub action: String,
     /// What was asked for.
     pub query: String,
@@ -337,6 +347,7 @@ impl Record {
             Self::Checkpoint(_) => Kind::Checkpoint,
             Self::Configuration(_) => Kind::Configuration,
             Self::Access(_) => Kind::Access,
+            Self::Archive(_) => Kind::Archive,
         }
     }
 
@@ -348,7 +359,8 @@ impl Record {
             | Self::Timestamp(_)
             | Self::Checkpoint(_)
             | Self::Configuration(_)
-            | Self::Access(_) => None,
+            | Self::Access(_)
+            | Self::Archive(_) => None,
         }
     }
 
@@ -357,7 +369,11 @@ impl Record {
         match self {
             Self::Request(message) | Self::Response(message) => Some(&message.message_id),
             Self::Outcome(outcome) => Some(&outcome.message_id),
-            Self::Timestamp(_) | Self::Checkpoint(_) | Self::Configuration(_) | Self::Access(_) => None,
+            Self::Timestamp(_)
+            | Self::Checkpoint(_)
+            | Self::Configuration(_)
+            | Self::Access(_)
+            | Self::Archive(_) => None,
         }
     }
 
@@ -371,6 +387,7 @@ impl Record {
             Self::Checkpoint(checkpoint) => checkpoint.write(&mut out),
             Self::Configuration(configuration) => configuration.write(&mut out),
             Self::Access(access) => access.write(&mut out),
+            Self::Archive(archive) => archive.write(&mut out),
         }
         out.finish()
     }
@@ -386,6 +403,7 @@ impl Record {
             Kind::Checkpoint => Self::Checkpoint(CheckpointRecord::read(&mut from)?),
             Kind::Configuration => Self::Configuration(ConfigurationRecord::read(&mut from)?),
             Kind::Access => Self::Access(AccessRecord::read(&mut from)?),
+            Kind::Archive => Self::Archive(ArchiveRecord::read(&mut from)?),
         })
     }
 }

@@ -279,7 +279,8 @@ impl LogStore for MessageLog {
             | Record::Timestamp(_)
             | Record::Checkpoint(_)
             | Record::Configuration(_)
-            | Record::Access(_) => Vec::new(),
+            | Record::Access(_)
+            | Record::Archive(_) => Vec::new(),
         };
         let kind = record.kind();
         let fields = record.encode();

@@ -66,6 +66,17 @@ fn all() -> Vec<Record> {
             records: vec![1, u64::MAX],
             bodies: true,
         }),
+        Record::Archive(ArchiveRecord {
+            file: "mlog-1.zip".into(),
+            group: Some("DEMO/GOV/1001".into()),
+            begun: Some(7),
+            previous: Some(("mlog-0.zip".into(), plain)),
+            digest: plain,
+            hash: digest(DigestAlgorithm::Sha256, b"zip"),
+            length: 1 << 20,
+            complete_below: 3,
+            records: vec![3, 5],
+        }),
     ]
 }
 
