@@ -111,10 +111,13 @@ pub enum SignatureAlgorithm {
     EcdsaSha384,
     /// ECDSA with SHA-512.
     EcdsaSha512,
+    /// Ed25519 (RFC 8032): for signed notes ([`crate::tlog`]) only.
+    Ed25519,
 }
 
 impl SignatureAlgorithm {
-    /// Every algorithm known.
+    /// Every algorithm that certificates and messages may be signed with. Ed25519 is none of them: it is never found by its
+    /// URI or identifier, so nothing that comes from outside can ask for it.
     pub const ALL: [Self; 9] = [
         Self::RsaPkcs1Sha256,
         Self::RsaPkcs1Sha384,
@@ -132,7 +135,9 @@ impl SignatureAlgorithm {
         match self {
             Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaSha256 => DigestAlgorithm::Sha256,
             Self::RsaPkcs1Sha384 | Self::RsaPssSha384 | Self::EcdsaSha384 => DigestAlgorithm::Sha384,
-            Self::RsaPkcs1Sha512 | Self::RsaPssSha512 | Self::EcdsaSha512 => DigestAlgorithm::Sha512,
+            Self::RsaPkcs1Sha512 | Self::RsaPssSha512 | Self::EcdsaSha512 | Self::Ed25519 => {
+                DigestAlgorithm::Sha512
+            }
         }
     }
 
@@ -173,6 +178,7 @@ impl SignatureAlgorithm {
             Self::EcdsaSha256 => "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256",
             Self::EcdsaSha384 => "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384",
             Self::EcdsaSha512 => "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512",
+            Self::Ed25519 => "http://www.w3.org/2021/04/xmldsig-more#eddsa-ed25519",
         }
     }
 
@@ -191,6 +197,7 @@ impl SignatureAlgorithm {
             Self::EcdsaSha256 => db::rfc5912::ECDSA_WITH_SHA_256,
             Self::EcdsaSha384 => db::rfc5912::ECDSA_WITH_SHA_384,
             Self::EcdsaSha512 => db::rfc5912::ECDSA_WITH_SHA_512,
+            Self::Ed25519 => db::rfc8410::ID_ED_25519,
         }
     }
 
@@ -199,7 +206,7 @@ impl SignatureAlgorithm {
     /// # Errors
     /// [`PkiError::Decode`] never in practice: the parameters are constants of this file.
     pub fn to_identifier(self) -> Result<AlgorithmIdentifierOwned, PkiError> {
-        let parameters = if self.is_ecdsa() {
+        let parameters = if self.is_ecdsa() || self == Self::Ed25519 {
             None
         } else if self.is_pss() {
             Some(Any::from_der(&pss_parameters(self.digest(), true)).map_err(in_identifier)?)
@@ -312,6 +319,13 @@ mod tests {
         ] {
             assert_eq!(&ours.to_identifier_der().unwrap()[2..], contents.as_ref());
         }
+    }
+
+    #[test]
+    fn ed25519_cannot_be_asked_for_from_outside() {
+        let ours = SignatureAlgorithm::Ed25519;
+        assert_eq!(SignatureAlgorithm::from_uri(ours.uri()), None);
+        assert!(SignatureAlgorithm::from_identifier_der(&ours.to_identifier_der().unwrap()).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod tests {
 
     use cert_authority::{
         algorithm::SignatureAlgorithm,
-        crypto::EcdsaForm,
+        crypto::{EcdsaForm, PublicKey},
         error::{KeyError, PkiError},
         keys::{
             KeyId, KeyType, Pin, Signer,
@@ -62,6 +62,60 @@ mod tests {
         let entry = &inventory.entries()[0];
         assert_eq!((entry.key.usage, entry.key.member.as_deref()), (Usage::Sign, Some("DEMO/GOV/1")));
         assert_eq!(entry.key.created, now());
+    }
+
+    #[test]
+    fn an_ed25519_key_signs_notes_only_and_no_other_key_does() {
+        let world = World::new();
+        for usage in [Usage::Sign, Usage::Auth, Usage::Tls, Usage::Ca, Usage::Tsa, Usage::Configuration] {
+            let refused = world.keys.create(KeyType::Ed25519, usage, "", None, now());
+            assert!(matches!(refused, Err(KeyError::Unsupported(_))), "{usage:?}");
+        }
+        for usage in [Usage::Checkpoint, Usage::Witness] {
+            let refused = world.keys.create(KeyType::EcP256, usage, "", None, now());
+            assert!(matches!(refused, Err(KeyError::Unsupported(_))), "{usage:?}");
+        }
+        let id = world.keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, now()).unwrap();
+        for algorithm in SignatureAlgorithm::ALL {
+            let refused = world.keys.sign_now(&id, algorithm, b"message");
+            assert!(matches!(refused, Err(KeyError::Unsupported(_))), "{algorithm:?}");
+            let public = world.keys.public_key(&id).unwrap();
+            assert!(public.verify(algorithm, EcdsaForm::Der, b"message", &[0; 64]).is_err());
+        }
+        assert!(world.keys.public_key(&id).unwrap().check_strength().is_err(), "no certificate is over it");
+        let again = open(&directory(&world), PIN).unwrap();
+        assert_eq!(again.public_key(&id).unwrap().key_id(), id);
+    }
+
+    #[test]
+    fn openssl_and_we_read_each_others_ed25519_keys_and_signatures() {
+        let world = World::new();
+        let id = world.keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, now()).unwrap();
+        let ours = key_file(&world, &id);
+        let (pin, message) = (world.file("pin", PIN), world.file("message", "what is signed"));
+        let (passin, out) = (format!("file:{}", text(&pin)), world.dir.path().join("signature"));
+        let sign = |key: &Path, passin: &str| {
+            let key = ["pkeyutl", "-sign", "-rawin", "-inkey", text(key), "-passin", passin];
+            openssl_ok(key.into_iter().chain(["-in", text(&message), "-out", text(&out)]));
+            fs::read(&out).unwrap()
+        };
+        // The algorithm has no chance in it: the same key makes the same signature.
+        let signature = world.keys.sign_now(&id, SignatureAlgorithm::Ed25519, b"what is signed").unwrap();
+        assert_eq!(sign(&ours, &passin), signature);
+
+        let theirs = world.dir.path().join("theirs.pem");
+        openssl_ok(["genpkey", "-algorithm", "ed25519", "-out", text(&theirs)]);
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).unwrap();
+        let pkcs8 = read_pkcs8_pem(&theirs).unwrap();
+        let id = world.keys.import(&pkcs8, Usage::Witness, "", None, now()).unwrap();
+        let (public, signature) = (world.public(&id), sign(&theirs, "pass:"));
+        let verify = |message: &[u8], signature: &[u8]| {
+            public.verify(SignatureAlgorithm::Ed25519, EcdsaForm::Der, message, signature)
+        };
+        assert_eq!(verify(b"what is signed", &signature), Ok(()));
+        assert!(verify(b"what is Signed", &signature).is_err());
+        assert!(verify(b"what is signed", &signature[1..]).is_err());
+        assert_eq!(PublicKey::from_ed25519(&public.ed25519().unwrap()), public);
     }
 
     #[test]

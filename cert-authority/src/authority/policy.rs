@@ -30,10 +30,10 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Every kind of key; two years, ten for authorities, three for their services.
+    /// Every kind of key that certificates are made for; two years, ten for authorities, three for their services.
     fn default() -> Self {
         Self {
-            key_types: KeyType::ALL.to_vec(),
+            key_types: KeyType::CERTIFIED.to_vec(),
             validity: 730 * DAY,
             ca_validity: 3650 * DAY,
             service_validity: 1095 * DAY,

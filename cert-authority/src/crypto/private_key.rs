@@ -1,6 +1,6 @@
 //! Private keys, taken apart once, and signing.
 //!
-//! Specification: RFC 5958 (PKCS#8), RFC 8017, FIPS 186-5.
+//! Specification: RFC 5958 (PKCS#8), RFC 8017, FIPS 186-5, RFC 8410 (Ed25519).
 //! Not here: where keys are kept, and encrypted key files ([`crate::keys::software`]).
 
 use std::fmt;
@@ -8,13 +8,13 @@ use std::fmt;
 use aws_lc_rs::rsa::KeySize;
 use der::{
     Encode,
-    asn1::{BitStringRef, ObjectIdentifier},
+    asn1::{AnyRef, BitStringRef, ObjectIdentifier},
 };
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::{
-    CURVE_P256, CURVE_P384, EC_PUBLIC_KEY, PublicKey, RSA_ENCRYPTION,
+    CURVE_P256, CURVE_P384, EC_PUBLIC_KEY, ED25519, PublicKey, RSA_ENCRYPTION,
     backend::{
         rand::SystemRandom,
         signature::{self as sig, KeyPair},
@@ -32,6 +32,7 @@ enum Pair {
     P256(sig::EcdsaKeyPair),
     P384(sig::EcdsaKeyPair),
     Rsa(Box<sig::RsaKeyPair>),
+    Ed25519(Box<sig::Ed25519KeyPair>),
 }
 
 impl PrivateKey {
@@ -51,6 +52,7 @@ impl PrivateKey {
             KeyType::Rsa2048 => generate_rsa(KeySize::Rsa2048),
             KeyType::Rsa3072 => generate_rsa(KeySize::Rsa3072),
             KeyType::Rsa4096 => generate_rsa(KeySize::Rsa4096),
+            KeyType::Ed25519 => generate_ed25519(),
         }
     }
 
@@ -67,14 +69,20 @@ impl PrivateKey {
                 let pair = sig::RsaKeyPair::from_pkcs8(der).map_err(|e| {
                     KeyError::Unsupported(format!("this RSA key ({e}); 2048, 3072 and 4096 bits are usable"))
                 })?;
-                let spki =
-                    spki_der(RSA_ENCRYPTION, der::asn1::AnyRef::NULL, KeyPair::public_key(&pair).as_ref())?;
+                let spki = spki_der(RSA_ENCRYPTION, Some(AnyRef::NULL), KeyPair::public_key(&pair).as_ref())?;
                 (Pair::Rsa(Box::new(pair)), spki)
             }
             (EC_PUBLIC_KEY, Some(curve @ (CURVE_P256 | CURVE_P384))) => {
                 let pair = ec_pair(curve, der)?;
-                let spki = spki_der(EC_PUBLIC_KEY, (&curve).into(), pair.public_key().as_ref())?;
+                let spki = spki_der(EC_PUBLIC_KEY, Some((&curve).into()), pair.public_key().as_ref())?;
                 (if curve == CURVE_P256 { Pair::P256(pair) } else { Pair::P384(pair) }, spki)
+            }
+            (ED25519, None) => {
+                // Without the public half, as openssl writes it, it is computed.
+                let pair = sig::Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+                    .map_err(|_| KeyError::Crypto("this is no Ed25519 key"))?;
+                let spki = spki_der(ED25519, None, pair.public_key().as_ref())?;
+                (Pair::Ed25519(Box::new(pair)), spki)
             }
             (algorithm, _) => return Err(KeyError::Unsupported(format!("key of algorithm {algorithm}"))),
         };
@@ -87,7 +95,7 @@ impl PrivateKey {
         &self.public
     }
 
-    /// Signs. ECDSA signatures are DER; P-256 goes with SHA-256 and P-384 with SHA-384 only.
+    /// Signs. Ed25519 goes with itself only. ECDSA signatures are DER; P-256 goes with SHA-256 and P-384 with SHA-384 only.
     ///
     /// # Errors
     /// [`KeyError::Unsupported`] when key and algorithm do not go together.
@@ -100,13 +108,14 @@ impl PrivateKey {
                     .map(|s| s.as_ref().to_vec())
                     .map_err(|_| KeyError::Crypto("signing"));
             }
+            (Pair::Ed25519(pair), A::Ed25519) => return Ok(pair.sign(message).as_ref().to_vec()),
             (Pair::Rsa(_), A::RsaPkcs1Sha256) => &sig::RSA_PKCS1_SHA256,
             (Pair::Rsa(_), A::RsaPkcs1Sha384) => &sig::RSA_PKCS1_SHA384,
             (Pair::Rsa(_), A::RsaPkcs1Sha512) => &sig::RSA_PKCS1_SHA512,
             (Pair::Rsa(_), A::RsaPssSha256) => &sig::RSA_PSS_SHA256,
             (Pair::Rsa(_), A::RsaPssSha384) => &sig::RSA_PSS_SHA384,
             (Pair::Rsa(_), A::RsaPssSha512) => &sig::RSA_PSS_SHA512,
-            (Pair::P256(_) | Pair::P384(_) | Pair::Rsa(_), _) => {
+            (Pair::P256(_) | Pair::P384(_) | Pair::Rsa(_) | Pair::Ed25519(_), _) => {
                 return Err(KeyError::Unsupported(format!("signing {algorithm:?} with this key")));
             }
         };
@@ -133,6 +142,16 @@ fn generate_rsa(size: KeySize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     Ok(Zeroizing::new(pair.as_der().map_err(failed)?.as_ref().to_vec()))
 }
 
+/// In the first version of PKCS#8, without the public half: what every program reads.
+fn generate_ed25519() -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    // The key is an OCTET STRING within the OCTET STRING (RFC 8410 7).
+    let mut key = Zeroizing::new(vec![0x04, 0x20]);
+    key.extend_from_slice(Zeroizing::new(super::random_array::<32>()?).as_slice());
+    let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
+    let der = pkcs8::PrivateKeyInfo::new(algorithm, &key).to_der();
+    der.map(Zeroizing::new).map_err(|_| KeyError::Crypto("key generation"))
+}
+
 fn ec_pair(curve: ObjectIdentifier, pkcs8: &[u8]) -> Result<sig::EcdsaKeyPair, KeyError> {
     let algorithm = if curve == CURVE_P256 {
         &sig::ECDSA_P256_SHA256_ASN1_SIGNING
@@ -148,12 +167,12 @@ fn ec_pair(curve: ObjectIdentifier, pkcs8: &[u8]) -> Result<sig::EcdsaKeyPair, K
 
 fn spki_der(
     algorithm: ObjectIdentifier,
-    parameters: der::asn1::AnyRef<'_>,
+    parameters: Option<AnyRef<'_>>,
     key: &[u8],
 ) -> Result<Vec<u8>, KeyError> {
     let failed = |_| KeyError::Crypto("the public half cannot be written");
     SubjectPublicKeyInfoRef {
-        algorithm: AlgorithmIdentifierRef { oid: algorithm, parameters: Some(parameters) },
+        algorithm: AlgorithmIdentifierRef { oid: algorithm, parameters },
         subject_public_key: BitStringRef::from_bytes(key).map_err(failed)?,
     }
     .to_der()

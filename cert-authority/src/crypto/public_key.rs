@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use der::{Decode, Encode, asn1::UintRef};
 use spki::SubjectPublicKeyInfoRef;
 
-use super::{CURVE_P256, CURVE_P384, EC_PUBLIC_KEY, RSA_ENCRYPTION, backend::signature as sig};
+use super::{CURVE_P256, CURVE_P384, EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION, backend::signature as sig};
 use crate::{
     algorithm::SignatureAlgorithm,
     error::{PkiError, VerifyError},
@@ -44,6 +44,7 @@ enum Kind {
     P256,
     P384,
     Rsa { bits: usize },
+    Ed25519,
     Other(String),
 }
 
@@ -68,9 +69,23 @@ impl PublicKey {
                 Kind::Other("EC key that is no uncompressed point of its curve".to_owned())
             }
             (EC_PUBLIC_KEY, Some(curve)) => Kind::Other(format!("curve {curve}")),
+            (ED25519, None) if key.len() == 32 => Kind::Ed25519,
             (algorithm, _) => Kind::Other(format!("key of algorithm {algorithm}")),
         };
         Ok(Self(Arc::new(Parsed { kind, spki: der.to_vec(), key: key.to_vec() })))
+    }
+
+    /// The Ed25519 key with this encoding (RFC 8032).
+    pub fn from_ed25519(key: &[u8; 32]) -> Self {
+        // SEQUENCE { SEQUENCE { 1.3.101.112 }, BIT STRING } (RFC 8410).
+        let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        let spki = [head.as_slice(), key].concat();
+        Self(Arc::new(Parsed { kind: Kind::Ed25519, spki, key: key.to_vec() }))
+    }
+
+    /// The encoding (RFC 8032) of an Ed25519 key; none for other kinds.
+    pub fn ed25519(&self) -> Option<[u8; 32]> {
+        matches!(self.0.kind, Kind::Ed25519).then(|| self.0.key.as_slice().try_into().ok()).flatten()
     }
 
     /// The `SubjectPublicKeyInfo`.
@@ -91,6 +106,7 @@ impl PublicKey {
             Kind::Rsa { bits: 2048 } => Some(KeyType::Rsa2048),
             Kind::Rsa { bits: 3072 } => Some(KeyType::Rsa3072),
             Kind::Rsa { bits: 4096 } => Some(KeyType::Rsa4096),
+            Kind::Ed25519 => Some(KeyType::Ed25519),
             Kind::Rsa { .. } | Kind::Other(_) => None,
         }
     }
@@ -109,7 +125,7 @@ impl PublicKey {
     pub fn rsa_bits(&self) -> Option<usize> {
         match self.0.kind {
             Kind::Rsa { bits } => Some(bits),
-            Kind::P256 | Kind::P384 | Kind::Other(_) => None,
+            Kind::P256 | Kind::P384 | Kind::Ed25519 | Kind::Other(_) => None,
         }
     }
 
@@ -118,7 +134,7 @@ impl PublicKey {
         KeyId::of_spki(self.spki_der())
     }
 
-    /// Whether the key is of a kind and size that is believed.
+    /// Whether the key is of a kind and size that is believed in certificates and messages.
     ///
     /// # Errors
     /// [`VerifyError::WeakKey`] for RSA below 2048 bits, [`VerifyError::UnsupportedAlgorithm`] for others
@@ -130,6 +146,9 @@ impl PublicKey {
                 Err(VerifyError::WeakKey(format!("RSA of {bits} bits")))
             }
             Kind::Rsa { .. } => Ok(()),
+            Kind::Ed25519 => {
+                Err(VerifyError::UnsupportedAlgorithm("Ed25519 but for signed notes".to_owned()))
+            }
             Kind::Other(what) => Err(VerifyError::UnsupportedAlgorithm(what.clone())),
         }
     }
@@ -148,6 +167,9 @@ impl PublicKey {
     ) -> Result<(), VerifyError> {
         use SignatureAlgorithm as A;
         use aws_lc_rs::signature as aws;
+        if matches!((&self.0.kind, algorithm), (Kind::Ed25519, A::Ed25519)) {
+            return self.verify_with(&sig::ED25519, message, signature);
+        }
         self.check_strength()?;
         let raw;
         let signature = match (self.coordinate_len(), form) {
@@ -179,7 +201,7 @@ impl PublicKey {
                     .verify(message, signature)
                     .map_err(|_| VerifyError::BadSignature)
             }
-            (Kind::Rsa { .. } | Kind::P256 | Kind::P384 | Kind::Other(_), _) => {
+            (Kind::Rsa { .. } | Kind::P256 | Kind::P384 | Kind::Ed25519 | Kind::Other(_), _) => {
                 Err(VerifyError::UnsupportedAlgorithm(format!("{algorithm:?} with this key")))
             }
         }
@@ -224,7 +246,7 @@ impl PublicKey {
         match self.0.kind {
             Kind::P256 => Some(32),
             Kind::P384 => Some(48),
-            Kind::Rsa { .. } | Kind::Other(_) => None,
+            Kind::Rsa { .. } | Kind::Ed25519 | Kind::Other(_) => None,
         }
     }
 }

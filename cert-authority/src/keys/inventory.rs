@@ -42,12 +42,19 @@ pub enum Usage {
     Configuration,
     /// Signing checkpoints of a log.
     Checkpoint,
+    /// Cosigning checkpoints of the logs of others.
+    Witness,
 }
 
 impl Usage {
     /// Whether the TLS library may be given the key.
     pub const fn is_tls(self) -> bool {
         matches!(self, Self::Auth | Self::Tls)
+    }
+
+    /// Whether signed notes are made with the key, and nothing else.
+    pub const fn is_note(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::Witness)
     }
 }
 

@@ -95,11 +95,18 @@ pub enum KeyType {
     Rsa3072,
     /// RSA with 4096 bits.
     Rsa4096,
+    /// Ed25519: for signed notes ([`crate::tlog`]) only, never in a certificate.
+    Ed25519,
 }
 
 impl KeyType {
+    /// The kinds that certificates are made for.
+    pub const CERTIFIED: [Self; 5] =
+        [Self::EcP256, Self::EcP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::EcP256, Self::EcP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+    pub const ALL: [Self; 6] =
+        [Self::EcP256, Self::EcP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::Ed25519];
 
     /// `p256`, `rsa2048` and the like, as in configuration files.
     pub const fn name(self) -> &'static str {
@@ -109,6 +116,7 @@ impl KeyType {
             Self::Rsa2048 => "rsa2048",
             Self::Rsa3072 => "rsa3072",
             Self::Rsa4096 => "rsa4096",
+            Self::Ed25519 => "ed25519",
         }
     }
 
@@ -118,6 +126,7 @@ impl KeyType {
             Self::EcP256 => SignatureAlgorithm::EcdsaSha256,
             Self::EcP384 => SignatureAlgorithm::EcdsaSha384,
             Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => SignatureAlgorithm::RsaPkcs1Sha512,
+            Self::Ed25519 => SignatureAlgorithm::Ed25519,
         }
     }
 }
@@ -133,7 +142,7 @@ impl FromStr for KeyType {
 
     fn from_str(text: &str) -> Result<Self, PkiError> {
         Self::ALL.into_iter().find(|t| t.name() == text).ok_or_else(|| {
-            PkiError::decode("key type", "p256, p384, rsa2048, rsa3072 or rsa4096 is expected")
+            PkiError::decode("key type", "p256, p384, rsa2048, rsa3072, rsa4096 or ed25519 is expected")
         })
     }
 }

@@ -102,7 +102,7 @@ impl SoftwareKeys {
     /// Takes in a key that was made elsewhere, as unencrypted PKCS#8 DER.
     ///
     /// # Errors
-    /// [`KeyError::Unsupported`] for kinds other than [`KeyType`]; otherwise as [`Self::create`].
+    /// [`KeyError::Unsupported`] for kinds other than [`KeyType`], and for a kind that does not go with the usage; otherwise as [`Self::create`].
     pub fn import(
         &self,
         pkcs8: &[u8],
@@ -117,6 +117,10 @@ impl SoftwareKeys {
             .public_key()
             .key_type()
             .ok_or_else(|| KeyError::Unsupported("this size of key".to_owned()))?;
+        if usage.is_note() != (key_type == KeyType::Ed25519) {
+            let reason = "an Ed25519 key is for signed notes, and only such a key";
+            return Err(KeyError::Unsupported(reason.to_owned()));
+        }
         let description = Description {
             id: id.clone(),
             usage,
