@@ -15,6 +15,7 @@
 //! | when something existed | [`timestamp`] |
 //! | signing | [`keys::Signer`], [`keys::software::SoftwareKeys`], [`keys::inventory::Inventory`] |
 //! | digests, signatures, encryption | [`crypto`], [`algorithm`] |
+//! | logs that cannot be rewritten: checkpoints, proofs, witnesses | [`tlog`] |
 //! | issuing and revoking | [`authority::Authority`] |
 //! | the time | [`clock::Clock`] |
 //! | files that survive a crash | [`durable`] |
@@ -52,4 +53,5 @@ pub mod pem;
 pub mod service;
 pub mod settings;
 pub mod timestamp;
+pub mod tlog;
 pub mod x509;
