@@ -20,7 +20,7 @@ use super::{
     record::{Kind, MessageRecord, Place, Record, Role, TimestampRecord},
     segment::{self, Position, Segment},
     stamp,
-    tree::Hash,
+    tree::{Hash, Tree},
     writer::State,
 };
 
@@ -139,6 +139,63 @@ impl Reader {
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The tree over the durable records.
+    pub fn tree(&self) -> Tree {
+        self.0.state.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hashes of `count` frames from the record `first` on, fewer at the end of the log: leaves of the tree. The
+    /// frames themselves are not read.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn leaves(&self, first: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let mut leaves = Vec::with_capacity(count);
+        let mut next = first;
+        while let Some(block) = self.0.index.block_of(next)? {
+            let skipped = usize::try_from(next.saturating_sub(block.first)).unwrap_or(usize::MAX);
+            for (position, _, _) in block.places.iter().skip(skipped).take(count - leaves.len()) {
+                leaves.push(self.leaf(*position)?);
+                next = next.saturating_add(1);
+            }
+            if leaves.len() == count {
+                break;
+            }
+        }
+        Ok(leaves)
+    }
+
+    fn leaf(&self, position: Position) -> Result<Hash, LogError> {
+        let segment = self.segment(position.segment)?;
+        let mut offset = position.offset;
+        loop {
+            let head = segment::read_head(&segment, offset)?;
+            if head.kind == ChunkType::Frame {
+                return Ok(head.hash);
+            }
+            offset = offset.saturating_add(head.size());
+        }
+    }
+
+    /// The bytes of a frame: what the leaf of the tree is the hash of.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn frame(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
+        self.0.index.wait_for(self.len())?;
+        let Some(position) = self.position(sequence)? else { return Ok(None) };
+        let segment = self.segment(position.segment)?;
+        let mut offset = position.offset;
+        loop {
+            let chunk = segment::read_chunk(&segment, offset)?;
+            offset = chunk.end();
+            if chunk.head.kind == ChunkType::Frame {
+                return Ok(Some(chunk.content));
+            }
+        }
     }
 
     /// The directory of the log.

@@ -261,13 +261,20 @@ pub(crate) fn later_write(segment: &Segment, offset: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Reads the chunk at a position that the index names.
-pub(crate) fn read_chunk(segment: &Segment, offset: u64) -> Result<Chunk, LogError> {
+/// Reads the head of the chunk at a position that the index names.
+pub(crate) fn read_head(segment: &Segment, offset: u64) -> Result<ChunkHead, LogError> {
     let damaged =
         |flaw| LogError::Damaged(Finding { segment: segment.header.number, offset, sequence: 0, flaw });
     let mut head = [0; CHUNK_HEAD];
     segment.file.read_exact_at(&mut head, offset).map_err(|_| damaged(Flaw::Short))?;
-    let head = ChunkHead::decode(&head, &segment.header.log).ok_or_else(|| damaged(Flaw::Chunk))?;
+    ChunkHead::decode(&head, &segment.header.log).ok_or_else(|| damaged(Flaw::Chunk))
+}
+
+/// Reads the chunk at a position that the index names.
+pub(crate) fn read_chunk(segment: &Segment, offset: u64) -> Result<Chunk, LogError> {
+    let damaged =
+        |flaw| LogError::Damaged(Finding { segment: segment.header.number, offset, sequence: 0, flaw });
+    let head = read_head(segment, offset)?;
     let mut content = vec![0; usize::try_from(head.length).unwrap_or(0)];
     let begin = offset.saturating_add(u64::try_from(CHUNK_HEAD).unwrap_or(0));
     segment.file.read_exact_at(&mut content, begin).map_err(|_| damaged(Flaw::Short))?;

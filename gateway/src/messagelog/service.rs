@@ -161,7 +161,7 @@ impl MessageLog {
             Reader::new(directory.clone(), id, Arc::clone(&index), Arc::clone(&state), vault.clone());
         let (queue, waiting) = mpsc::channel(config.queue);
         let (indexed, to_index) = std_mpsc::channel();
-        state.durable.store(records, Ordering::Release);
+        state.reached(&found.tree);
         state.room.store(found.segment.capacity.saturating_sub(found.end), Ordering::Relaxed);
         let writer = Writer {
             disk: Arc::clone(&disk),
@@ -307,7 +307,7 @@ pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogE
     let index = Index::temporary(&id)?;
     let found = recover::read(&config.directory, &id, None, |records| index.add(records))?;
     let state = State::default();
-    state.durable.store(found.tree.size(), Ordering::Release);
+    state.reached(&found.tree);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     let vault = open_vault(config, clock, &disk)?;
     Ok(Reader::new(config.directory.clone(), id, Arc::new(index), Arc::new(state), vault))

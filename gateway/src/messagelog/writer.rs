@@ -13,7 +13,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::Sender,
     },
@@ -67,11 +67,19 @@ pub(crate) struct State {
     pub(crate) durable: AtomicU64,
     /// Bytes left in the last segment.
     pub(crate) room: AtomicU64,
+    /// The tree over the durable records.
+    pub(crate) tree: Mutex<Tree>,
 }
 
 impl State {
     pub(crate) fn check(&self) -> Result<(), LogError> {
         self.stopped.get().map_or(Ok(()), |why| Err(LogError::Stopped(why.clone())))
+    }
+
+    /// Notes that the records of this tree are durable.
+    pub(crate) fn reached(&self, tree: &Tree) {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone_from(tree);
+        self.durable.store(tree.size(), Ordering::Release);
     }
 }
 
@@ -214,7 +222,7 @@ impl Writer {
     }
 
     fn publish(&self) {
-        self.state.durable.store(self.tree.size(), Ordering::Release);
+        self.state.reached(&self.tree);
         self.state.room.store(self.segment.capacity.saturating_sub(self.end), Ordering::Relaxed);
     }
 }
