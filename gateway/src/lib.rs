@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod doors;

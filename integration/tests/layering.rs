@@ -16,6 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("access", &["message"]),
     ("evidence", &["message"]),
     ("messagelog", &["message", "evidence"]),
+    // what stands in metaservice is the container of a logged message
+    ("archive", &["evidence", "messagelog", "metaservice"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
     ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
 ];

@@ -1,8 +1,9 @@
-//! The command line: `serve`, `check`, `explain`, `keys`, `log`, `asic`.
+//! The command line: `serve`, `check`, `explain`, `keys`, `log`, `asic`, `archive`.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`asic verify` has its own, see its help).
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`asic verify` and `archive verify` have their own, see their help).
 //! Results go to standard output, the program's own log to standard error.
 
+pub mod archive;
 pub mod asic;
 mod keys;
 pub mod log;
@@ -48,6 +49,9 @@ enum Command {
     /// Containers of evidence.
     #[command(subcommand)]
     Asic(asic::Command),
+    /// Archives of a message log.
+    #[command(subcommand)]
+    Archive(archive::Command),
 }
 
 /// Runs the program with the arguments of the process.
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&arguments.config, command),
         Command::Log(command) => log::run(&arguments.config, command),
         Command::Asic(command) => return asic::run(&command),
+        Command::Archive(command) => return archive::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
