@@ -16,13 +16,15 @@
 //! | `segment`, `writer`, `recover`, `disk` | segment files, group commit, the start after a crash |
 //! | `index`, [`reader`] | finding and reading records |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
+//! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
 //! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
 //!
-//! Not here: the container of an exported message ([`crate::evidence`]), signed checkpoints, archives.
+//! Not here: the container of an exported message ([`crate::evidence`]), archives.
 
 pub mod append;
 pub mod audit;
 pub mod body;
+pub mod checkpoint;
 pub mod disk;
 mod encoding;
 pub mod error;
@@ -37,9 +39,11 @@ mod recover;
 mod segment;
 pub mod service;
 pub mod stamp;
+pub mod tiles;
 pub mod timestamper;
 pub mod tree;
 pub mod verify;
+pub mod witnessing;
 mod writer;
 
 pub use append::{LogStore, Logged, Receipt};

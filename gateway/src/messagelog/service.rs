@@ -204,6 +204,12 @@ impl MessageLog {
         self.0.reader.clone()
     }
 
+    /// Accepts nothing more until the next start: the log has been found not to be what it was.
+    pub(crate) fn stop(&self, why: String) {
+        tracing::error!(why, "the message log stops");
+        let _ = self.0.state.stopped.set(why);
+    }
+
     /// How time-stamping goes.
     pub fn stamping(&self) -> Health {
         *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner)
