@@ -97,6 +97,11 @@ impl Keyring {
         self.newest(usage, now, |_| true).and_then(|entry| entry.certificate().cloned())
     }
 
+    /// Which keys there are, with their certificates.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.load_full()
+    }
+
     /// Our certificates that others ask about: those for signing and for authentication, each with its intermediates.
     pub fn certificates(&self) -> Vec<Vec<Certificate>> {
         let inventory = self.inventory.load();

@@ -11,6 +11,7 @@
 //! | [`checkpoint`] | the head of a tree as the text of a note; cosignatures of witnesses |
 //! | [`proof`] | proofs that a leaf is in a tree, and that one tree is the beginning of another |
 //! | [`witness`] | who cosigns only what goes on from what it cosigned before |
+//! | [`settings`] | a witness in a settings file |
 //! | `door` (feature `http`) | a witness over HTTP |
 //!
 //! Specification: C2SP signed-note v1, tlog-checkpoint v1, tlog-cosignature, tlog-witness; RFC 9162 2.1 (RFC 6962 2.1).
@@ -22,6 +23,7 @@ pub mod checkpoint;
 pub mod door;
 pub mod note;
 pub mod proof;
+pub mod settings;
 pub mod witness;
 
 pub use checkpoint::Checkpoint;

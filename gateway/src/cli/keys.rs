@@ -1,4 +1,4 @@
-//! `keys create | request | import | list`: a server's keys and certificates.
+//! `keys create | request | import | list | verifier`: a server's keys and certificates.
 //!
 //! A signing key belongs to a member, an authentication key to the server, a TLS key to the HTTPS door. What a key is
 //! for, and whose it is, stands beside it in plain text; the key itself is encrypted with the PIN.
@@ -6,13 +6,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use cert_authority::clock::{Clock as _, SystemClock};
 use cert_authority::crypto;
 use cert_authority::durable;
 use cert_authority::keys::inventory::{Entry, Inventory, Usage};
 use cert_authority::keys::software::SoftwareKeys;
-use cert_authority::keys::{KeyType, Pin};
+use cert_authority::keys::{KeyId, KeyType, Pin};
+use cert_authority::tlog::settings::newest;
+use cert_authority::tlog::{NoteSigner, SignatureType};
 use cert_authority::x509::{AltName, Name, request};
 use clap::{Subcommand, ValueEnum};
 use conf::identifier::MemberId;
@@ -29,9 +32,10 @@ pub(super) enum Command {
         /// Whose it is, INSTANCE/CLASS/MEMBER. Default: the owner of the server.
         #[arg(long)]
         member: Option<String>,
-        /// Kind of key: p256, p384, rsa2048, rsa3072, rsa4096.
-        #[arg(long = "type", default_value = "p256")]
-        key_type: String,
+        /// Kind of key: p256, p384, rsa2048, rsa3072, rsa4096; ed25519 for checkpoints and witnesses only, and their
+        /// default. Default of the others: p256.
+        #[arg(long = "type")]
+        key_type: Option<String>,
         /// What you want to call it.
         #[arg(long, default_value = "")]
         label: String,
@@ -55,6 +59,8 @@ pub(super) enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Show the verifier keys that others need: of the log's checkpoints, and of the witness that this gateway is.
+    Verifier,
     /// List the keys with their certificates.
     List {
         /// One JSON object a line.
@@ -71,6 +77,10 @@ pub(super) enum For {
     Auth,
     /// The HTTPS door, and calls to services that ask for a certificate.
     Tls,
+    /// Signing checkpoints of the message log.
+    Checkpoint,
+    /// Cosigning checkpoints of others' logs.
+    Witness,
 }
 
 pub(super) fn run(path: &Path, command: Command) -> Result<(), String> {
@@ -78,12 +88,14 @@ pub(super) fn run(path: &Path, command: Command) -> Result<(), String> {
     match command {
         Command::Create { usage, member, key_type, label } => {
             let member = member.unwrap_or_else(|| config.owner().to_string());
-            create(&config, usage.into(), &member, &key_type, &label)
+            let usual = if Usage::from(usage).is_note() { "ed25519" } else { "p256" };
+            create(&config, usage.into(), &member, key_type.as_deref().unwrap_or(usual), &label)
         }
         Command::Request { id, subject, host, out } => {
             make_request(&config, &id, subject.as_deref(), &host, &out)
         }
         Command::Import { file } => import(&config.keys, &file),
+        Command::Verifier => verifier(&config),
         Command::List { json } => list(&config.keys, json),
     }
 }
@@ -116,6 +128,25 @@ fn make_pin(keys: &config::Keys) -> Result<(), String> {
 fn open(keys: &config::Keys) -> Result<SoftwareKeys, String> {
     let pin = Pin::from_file(&keys.pin).map_err(|error| error.to_string())?;
     SoftwareKeys::open(&keys.directory, &pin).map_err(|error| error.to_string())
+}
+
+fn verifier(config: &Config) -> Result<(), String> {
+    let inventory = Inventory::load(&config.keys.directory).map_err(|error| error.to_string())?;
+    let keys = Arc::new(open(&config.keys)?);
+    let show = |name: &str, kind, key: Option<&KeyId>, usage| {
+        let key = key.cloned().or_else(|| newest(&inventory, usage));
+        let key = key.ok_or_else(|| format!("there is no key for {name}"))?;
+        let signer = NoteSigner::new(name, kind, key, keys.clone()).map_err(|error| error.to_string())?;
+        println!("{}", signer.verifier());
+        Ok::<_, String>(())
+    };
+    if let Some(log) = &config.log.checkpoints {
+        show(&log.origin, SignatureType::Ed25519, log.key.as_ref(), Usage::Checkpoint)?;
+    }
+    if let Some(witness) = &config.witness {
+        show(&witness.name, SignatureType::Cosignature, witness.key.as_ref(), Usage::Witness)?;
+    }
+    Ok(())
 }
 
 fn make_request(
@@ -221,6 +252,8 @@ impl From<For> for Usage {
             For::Sign => Self::Sign,
             For::Auth => Self::Auth,
             For::Tls => Self::Tls,
+            For::Checkpoint => Self::Checkpoint,
+            For::Witness => Self::Witness,
         }
     }
 }

@@ -40,6 +40,19 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };
         writeln!(out, "log.bodies of {id}: {kept}")?;
     }
+    if let Some(checkpoints) = &config.log.checkpoints {
+        writeln!(out, "log.checkpoints               {}", checkpoints.origin)?;
+        for witness in &checkpoints.witnesses {
+            writeln!(out, "log.checkpoints.witness       {} at {}", witness.key.name(), witness.url)?;
+        }
+        writeln!(out, "log.checkpoints.quorum        {}", checkpoints.quorum)?;
+    }
+    if let Some(witness) = &config.witness {
+        writeln!(out, "witness                       {} at {}", witness.name, witness.listen)?;
+        for log in &witness.logs {
+            writeln!(out, "witness.log                   {}", log.origin)?;
+        }
+    }
     let interval = config
         .timestamping
         .interval

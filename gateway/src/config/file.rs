@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cert_authority::settings::{Problems, Reader, Text, optional_duration, optional_size};
+use cert_authority::tlog::settings::WitnessFile;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+
+use super::transparency::CheckpointsFile;
 
 #[derive(Debug)]
 pub(crate) struct File {
@@ -20,6 +23,7 @@ pub(crate) struct File {
     pub(crate) peers: Peers,
     pub(crate) administration: Administration,
     pub(crate) log: Log,
+    pub(crate) witness: Option<WitnessFile>,
     pub(crate) timestamping: Timestamping,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -116,6 +120,7 @@ pub(crate) struct Log {
     pub(crate) body_quota: Option<u64>,
     #[serde(default, deserialize_with = "optional_size")]
     pub(crate) reserve: Option<u64>,
+    pub(crate) checkpoints: Option<CheckpointsFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -254,6 +259,7 @@ impl File {
         let peers = reader.optional("peers").unwrap_or_default();
         let administration = reader.optional("administration").unwrap_or_default();
         let log = reader.optional("log").unwrap_or_default();
+        let witness = reader.optional("witness");
         let timestamping = reader.optional("timestamping").unwrap_or_default();
         let limits = reader.optional("limits").unwrap_or_default();
         let timeouts = reader.optional("timeouts").unwrap_or_default();
@@ -272,6 +278,7 @@ impl File {
             peers,
             administration,
             log,
+            witness,
             timestamping,
             limits,
             timeouts,

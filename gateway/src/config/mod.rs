@@ -2,6 +2,7 @@
 //!
 //! - `file`: as written: every key optional, places remembered
 //! - [`resolve`](Config::load): as meant: addresses, durations, certificates; all faults with line and key, together
+//! - [`transparency`] as written and meant: checkpoints of the log
 //! - [`explain`]: what holds, in words
 //!
 //! Specification: every key, its default and reason stand in `conf/examples/gateway.toml`; a test holds that file and
@@ -10,6 +11,7 @@
 pub mod explain;
 mod file;
 mod resolve;
+pub mod transparency;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,7 +22,9 @@ use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
 
 pub use cert_authority::settings::{Problem, Problems};
+use cert_authority::tlog::settings::WitnessSettings;
 pub use file::{Authentication, Dangerous, Format};
+pub use transparency::Checkpoints;
 
 use crate::admin::Token;
 use crate::transport;
@@ -42,6 +46,8 @@ pub struct Config {
     pub administration: Administration,
     /// The message log.
     pub log: Log,
+    /// Being a witness of others' logs; `None` for not.
+    pub witness: Option<WitnessSettings>,
     /// Time-stamping.
     pub timestamping: Timestamping,
     /// What the program writes about its work.
@@ -115,6 +121,8 @@ pub struct Log {
     pub body_quota: u64,
     /// Free space below which exchanges are refused, bytes.
     pub reserve: u64,
+    /// Signed checkpoints; `None` for none.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Log {

@@ -14,9 +14,10 @@ use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, MemberId, ServerId};
 
 use super::file::{self, File, OrOff};
+use super::transparency::{self, CheckpointsFile};
 use super::{
-    Administration, Allow, Authentication, Client, Config, ConfigError, Configuration, Doors, Endpoint,
-    Format, Group, Keys, Log, Output, Service, ServiceTrust, Subject, Timestamping,
+    Administration, Allow, Authentication, Checkpoints, Client, Config, ConfigError, Configuration, Doors,
+    Endpoint, Format, Group, Keys, Log, Output, Service, ServiceTrust, Subject, Timestamping,
 };
 use crate::admin::{Role, Token};
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
@@ -48,6 +49,8 @@ impl Config {
         let clients = resolver.clients(&file.client);
         let administration = resolver.administration(&file.administration);
         let log = resolver.log(&file.log);
+        let witness =
+            file.witness.as_ref().map(|witness| witness.resolve(text, folder, &mut resolver.problems));
         let timestamping = resolver.timestamping(&file.timestamping);
         let output = resolver.output(&file.output);
         let transport = Resolver::transport(&file);
@@ -74,6 +77,7 @@ impl Config {
             transport,
             administration,
             log,
+            witness,
             timestamping,
             output,
             clients,
@@ -302,7 +306,33 @@ impl Resolver<'_> {
             bodies_except: except.filter_map(|id| self.read(id, "log.bodies_except", any_client)).collect(),
             body_quota: file.body_quota.unwrap_or(8 << 30),
             reserve: file.reserve.unwrap_or(64 << 20),
+            checkpoints: file.checkpoints.as_ref().and_then(|file| self.checkpoints(file)),
         }
+    }
+
+    fn checkpoints(&mut self, file: &CheckpointsFile) -> Option<Checkpoints> {
+        let origin = self.read(&file.origin, "log.checkpoints.origin", transparency::origin);
+        let key = file.key.as_ref().and_then(|at| {
+            self.read(at, "log.checkpoints.key", |id| id.parse().map_err(|error| format!("{error}")))
+        });
+        let mut witnesses = Vec::new();
+        for witness in &file.witness {
+            let at = "log.checkpoints.witness";
+            let url = self.read(&witness.url, &format!("{at}.url"), transparency::witness_url);
+            let key = self.read(&witness.key, &format!("{at}.key"), transparency::witness_key);
+            let authorities = self.certificates(witness.authorities.as_slice(), &format!("{at}.authorities"));
+            if url.as_ref().is_some_and(|url| url.starts_with("https:")) && witness.authorities.is_none() {
+                self.fault(&witness.url, &format!("{at}.url"), "https needs authorities = a PEM file");
+            }
+            witnesses.extend(url.zip(key).map(|(url, key)| transparency::Witness { url, key, authorities }));
+        }
+        let quorum = file.quorum.as_ref().map_or(0, |quorum| *quorum.get_ref());
+        if let Some(at) = file.quorum.as_ref().filter(|_| quorum > file.witness.len()) {
+            let reason = format!("there are only {} witnesses", file.witness.len());
+            self.problems.at(self.text, &at.span(), "log.checkpoints.quorum", reason);
+        }
+        let every = file.every.unwrap_or(Duration::from_secs(1)).max(Duration::from_millis(100));
+        Some(Checkpoints { origin: origin?, key, every, quorum, witnesses })
     }
 
     fn timestamping(&mut self, file: &file::Timestamping) -> Timestamping {
@@ -434,19 +464,21 @@ mod tests {
     fn the_example_is_read_once_its_certificates_are_there() {
         let keys = rcgen_certificate();
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem"] {
+        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem"] {
             cert_authority::durable::write(folder.path().join(name), keys.as_bytes()).unwrap();
         }
         let config = Config::parse(EXAMPLE, folder.path()).unwrap();
         assert_eq!(config.server.to_string(), "DEMO/GOV/1001/ss1");
         assert_eq!(config.clients[0].services[0].allow[0].endpoints.as_ref().unwrap().len(), 2);
         assert!(!config.log.keeps_bodies_of(&config.clients[0].id));
+        assert_eq!(config.log.checkpoints.unwrap().witnesses.len(), 1);
+        assert_eq!(config.witness.unwrap().logs.len(), 1);
     }
 
     #[test]
     fn the_example_shows_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem"] {
+        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem"] {
             cert_authority::durable::write(folder.path().join(name), rcgen_certificate().as_bytes()).unwrap();
         }
         let shown = Config::parse(EXAMPLE, folder.path()).unwrap();
@@ -525,6 +557,30 @@ mod tests {
         assert_eq!(
             faults(&format!("{LEAST}[[client]]\nid = \"DEMO/GOV/1/a\"\n")),
             ["Some(6) client[1].authentication"]
+        );
+    }
+
+    #[test]
+    fn faults_of_checkpoints_and_witnesses_are_told() {
+        let log_key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+        let text = format!(
+            "{LEAST}[log.checkpoints]\norigin = \"a b\"\nkey = \"x\"\nquorum = 3\n\
+             [[log.checkpoints.witness]]\nurl = \"ftp://x\"\nkey = \"{log_key}\"\n\
+             [[log.checkpoints.witness]]\nurl = \"https://x\"\nkey = \"nothing\"\n\
+             [witness]\nname = \"w\"\nlisten = \"127.0.0.1:1\"\nkey = \"x\"\n"
+        );
+        assert_eq!(
+            faults(&text),
+            [
+                "Some(6) log.checkpoints.origin",
+                "Some(7) log.checkpoints.key",
+                "Some(8) log.checkpoints.quorum",
+                "Some(10) log.checkpoints.witness.url",
+                "Some(11) log.checkpoints.witness.key",
+                "Some(13) log.checkpoints.witness.url",
+                "Some(14) log.checkpoints.witness.key",
+                "Some(18) witness.key",
+            ]
         );
     }
 

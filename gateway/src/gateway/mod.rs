@@ -9,12 +9,14 @@
 //! ```
 //! - [`serve`]: wires and runs it
 //! - `reload`: takes up changed settings and keys while it runs
+//! - `witness`: checkpoints of the log, and being a witness of others'
 //! - `tasks`: what runs by itself: time-stamps, OCSP, following the configuration; health
 //!
 //! Not here: what any of the parts does.
 
 mod reload;
 mod tasks;
+mod witness;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use arc_swap::ArcSwap;
 use cert_authority::clock::{Clock, SystemClock};
 use cert_authority::error::KeyError;
 use cert_authority::keys::inventory::Usage;
+use cert_authority::tlog::witness::Witness;
 use conf::client::{Client as ConfClient, ConfHandle, Settings as ConfSettings};
 use conf::error::ConfError;
 use rustls::{ClientConfig, ServerConfig};
@@ -37,6 +40,7 @@ use crate::doors::{Front, Peers};
 use crate::evidence::signature::TrustCache;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
+use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::{self, LogError, MessageLog};
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
 use crate::serverconf::ServerConf;
@@ -69,6 +73,15 @@ pub enum StartError {
     /// The message log.
     #[error("message log: {0}")]
     Log(#[from] LogError),
+    /// The message log is not what its checkpoints say, or none can be made.
+    #[error("message log: {0}")]
+    Checkpoints(#[from] CheckpointError),
+    /// There is no key that signs checkpoints.
+    #[error("no key with usage checkpoint: make one (keys create --usage checkpoint)")]
+    NoCheckpointKey,
+    /// A witness of ours, or the one that we are.
+    #[error("witness: {0}")]
+    Witness(String),
     /// A key and its certificate are of no use to TLS.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -103,7 +116,10 @@ pub async fn serve_with(
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let wired = Wired::new(path, clock)?;
-    let doors = Doors::open(&wired.config).await?;
+    if let Some(checkpoints) = &wired.checkpoints {
+        checkpoints.ask_witnesses().await?;
+    }
+    let doors = Doors::open(&wired).await?;
     wired.run(doors, stop).await
 }
 
@@ -118,6 +134,7 @@ struct Wired {
     registry: Registry,
     registered: Registered,
     responses: Arc<OcspCache>,
+    checkpoints: Option<Checkpoints>,
     live: Live,
 }
 
@@ -168,8 +185,20 @@ impl Wired {
             peers: Arc::new(PeerNetwork { connector, trust }),
             services: Arc::new(services),
         });
-        let path = path.to_path_buf();
-        Ok(Self { path, config, clock, gateway, keyring, conf_client, registry, registered, responses, live })
+        let checkpoints = witness::checkpoints(&config, &gateway.log, &keyring, &clock)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            config,
+            clock,
+            gateway,
+            keyring,
+            conf_client,
+            registry,
+            registered,
+            responses,
+            checkpoints,
+            live,
+        })
     }
 
     async fn run(self, doors: Doors, stop: watch::Receiver<bool>) -> Result<(), StartError> {
@@ -183,6 +212,7 @@ impl Wired {
             registry,
             registered,
             responses,
+            checkpoints,
             live,
         } = self;
         let metrics = Metrics::install()?;
@@ -190,7 +220,7 @@ impl Wired {
         let own = Arc::new(move || own.certificates());
         let refresher =
             Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
-        let health = tasks::health(&gateway, &keyring, &refresher);
+        let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
         let limits = &config.transport;
@@ -201,6 +231,10 @@ impl Wired {
         let authorities = tasks::authorities(&gateway);
         let interval = config.timestamping.interval;
         running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));
+        let every = tasks::stamping_interval(&gateway, interval);
+        let made = checkpoints.clone();
+        running.spawn(witness::run(made, Arc::clone(&authorities), every, stop.clone()));
+        running.spawn(witness::serve(doors.witness, closed.clone()));
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
             reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
@@ -273,10 +307,12 @@ struct Doors {
     peers: TcpListener,
     ocsp: TcpListener,
     administration: TcpListener,
+    witness: Option<(TcpListener, Arc<Witness>)>,
 }
 
 impl Doors {
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    async fn open(wired: &Wired) -> Result<Self, StartError> {
+        let config = &wired.config;
         let mut front = Vec::new();
         for (address, tls) in [(config.doors.http, false), (config.doors.https, true)] {
             if let Some(address) = address {
@@ -288,6 +324,7 @@ impl Doors {
             peers: listen(config.doors.peers).await?,
             ocsp: listen(config.doors.ocsp).await?,
             administration: listen(config.administration.listen).await?,
+            witness: witness::open(config, &wired.keyring, &wired.clock).await?,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::admin::Health;
 use crate::doors::Authorities;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
+use crate::messagelog::checkpoint::Checkpoints;
 use crate::messagelog::record::ConfigurationRecord;
 use crate::messagelog::stamp::TimestampAuthority;
 use crate::messagelog::timestamper::{self, HttpAuthority};
@@ -54,10 +55,17 @@ pub(super) async fn stamp(
     interval: Option<Duration>,
     stop: watch::Receiver<bool>,
 ) {
-    let conf = gateway.conf.clone();
-    let every =
-        move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF);
+    let every = stamping_interval(&gateway, interval);
     timestamper::run(gateway.log.clone(), move || authorities(), every, stop).await;
+}
+
+/// How often time-stamps are asked for: as the settings say, else as the network does.
+pub(super) fn stamping_interval(
+    gateway: &Gateway,
+    interval: Option<Duration>,
+) -> impl Fn() -> Duration + Send + use<> {
+    let conf = gateway.conf.clone();
+    move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF)
 }
 
 fn asked(conf: &GlobalConf, clock: &Arc<dyn Clock>) -> Vec<Box<dyn TimestampAuthority>> {
@@ -118,7 +126,9 @@ pub(super) fn health(
     gateway: &Arc<Gateway>,
     keyring: &Arc<Keyring>,
     refresher: &Arc<OcspRefresher>,
+    checkpoints: Option<&Checkpoints>,
 ) -> Health {
+    let checkpoints = checkpoints.cloned();
     let now = {
         let gateway = Arc::clone(gateway);
         move || -> UnixTime { gateway.clock.now() }
@@ -144,6 +154,7 @@ pub(super) fn health(
                 _ => "stopped".to_owned(),
             })
         })
+        .check("log checkpoints", move || checkpoints.as_ref().map_or(Ok(()), Checkpoints::health))
         .check("authentication certificate", move || {
             let valid = keys.certificate(Usage::Auth, time_of_keys());
             valid.map(|_| ()).ok_or_else(|| "no valid certificate".to_owned())
