@@ -18,9 +18,10 @@ mod tests {
         http::{Client, Limits},
         keys::{KeyType, Pin, inventory::Usage, software::SoftwareKeys},
         tlog::{
-            Checkpoint, Hash, Note, NoteSigner, SignatureType, VerifierKey, door,
+            Checkpoint, Hash, InclusionProof, Note, NoteSigner, SignatureType, Trust, VerifierKey, door,
+            inclusion::InclusionError,
             note::NoteError,
-            proof::{self, HashReader, leaf_hash, node_hash},
+            proof::{self, HashReader, ProofError, leaf_hash, node_hash},
             witness::{
                 AddCheckpoint, KnownLog, Refusal, Witness, WitnessError, origin_hash, read_cosignature,
             },
@@ -296,6 +297,53 @@ mod tests {
         assert_eq!(read(&answer, request.note.text(), world.log.verifier()), Err(NoteError::Unsigned));
         for bad in ["", "\n", "nothing\n", answer.trim_end()] {
             assert!(read(bad, request.note.text(), key).is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proof_that_stands_by_itself_convinces_only_whom_it_should() {
+        let world = World::new();
+        let tree = leaves(20, 0);
+        let mut note = world.request(&tree, 0, 20).await.note;
+        let content = [7_u64.to_be_bytes().as_slice(), &[0]].concat();
+        let path = proof::inclusion(&tree, 7, 20).unwrap().unwrap();
+        let answer = ask(&world.witness().unwrap(), &world.request(&tree, 0, 20).await).await.unwrap();
+        let key = world.cosigner.verifier();
+        note.add(read_cosignature(answer.as_bytes(), note.text(), key).unwrap());
+        let proof = InclusionProof { index: 7, path, note };
+        let text = proof.to_string();
+        let trust = Trust {
+            origin: ORIGIN.into(),
+            log: vec![world.log.verifier().clone()],
+            witnesses: vec![key.clone()],
+            quorum: 1,
+        };
+        assert_eq!(InclusionProof::parse(&text), Ok(proof.clone()));
+        assert_eq!(proof.verify(&content, &trust).unwrap().size(), 20);
+        let extra = InclusionProof::parse(&text.replace("index 7", "extra AAAA\nindex 7")).unwrap();
+        assert!(extra.verify(&content, &trust).is_ok());
+        assert_eq!(proof.verify(b"other", &trust), Err(ProofError::Invalid.into()));
+        let moved = InclusionProof { index: 6, ..proof.clone() };
+        assert_eq!(moved.verify(&content, &trust), Err(ProofError::Invalid.into()));
+        let other = Trust { origin: "other".into(), ..trust.clone() };
+        assert!(matches!(proof.verify(&content, &other), Err(InclusionError::Checkpoint(_))));
+        let strict = Trust { quorum: 2, ..trust.clone() };
+        let refused = proof.verify(&content, &strict);
+        assert_eq!(refused, Err(InclusionError::Quorum { found: 1, needed: 2 }));
+        let nobody = Trust { log: Vec::new(), ..trust.clone() };
+        assert!(matches!(proof.verify(&content, &nobody), Err(InclusionError::Checkpoint(_))));
+        for bad in [
+            String::new(),
+            text.replace("@v1", "@v2"),
+            text.replace("index 7", "index 07"),
+            text.replace("index 7", "index"),
+            text.replace("index 7", "extra !\nindex 7"),
+            text.replace("index 7\n", "index 7\nAAAA\n"),
+            text.replace("\n\n", "\n"),
+            text.trim_end().to_owned(),
+            text.replace("index 7\n", &format!("index 7\n{}", format!("{}=\n", "A".repeat(43)).repeat(64))),
+        ] {
+            assert!(InclusionProof::parse(&bad).is_err(), "{bad:.60}");
         }
     }
 

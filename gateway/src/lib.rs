@@ -16,4 +16,5 @@ pub mod messagelog;
 pub mod metaservice;
 pub mod network;
 pub mod serverconf;
+pub mod transparency;
 pub mod transport;

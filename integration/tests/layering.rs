@@ -18,6 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("messagelog", &["message", "evidence"]),
     // what stands in metaservice is the container of a logged message
     ("archive", &["evidence", "messagelog", "metaservice"]),
+    // the administration port is where it shows the log to auditors
+    ("transparency", &["messagelog", "evidence", "admin"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
     ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
 ];

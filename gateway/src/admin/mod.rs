@@ -46,6 +46,8 @@ pub struct AdminCall {
     pub token: String,
     /// Its role.
     pub role: Role,
+    /// The path, raw.
+    pub path: String,
     /// The query, raw, without the question mark.
     pub query: String,
     /// The body.
@@ -94,6 +96,8 @@ pub struct Admin {
     hosts: Arc<ArcSwap<Vec<String>>>,
     health: Health,
     endpoints: HashMap<&'static str, HashMap<Method, Endpoint>>,
+    /// By the beginning of the path, which ends in a slash.
+    below: Vec<(&'static str, HashMap<Method, Endpoint>)>,
 }
 
 impl Admin {
@@ -101,7 +105,7 @@ impl Admin {
     /// `[::1]`). Both may be exchanged while it runs.
     #[must_use]
     pub fn new(tokens: Tokens, hosts: Arc<ArcSwap<Vec<String>>>, health: Health) -> Self {
-        Self { tokens, hosts, health, endpoints: HashMap::new() }
+        Self { tokens, hosts, health, endpoints: HashMap::new(), below: Vec::new() }
     }
 
     /// Serves `path` (exactly) to whoever holds a token with one of `roles`.
@@ -119,6 +123,25 @@ impl Admin {
     {
         let handler = Arc::new(move |call| -> Replying { Box::pin(handler(call)) });
         self.endpoints.entry(path).or_default().insert(method, (roles, handler));
+        self
+    }
+
+    /// Serves every path that begins with `prefix`, which ends in a slash, and has no endpoint of its own.
+    #[must_use]
+    pub fn endpoints_below<F, R>(
+        mut self,
+        method: Method,
+        prefix: &'static str,
+        roles: &'static [Role],
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(AdminCall) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminReply> + Send + 'static,
+    {
+        let handler = Arc::new(move |call| -> Replying { Box::pin(handler(call)) });
+        let endpoint: Endpoint = (roles, handler);
+        self.below.push((prefix, HashMap::from([(method, endpoint)])));
         self
     }
 
@@ -162,7 +185,9 @@ impl Admin {
                 );
             }
         };
-        let Some(methods) = self.endpoints.get(path) else {
+        let below =
+            || self.below.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, methods)| methods);
+        let Some(methods) = self.endpoints.get(path).or_else(below) else {
             return AdminReply::error(StatusCode::NOT_FOUND, "there is nothing here");
         };
         let method = Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
@@ -174,9 +199,9 @@ impl Admin {
         if !allowed {
             return AdminReply::error(StatusCode::FORBIDDEN, "not with this token's role");
         }
-        let query = query.to_owned();
+        let (path, query) = (path.to_owned(), query.to_owned());
         match body.collect(LONGEST_BODY).await {
-            Ok(body) => handler(AdminCall { token: token.name, role: token.role, query, body }).await,
+            Ok(body) => handler(AdminCall { token: token.name, role: token.role, path, query, body }).await,
             Err(error) => AdminReply::error(StatusCode::BAD_REQUEST, &error.to_string()),
         }
     }

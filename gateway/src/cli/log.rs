@@ -15,6 +15,7 @@ use conf::identifier::{ClientId, MemberId, ServiceId};
 use serde_json::{Value, json};
 
 use super::table::{Table, printable};
+use super::transparency;
 use crate::config::Config;
 use crate::gateway::log_settings;
 use crate::messagelog::{
@@ -380,6 +381,8 @@ pub(super) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    #[command(flatten)]
+    Transparency(transparency::Command),
 }
 
 #[derive(Debug, Args)]
@@ -457,6 +460,9 @@ impl From<ListArguments> for Selection {
 
 /// Runs a command on the log of a settings file.
 pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
+    if let Command::Transparency(command) = command {
+        return transparency::run(config, command, &mut io::stdout().lock());
+    }
     let config = Config::load(config).map_err(|error| error.to_string())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reader = service::read_only(&log_settings(&config), &clock).map_err(|error| error.to_string())?;
@@ -468,6 +474,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
         }
         Command::Show { number, json } => show(&reader, number, json, out),
         Command::Export { number, out } => export(&reader, number, &out),
+        Command::Transparency(_) => Ok(()),
     };
     match done {
         // Whoever reads has seen enough.

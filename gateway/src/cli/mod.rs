@@ -8,6 +8,7 @@ pub mod asic;
 mod keys;
 pub mod log;
 mod table;
+mod transparency;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};

@@ -44,6 +44,7 @@ use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::{self, LogError, MessageLog};
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
 use crate::serverconf::ServerConf;
+use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
 use crate::transport::ocsp_cache::OcspCache;
 use crate::transport::ocsp_refresh::OcspRefresher;
@@ -258,7 +259,10 @@ impl Wired {
             let front = Arc::clone(&front);
             running.spawn(front_door::serve(listener, tls, limits.front.clone(), front, closed.clone()));
         }
-        let admin = Admin::new(live.tokens, live.hosts, health).metrics(metrics);
+        let mut admin = Admin::new(live.tokens, live.hosts, health).metrics(metrics);
+        if let Some(checkpoints) = &checkpoints {
+            admin = transparency::endpoints(admin, &gateway.log, checkpoints);
+        }
         running.spawn(admin.serve(doors.administration, limits.front.clone(), closed));
         tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
 

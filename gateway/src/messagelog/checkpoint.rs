@@ -209,6 +209,11 @@ impl Checkpoints {
         &self.0.settings.origin
     }
 
+    /// What others verify the cosignatures with.
+    pub fn witness_keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.0.settings.witnesses.iter().map(|witness| &witness.key)
+    }
+
     /// How it goes with each witness.
     pub fn witnesses(&self) -> Vec<WitnessHealth> {
         self.0.witnesses.health()

@@ -62,6 +62,14 @@ pub struct WitnessHealth {
     pub refused: u64,
 }
 
+/// What a witness holds of the log `origin`, as it has cosigned it.
+///
+/// # Errors
+/// Why it could not be asked, or that it does not say so with its own signature.
+pub async fn ask(witness: &WitnessSettings, origin: &str) -> Result<Option<Checkpoint>, String> {
+    Ok(witness.held(origin, &witness.key).await?.map(|held| held.checkpoint))
+}
+
 /// A checkpoint of this log that somebody holds, signed by the log or cosigned by its holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
