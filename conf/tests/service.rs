@@ -281,3 +281,41 @@ async fn killed_at_any_moment_a_fetch_leaves_the_old_set_or_the_new_one() {
     }
     assert!(old > 0 && new > 0, "killed too early or too late each time: {old} old, {new} new");
 }
+
+#[tokio::test]
+async fn the_authority_witnesses_logs_that_its_register_knows_and_no_others() {
+    use cert_authority::keys::{KeyType, Pin, inventory::Usage, software::SoftwareKeys};
+    use cert_authority::tlog::{Checkpoint, Note, NoteSigner, SignatureType, VerifierKey};
+    use cert_authority::tlog::{proof::leaf_hash, witness::read_cosignature};
+    let world = World::new().await;
+    let keys = Arc::new(SoftwareKeys::open(world.path("log"), &Pin::new("1")).unwrap());
+    let key = keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, world.now()).unwrap();
+    let log = NoteSigner::new("log.example", SignatureType::Ed25519, key, keys).unwrap();
+    let table = format!(
+        "[witness]\nname = \"authority.example\"\nlisten = \"127.0.0.1:0\"\n\
+         [[witness.log]]\norigin = \"log.example\"\nkeys = [\"{}\"]\n[publish]",
+        log.verifier()
+    );
+    world.edit("[publish]", &table);
+    let begin = async || Serving::begin(world.path("authority.toml"), Arc::new(world.clock.clone())).await;
+    assert!(begin().await.is_err(), "there is no key yet");
+    let shown = conf::service::witness_key(&world.path("authority.toml")).unwrap();
+    assert_eq!(conf::service::witness_key(&world.path("authority.toml")).unwrap(), shown, "made once");
+    let verifier: VerifierKey = shown.trim().parse().unwrap();
+
+    let serving = begin().await.unwrap();
+    let url = format!("http://{}/add-checkpoint", serving.witness_address().unwrap());
+    tokio::spawn(serving.run(std::future::pending()));
+    let ask = async |origin: &str, leaf: &[u8]| {
+        let text = Checkpoint::new(origin, 1, leaf_hash(leaf)).unwrap().to_string();
+        let note = Note::new(text.as_str(), vec![log.sign(&text, world.now()).await.unwrap()]).unwrap();
+        let body = format!("old 0\n\n{note}");
+        let limits = http::Limits::default();
+        (http::Client::new().post(&url, "text/plain", body.into(), limits).await.unwrap(), text)
+    };
+    let (answer, text) = ask("log.example", b"one").await;
+    assert_eq!(answer.status.as_u16(), 200);
+    read_cosignature(&answer.body, &text, &verifier).unwrap();
+    assert_eq!(ask("log.example", b"two").await.0.status.as_u16(), 409);
+    assert_eq!(ask("other.example", b"one").await.0.status.as_u16(), 404);
+}

@@ -134,9 +134,17 @@ impl WitnessSettings {
         signer: Arc<dyn Signer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Witness, OpenError> {
-        let key = self.key.clone().or_else(|| newest(inventory, Usage::Witness)).ok_or(OpenError::NoKey)?;
-        let signer = NoteSigner::new(&self.name, SignatureType::Cosignature, key, signer)?;
+        let signer = self.signer(inventory, signer)?;
         Ok(Witness::open(signer, &self.directory, self.logs.clone(), clock)?)
+    }
+
+    /// What its cosignatures are made with.
+    ///
+    /// # Errors
+    /// [`OpenError::NoKey`], [`OpenError::Key`].
+    pub fn signer(&self, inventory: &Inventory, signer: Arc<dyn Signer>) -> Result<NoteSigner, OpenError> {
+        let key = self.key.clone().or_else(|| newest(inventory, Usage::Witness)).ok_or(OpenError::NoKey)?;
+        Ok(NoteSigner::new(&self.name, SignatureType::Cosignature, key, signer)?)
     }
 }
 

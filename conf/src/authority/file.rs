@@ -5,6 +5,7 @@
 //! (does a server's owner exist, are the certificates readable) is [`super::registry`]'s business.
 
 use cert_authority::settings::{Problems, Reader, Text};
+use cert_authority::tlog::settings::WitnessFile;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -19,6 +20,7 @@ pub(crate) struct File {
     pub(crate) timestamping: Timestamping,
     pub(crate) monitoring: Monitoring,
     pub(crate) management: Management,
+    pub(crate) witness: Option<WitnessFile>,
     pub(crate) classes: Vec<(String, String)>,
     pub(crate) ca: Vec<Ca>,
     pub(crate) tsa: Vec<Tsa>,
@@ -195,6 +197,7 @@ impl File {
         let timestamping = reader.optional("timestamping").unwrap_or_default();
         let monitoring = reader.optional("monitoring").unwrap_or_default();
         let management = reader.one("management");
+        let witness = reader.optional("witness");
         let classes: std::collections::BTreeMap<_, _> = reader.optional("classes").unwrap_or_default();
         let ca = reader.list("ca");
         let tsa = reader.list("tsa");
@@ -219,6 +222,7 @@ impl File {
             timestamping,
             monitoring,
             management,
+            witness,
             classes,
             ca,
             tsa,
@@ -260,6 +264,7 @@ mod tests {
     #[test]
     fn the_example_holds_every_key_of_the_lists() {
         let file = File::parse(EXAMPLE).unwrap();
+        assert!(file.witness.is_some());
         let File { classes, ca, tsa, member, server, group, federated, .. } = &file;
         assert!(!classes.is_empty());
         let Ca {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::{Digest, Hasher};
 use cert_authority::settings::{Problem, Problems, Text};
+use cert_authority::tlog::settings::WitnessSettings;
 use cert_authority::x509::Certificate;
 
 use super::check::{Check, is_host};
@@ -51,6 +52,8 @@ pub struct Registry {
     pub keys: PathBuf,
     /// The file of their PIN.
     pub pin: PathBuf,
+    /// Being a witness of logs; `None` for not.
+    pub witness: Option<WitnessSettings>,
     /// Every file that was read.
     pub files: Vec<PathBuf>,
     /// Digest over the content of these files.
@@ -141,6 +144,10 @@ impl Check<'_> {
             validity,
             keys: self.folder.join(file.signing.keys.get_ref()),
             pin: self.folder.join(file.signing.pin.get_ref()),
+            witness: file
+                .witness
+                .as_ref()
+                .map(|witness| witness.resolve(self.text, &self.folder, &mut self.problems)),
             files: std::mem::take(&mut self.files),
             digest: std::mem::replace(&mut self.hasher, Hasher::new(DigestAlgorithm::Sha256)).finish(),
         })

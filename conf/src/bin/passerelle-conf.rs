@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use conf::authority::SourceKind;
-use conf::service::{authority, client};
+use conf::service::{authority, client, witness_key};
 
 /// The signed configuration of an instance: publish it, or fetch and verify it.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Publish(Config),
     /// Publish all the time, and serve what is published.
     Serve(Config),
+    /// Make the key of the witness, where there is none yet, and show the verifier key that gateways need.
+    WitnessKey(Config),
     /// Write the anchor, by which others find and verify the configuration.
     Anchor {
         #[command(flatten)]
@@ -133,6 +135,7 @@ async fn run(command: Command) -> Result<String, Box<dyn std::error::Error>> {
         Command::Check(config) => Ok(authority::check(&config.config)?),
         Command::Publish(config) => Ok(authority::publish(&config.config).await?),
         Command::Serve(config) => Ok(authority::serve(&config.config).await?),
+        Command::WitnessKey(config) => Ok(witness_key(&config.config)?),
         Command::Anchor { config, external, out } => Ok(authority::anchor(&config.config, external, out)?),
         Command::Key(Key::List(config)) => Ok(authority::list_keys(&config.config)?),
         Command::Key(Key::Add { config, kind, key }) => {

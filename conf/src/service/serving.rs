@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::http;
 use super::watch::Watch;
+use super::witness::Listening;
 use crate::authority::{PublishError, Published, Publisher, Registry, RegistryError};
 
 /// After a failure (a full disk) publishing is tried again this soon.
@@ -29,6 +30,9 @@ pub enum ServeError {
     /// Nothing can be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// What it takes to be a witness.
+    #[error(transparent)]
+    Witness(#[from] cert_authority::tlog::settings::OpenError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -45,6 +49,7 @@ pub struct Serving {
     clock: Arc<dyn Clock>,
     publisher: Publisher,
     listener: TcpListener,
+    witness: Option<Listening>,
     published: watch::Sender<Published>,
     refused: watch::Sender<Option<RegistryError>>,
 }
@@ -60,8 +65,9 @@ impl Serving {
         let published = publisher.publish(clock.now()).await?;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+        let witness = Listening::begin(publisher.registry(), Arc::clone(&clock)).await?;
         let (published, refused) = (watch::Sender::new(published), watch::Sender::new(None));
-        Ok(Self { config, clock, publisher, listener, published, refused })
+        Ok(Self { config, clock, publisher, listener, witness, published, refused })
     }
 
     /// The address that it listens on.
@@ -70,6 +76,11 @@ impl Serving {
     /// Whatever the system reports.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address that the witness listens on, if there is one.
+    pub fn witness_address(&self) -> Option<SocketAddr> {
+        self.witness.as_ref().and_then(|witness| witness.address().ok())
     }
 
     /// Tells each publication.
@@ -84,11 +95,18 @@ impl Serving {
 
     /// Publishes and serves until `shutdown` completes; requests under way are finished.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { config, clock, publisher, listener, published, refused } = self;
+        let Self { config, clock, publisher, listener, witness, published, refused } = self;
         let door = http::serve(listener, publisher.registry().directory.clone(), shutdown);
         let work = Work { config, clock, publisher, published, refused };
+        let witness = async {
+            match witness {
+                Some(witness) => witness.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = door => {}
+            () = witness => {}
             () = work.run() => {}
         }
     }
@@ -148,8 +166,9 @@ impl Work {
             Ok(publisher) => {
                 if publisher.registry().listen != self.publisher.registry().listen
                     || publisher.registry().directory != self.publisher.registry().directory
+                    || publisher.registry().witness != self.publisher.registry().witness
                 {
-                    tracing::warn!("another listen address or public folder needs a restart");
+                    tracing::warn!("another listen address, public folder or witness needs a restart");
                 }
                 self.publisher = publisher;
                 self.refused.send_replace(None);
