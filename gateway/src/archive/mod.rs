@@ -4,11 +4,17 @@
 //! |---|---|
 //! | [`linking`] | the entry `linkinginfo`: the digest chain |
 //! | [`read`](mod@read), [`chains`] | judging one archive, and several together |
+//! | [`write`](mod@write) | making one archive |
+//! | [`target`] | where archives go |
+//! | [`ledger`] | what is archived, derived from the log |
 //!
 //! Specification: X-Road's message log archives (UG-SS 11.1, the archive verifier).
 //!
 //! Not here: the containers ([`crate::evidence::asic`]), the log ([`crate::messagelog`]).
 
 pub mod chains;
+pub mod ledger;
 pub mod linking;
 pub mod read;
+pub mod target;
+pub mod write;

@@ -83,6 +83,11 @@ impl LoggedContainer {
         self.logged_at
     }
 
+    /// Bytes of the bodies in it, unpacked.
+    pub fn length_of_bodies(&self) -> u64 {
+        self.attachments.iter().map(SealedBody::length).sum()
+    }
+
     /// The name of its file, as X-Road gives it: query, direction, and the number of the record.
     pub fn file_name(&self) -> String {
         /// So that the name of the file stays within 255 bytes.
