@@ -7,11 +7,13 @@
 //! | [`write`](mod@write) | making one archive |
 //! | [`target`] | where archives go |
 //! | [`ledger`] | what is archived, derived from the log |
+//! | [`archiver`] | doing it |
 //!
 //! Specification: X-Road's message log archives (UG-SS 11.1, the archive verifier).
 //!
 //! Not here: the containers ([`crate::evidence::asic`]), the log ([`crate::messagelog`]).
 
+pub mod archiver;
 pub mod chains;
 pub mod ledger;
 pub mod linking;

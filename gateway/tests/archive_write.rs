@@ -1,0 +1,305 @@
+//! Archiving a log: what goes where, what a second run adds, and what an interrupted one leaves.
+//!
+//! ```text
+//! logged messages ──stamped──► archives in a directory ──► archive verify, unzip, xmlsec1, openssl
+//! ```
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+mod evidence_support;
+mod log_support;
+mod metaservice_support;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use gateway::{
+    archive::{
+        archiver::{Archiver, ArchivingError, Grouping, Settings, Summary},
+        chains, read,
+        target::{Directory, Parcel, Target, TargetError},
+    },
+    cli::archive::{VerifyArguments, verify},
+    messagelog::{MessageLog, Role},
+};
+use metaservice_support::*;
+
+/// A scene with a place for archives.
+struct Place {
+    scene: Scene,
+    archives: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let archives = scene.directory.path().join("archives");
+        fs::create_dir(&archives).unwrap();
+        Self { scene, archives }
+    }
+
+    fn target(&self) -> Directory {
+        Directory::new(&self.archives, self.scene.directory.path().join("log/bodies"))
+    }
+
+    fn archiver(&self, settings: Settings) -> Archiver<MessageLog> {
+        self.archiver_to(Arc::new(self.target()), settings)
+    }
+
+    fn archiver_to(&self, target: Arc<dyn Target>, settings: Settings) -> Archiver<MessageLog> {
+        Archiver::new(self.scene.log.clone(), self.scene.reader(), target, settings)
+    }
+
+    fn run(&self) -> Result<Summary, ArchivingError> {
+        self.scene.runtime.block_on(self.archiver(Settings::default()).run())
+    }
+
+    /// All archives, judged with their containers and as a chain.
+    fn verdict(&self) -> (u8, String) {
+        let arguments = VerifyArguments {
+            files: files(&self.archives),
+            conf: Some(self.scene.configuration()),
+            ..VerifyArguments::default()
+        };
+        let mut out = Vec::new();
+        let code = verify(&arguments, &mut out).unwrap();
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    /// The containers of all archives, by name.
+    fn containers(&self) -> Vec<String> {
+        let read = |path: PathBuf| read::read(File::open(path).unwrap(), None).unwrap().linking.files;
+        let links = files(&self.archives).into_iter().flat_map(read);
+        let mut names: Vec<String> = links.map(|link| link.file).collect();
+        names.sort();
+        names
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_stamped_is_archived_and_the_next_run_goes_on() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.log(RESPONSE);
+    assert_eq!(place.run().unwrap(), Summary::default(), "nothing is stamped yet");
+    place.scene.stamp();
+    place.scene.log(Message { id: "q-2", ..REQUEST });
+    let summary = place.run().unwrap();
+    assert_eq!((summary.files.len(), summary.messages), (1, 2));
+    assert_eq!(place.containers(), ["q-1-request-0.asice", "q-1-response-1.asice"]);
+    assert_eq!(place.run().unwrap(), Summary::default(), "nothing is archived twice");
+
+    place.scene.stamp();
+    assert_eq!(place.run().unwrap().messages, 1);
+    assert_eq!(place.containers().len(), 3);
+    let (code, text) = place.verdict();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("2 of 2 containers") && text.contains("1 of 1 containers"), "{text}");
+    assert_eq!(text.matches("begins a chain").count(), 1, "{text}");
+}
+
+#[test]
+fn others_judge_the_containers_inside() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.log(RESPONSE);
+    place.scene.stamp();
+    place.run().unwrap();
+    let (archive, names) = unzip(&fs::read(&files(&place.archives)[0]).unwrap());
+    assert_eq!(names.last().unwrap(), "linkinginfo");
+    assert_eq!(names.len(), 3);
+    for name in names.iter().filter(|name| name.ends_with(".asice")) {
+        let (container, _) = unzip(&fs::read(archive.path().join(name)).unwrap());
+        judge_unpacked(container.path(), &place.scene.world);
+    }
+    // The chain, by other programs: the second digest from the first and the file.
+    let linking = fs::read_to_string(archive.path().join("linkinginfo")).unwrap();
+    let lines: Vec<&str> = linking.lines().collect();
+    assert_eq!(lines[0], "- - SHA-512");
+    let sum = |bytes: &Path| run(Command::new("sha512sum").arg(bytes))[..128].to_owned();
+    let step = archive.path().join("step");
+    put(&step, format!("{}{}", &lines[1][..128], sum(&archive.path().join(&names[1]))).as_bytes());
+    assert_eq!(lines[2], format!("{} {}", sum(&step), names[1]));
+}
+
+#[test]
+fn archives_are_grouped_by_whose_the_messages_are_and_rotated_by_length() {
+    let place = Place::new();
+    for n in 0..3 {
+        place.scene.log(Message { id: &format!("c-{n}"), ..REQUEST });
+        place.scene.log(Message { id: &format!("p-{n}"), role: Role::Provider, ..REQUEST });
+    }
+    place.scene.stamp();
+    let settings = Settings { grouping: Grouping::Subsystem, rotate_at: 1, round: 2 };
+    let summary = place.scene.runtime.block_on(place.archiver(settings).run()).unwrap();
+    assert_eq!((summary.files.len(), summary.messages), (6, 6));
+    let of = |group: &str| summary.files.iter().filter(|file| file.starts_with(group)).count();
+    assert_eq!((of("mlog-EE_GOV_1001_portal-"), of("mlog-EE_GOV_1001_registry-")), (3, 3));
+    let (code, text) = place.verdict();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text.matches("begins a chain").count(), 2, "each group has its chain: {text}");
+}
+
+/// A place that fails as often as it is told: before the file is there, or after.
+struct Failing {
+    place: Directory,
+    before: AtomicU8,
+    after: AtomicU8,
+}
+
+fn once(counter: &AtomicU8) -> Result<(), TargetError> {
+    let failing = counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if failing.is_ok() { Err(TargetError::Away("as the test wants it".to_owned())) } else { Ok(()) }
+}
+
+impl Target for Failing {
+    fn temporary(&self) -> Result<File, TargetError> {
+        self.place.temporary()
+    }
+
+    fn put(&self, parcel: &Parcel, file: &mut File) -> Result<(), TargetError> {
+        once(&self.before)?;
+        self.place.put(parcel, file)?;
+        once(&self.after)
+    }
+
+    fn holds(&self, parcel: &Parcel) -> Result<bool, TargetError> {
+        self.place.holds(parcel)
+    }
+}
+
+#[test]
+fn a_run_that_breaks_off_neither_loses_nor_doubles_a_message() {
+    for (before, after) in [(1, 0), (0, 1), (1, 1), (2, 2)] {
+        let place = Place::new();
+        for n in 0..4 {
+            place.scene.log(Message { id: &format!("q-{n}"), ..REQUEST });
+        }
+        place.scene.stamp();
+        let target: Arc<dyn Target> = Arc::new(Failing {
+            place: place.target(),
+            before: AtomicU8::new(before),
+            after: AtomicU8::new(after),
+        });
+        let settings = Settings { rotate_at: 1, ..Settings::default() };
+        let mut broken = 0;
+        // Each time with nothing in memory, as after a crash.
+        while let Err(error) =
+            place.scene.runtime.block_on(place.archiver_to(Arc::clone(&target), settings.clone()).run())
+        {
+            assert!(matches!(error, ArchivingError::Target(TargetError::Away(_))), "{error}");
+            broken += 1;
+        }
+        assert_eq!(broken, before + after);
+        let expected: Vec<String> = (0..4).map(|n| format!("q-{n}-request-{n}.asice")).collect();
+        assert_eq!(place.containers(), expected);
+        let (code, text) = place.verdict();
+        assert_eq!(code, 0, "{text}");
+    }
+}
+
+#[test]
+fn a_place_that_is_away_gets_everything_when_it_is_back() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.stamp();
+    fs::remove_dir(&place.archives).unwrap();
+    let error = place.run().unwrap_err();
+    assert!(matches!(error, ArchivingError::Target(TargetError::Away(_))), "{error}");
+    assert!(!place.archives.exists(), "it is not made: a disk may be missing there");
+    fs::create_dir(&place.archives).unwrap();
+    assert_eq!(place.run().unwrap().messages, 1);
+    assert_eq!(place.verdict().0, 0);
+}
+
+#[test]
+fn another_file_of_that_name_is_never_overwritten() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.stamp();
+    let name = place.run().unwrap().files.remove(0);
+    let parcel = Parcel {
+        name: name.clone(),
+        length: 5,
+        hash: cert_authority::crypto::digest(cert_authority::algorithm::DigestAlgorithm::Sha256, b"other"),
+    };
+    let mut file = place.target().temporary().unwrap();
+    std::io::Write::write_all(&mut file, b"other").unwrap();
+    assert!(
+        matches!(place.target().put(&parcel, &mut file), Err(TargetError::Other(other)) if other == name)
+    );
+    assert_eq!(place.verdict().0, 0);
+}
+
+#[test]
+fn on_another_file_system_an_archive_gets_its_name_when_it_is_whole() {
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+        println!("not run: there is no /dev/shm");
+        return;
+    };
+    let place = Place::new();
+    let mut made = Directory::new(elsewhere.path(), elsewhere.path()).temporary().unwrap();
+    std::io::Write::write_all(&mut made, b"archive").unwrap();
+    let (hash, length) = gateway::archive::target::hash(&mut made).unwrap();
+    let parcel = Parcel { name: "mlog-1.zip".to_owned(), length, hash };
+    place.target().put(&parcel, &mut made).unwrap();
+    assert_eq!(files(&place.archives), [place.archives.join("mlog-1.zip")], "nothing else is left");
+    assert!(place.target().holds(&parcel).unwrap());
+}
+
+#[test]
+fn messages_whose_key_was_destroyed_and_bodies_that_were_not_kept_do_not_hold_up_the_others() {
+    let place = Place::new();
+    place.scene.log(Message { keep: false, ..REQUEST });
+    place.scene.stamp();
+    assert_eq!(place.run().unwrap().messages, 1, "without its body");
+    assert_eq!(place.verdict().0, 0);
+
+    place.scene.log(Message { id: "q-2", ..REQUEST });
+    place.scene.stamp();
+    let key = place.scene.log.vault().seal(b"x").unwrap().key_id().to_owned();
+    place.scene.log.vault().destroy_key(&key).unwrap();
+    assert_eq!(place.run().unwrap(), Summary::default());
+    place.scene.log(Message { id: "q-3", ..REQUEST });
+    place.scene.stamp();
+    assert_eq!(place.run().unwrap().messages, 1);
+    assert!(place.containers().iter().any(|name| name.starts_with("q-3-")));
+    assert_eq!(place.verdict().0, 0);
+}
+
+#[test]
+fn chains_of_archives_that_lack_one_are_told() {
+    let place = Place::new();
+    for n in 0..3 {
+        place.scene.log(Message { id: &format!("q-{n}"), ..REQUEST });
+        place.scene.stamp();
+        place.run().unwrap();
+    }
+    let all: Vec<_> = files(&place.archives)
+        .into_iter()
+        .map(|path| (path.display().to_string(), read::read(File::open(path).unwrap(), None)))
+        .collect();
+    let middle = all.iter().position(|(_, archive)| {
+        let files = &archive.as_ref().unwrap().linking.files;
+        files[0].file.starts_with("q-1")
+    });
+    let mut all = all;
+    drop(all.remove(middle.unwrap()));
+    let judged = chains::judge(all, &[]);
+    assert_eq!(judged.iter().filter(|judged| judged.is_valid()).count(), 1);
+    assert!(judged.iter().any(|judged| matches!(judged.place, Some(chains::Place::Missing(_)))));
+}
