@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use gateway::{
@@ -25,8 +26,9 @@ use gateway::{
         archiver::{Archiver, ArchivingError, Grouping, Settings, Summary},
         chains, read,
         target::{Directory, Parcel, Target, TargetError},
+        task::{self, Status},
     },
-    cli::archive::{VerifyArguments, verify},
+    cli::archive::{VerifyArguments, archive, verify},
     messagelog::{MessageLog, Role},
 };
 use metaservice_support::*;
@@ -302,4 +304,55 @@ fn chains_of_archives_that_lack_one_are_told() {
     let judged = chains::judge(all, &[]);
     assert_eq!(judged.iter().filter(|judged| judged.is_valid()).count(), 1);
     assert!(judged.iter().any(|judged| matches!(judged.place, Some(chains::Place::Missing(_)))));
+}
+
+#[test]
+fn a_running_gateway_says_that_the_place_is_away_and_archives_when_it_is_back() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.stamp();
+    fs::remove_dir(&place.archives).unwrap();
+    let (status, (stop, stopping)) = (Status::default(), tokio::sync::watch::channel(false));
+    let archiver = place.archiver(Settings::default());
+    let every = Duration::from_millis(5);
+    let running = place.scene.runtime.spawn(task::run(archiver, every, status.clone(), stopping));
+    let wait_for = |wanted: Result<(), String>| {
+        for _ in 0..2000 {
+            if status.health() == wanted {
+                return;
+            }
+            std::thread::sleep(every);
+        }
+        panic!("{:?} instead of {wanted:?}", status.health());
+    };
+    wait_for(Err("the place of the archives is away".to_owned()));
+    fs::create_dir(&place.archives).unwrap();
+    wait_for(Ok(()));
+    stop.send(true).unwrap();
+    place.scene.runtime.block_on(running).unwrap();
+    assert_eq!(place.containers(), ["q-1-request-0.asice"]);
+}
+
+#[test]
+fn the_command_archives_while_no_gateway_runs() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.stamp();
+    let settings = place.scene.directory.path().join("gateway.toml");
+    let text = "[server]\nid = \"EE/GOV/1001/ss1\"\n[configuration]\nanchor = \"anchor.xml\"\n\
+                [log]\ndirectory = \"log\"\nkey = \"kek\"\nreserve = \"1 MiB\"\n\
+                [archive]\ndirectory = \"archives\"\n";
+    put(&settings, text.as_bytes());
+    let mut out = Vec::new();
+    let error = archive(&settings, &mut out).unwrap_err();
+    assert_eq!(error, "a gateway is running, and archives by itself");
+
+    let Place { scene, archives } = place;
+    let Scene { directory, log, .. } = scene;
+    drop(log);
+    archive(&settings, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.ends_with("1 messages in 1 archives\n"), "{out}");
+    assert_eq!(files(&archives).len(), 1);
+    drop(directory);
 }

@@ -7,7 +7,7 @@
 //! | [`write`](mod@write) | making one archive |
 //! | [`target`] | where archives go |
 //! | [`ledger`] | what is archived, derived from the log |
-//! | [`archiver`] | doing it |
+//! | [`archiver`], [`task`] | doing it, at an interval |
 //!
 //! Specification: X-Road's message log archives (UG-SS 11.1, the archive verifier).
 //!
@@ -19,4 +19,5 @@ pub mod ledger;
 pub mod linking;
 pub mod read;
 pub mod target;
+pub mod task;
 pub mod write;

@@ -1,6 +1,6 @@
-//! `archive verify`: judges archives of a message log, ours and X-Road's.
+//! `archive run`: archives what is time-stamped. `archive verify`: judges archives, ours and X-Road's.
 //!
-//! | exit code | |
+//! | exit code of `verify` | |
 //! |---|---|
 //! | 0 | valid |
 //! | 1 | an archive, its place in the chain, or a container is not valid |
@@ -8,9 +8,11 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use cert_authority::clock::SystemClock;
 use clap::{Args, Subcommand};
 use conf::snapshot::GlobalConf;
 use serde_json::{Value, json};
@@ -18,6 +20,9 @@ use serde_json::{Value, json};
 use super::table::printable;
 use crate::archive::chains::{self, Judged, Place};
 use crate::archive::read::{self, ArchiveError};
+use crate::config::Config;
+use crate::gateway::log_settings;
+use crate::messagelog::{LogError, MessageLog};
 
 const VALID: u8 = 0;
 const NOT_VALID: u8 = 1;
@@ -126,16 +131,55 @@ fn write_json(all: &[Judged], out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
+/// Archives the log of a settings file; what came of it goes to `out`.
+///
+/// # Errors
+/// Why not all could be archived.
+pub fn archive(config: &Path, out: &mut impl Write) -> Result<(), String> {
+    let config = Config::load(config).map_err(|error| error.to_string())?;
+    let settings = config.archive.as_ref().ok_or("the settings have no [archive]")?;
+    let log =
+        MessageLog::open(log_settings(&config), Arc::new(SystemClock)).map_err(|error| match error {
+            LogError::Locked => "a gateway is running, and archives by itself".to_owned(),
+            error => error.to_string(),
+        })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
+    let summary = runtime.block_on(settings.archiver(&log).run()).map_err(|error| error.to_string())?;
+    for file in &summary.files {
+        writeln!(out, "{}", printable(file)).map_err(|error| error.to_string())?;
+    }
+    writeln!(out, "{} messages in {} archives", summary.messages, summary.files.len())
+        .map_err(|error| error.to_string())?;
+    match summary.damaged.as_slice() {
+        [] => Ok(()),
+        damaged => Err(format!("damaged, and not archived: records {damaged:?}")),
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Verify archives, and that they go together. Exit code 0: valid; 1: not valid; 2: nothing could be judged.
     Verify(VerifyArguments),
+    /// Archive now what is time-stamped, while no gateway runs; a running gateway does it by itself.
+    Run,
 }
 
 /// Runs a command.
-pub(super) fn run(command: &Command) -> ExitCode {
-    let Command::Verify(arguments) = command;
+pub(super) fn run(config: &Path, command: &Command) -> ExitCode {
+    let arguments = match command {
+        Command::Verify(arguments) => arguments,
+        Command::Run => {
+            return match archive(config, &mut io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("passerelle-gateway: {error}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+    };
     match verify(arguments, &mut io::stdout().lock()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

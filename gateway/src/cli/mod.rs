@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&arguments.config, command),
         Command::Log(command) => log::run(&arguments.config, command),
         Command::Asic(command) => return asic::run(&command),
-        Command::Archive(command) => return archive::run(&command),
+        Command::Archive(command) => return archive::run(&arguments.config, &command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,6 +47,15 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         }
         writeln!(out, "log.checkpoints.quorum        {}", checkpoints.quorum)?;
     }
+    match &config.archive {
+        None => writeln!(out, "archive                       off")?,
+        Some(archive) => {
+            writeln!(out, "archive.directory             {}", archive.directory.display())?;
+            writeln!(out, "archive.grouping              {:?}", archive.settings.grouping)?;
+            writeln!(out, "archive.rotate                {} bytes", archive.settings.rotate_at)?;
+            writeln!(out, "archive.every                 {}", Span(archive.every))?;
+        }
+    }
     if let Some(witness) = &config.witness {
         writeln!(out, "witness                       {} at {}", witness.name, witness.listen)?;
         for log in &witness.logs {

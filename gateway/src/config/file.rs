@@ -12,6 +12,7 @@ use cert_authority::tlog::settings::WitnessFile;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::archive::ArchiveFile;
 use super::transparency::CheckpointsFile;
 
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct File {
     pub(crate) peers: Peers,
     pub(crate) administration: Administration,
     pub(crate) log: Log,
+    pub(crate) archive: Option<ArchiveFile>,
     pub(crate) witness: Option<WitnessFile>,
     pub(crate) timestamping: Timestamping,
     pub(crate) limits: Limits,
@@ -259,6 +261,7 @@ impl File {
         let peers = reader.optional("peers").unwrap_or_default();
         let administration = reader.optional("administration").unwrap_or_default();
         let log = reader.optional("log").unwrap_or_default();
+        let archive = reader.optional("archive");
         let witness = reader.optional("witness");
         let timestamping = reader.optional("timestamping").unwrap_or_default();
         let limits = reader.optional("limits").unwrap_or_default();
@@ -278,6 +281,7 @@ impl File {
             peers,
             administration,
             log,
+            archive,
             witness,
             timestamping,
             limits,

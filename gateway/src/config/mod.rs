@@ -2,12 +2,14 @@
 //!
 //! - `file`: as written: every key optional, places remembered
 //! - [`resolve`](Config::load): as meant: addresses, durations, certificates; all faults with line and key, together
+//! - [`archive`] as written and meant: archives of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
 //! - [`explain`]: what holds, in words
 //!
 //! Specification: every key, its default and reason stand in `conf/examples/gateway.toml`; a test holds that file and
 //! this part together. Not here: what the parts do with their settings.
 
+pub mod archive;
 pub mod explain;
 mod file;
 mod resolve;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
 
+pub use archive::Archive;
 pub use cert_authority::settings::{Problem, Problems};
 use cert_authority::tlog::settings::WitnessSettings;
 pub use file::{Authentication, Dangerous, Format};
@@ -46,6 +49,8 @@ pub struct Config {
     pub administration: Administration,
     /// The message log.
     pub log: Log,
+    /// Archives of the log; `None` for none.
+    pub archive: Option<Archive>,
     /// Being a witness of others' logs; `None` for not.
     pub witness: Option<WitnessSettings>,
     /// Time-stamping.

@@ -77,6 +77,7 @@ impl Config {
             transport,
             administration,
             log,
+            archive: file.archive.as_ref().map(|archive| archive.resolve(folder)),
             witness,
             timestamping,
             output,
@@ -473,6 +474,9 @@ mod tests {
         assert!(!config.log.keeps_bodies_of(&config.clients[0].id));
         assert_eq!(config.log.checkpoints.unwrap().witnesses.len(), 1);
         assert_eq!(config.witness.unwrap().logs.len(), 1);
+        let archive = config.archive.unwrap();
+        assert_eq!(archive.settings, crate::archive::archiver::Settings::default());
+        assert_eq!(archive.every, Duration::from_secs(6 * 3600));
     }
 
     #[test]

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
+use crate::archive;
 use crate::config::{Config, ConfigError};
 use crate::doors::{Front, Peers};
 use crate::evidence::signature::TrustCache;
@@ -221,7 +222,8 @@ impl Wired {
         let own = Arc::new(move || own.certificates());
         let refresher =
             Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
-        let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref());
+        let archiving = archive::task::Status::default();
+        let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
         let limits = &config.transport;
@@ -236,6 +238,10 @@ impl Wired {
         let made = checkpoints.clone();
         running.spawn(witness::run(made, Arc::clone(&authorities), every, stop.clone()));
         running.spawn(witness::serve(doors.witness, closed.clone()));
+        if let Some(settings) = &config.archive {
+            let archiver = settings.archiver(&gateway.log);
+            running.spawn(archive::task::run(archiver, settings.every, archiving, stop.clone()));
+        }
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
             reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);

@@ -127,6 +127,7 @@ pub(super) fn health(
     keyring: &Arc<Keyring>,
     refresher: &Arc<OcspRefresher>,
     checkpoints: Option<&Checkpoints>,
+    archiving: crate::archive::task::Status,
 ) -> Health {
     let checkpoints = checkpoints.cloned();
     let now = {
@@ -155,6 +156,7 @@ pub(super) fn health(
             })
         })
         .check("log checkpoints", move || checkpoints.as_ref().map_or(Ok(()), Checkpoints::health))
+        .check("archives", move || archiving.health())
         .check("authentication certificate", move || {
             let valid = keys.certificate(Usage::Auth, time_of_keys());
             valid.map(|_| ()).ok_or_else(|| "no valid certificate".to_owned())
