@@ -32,6 +32,7 @@ use gateway::messagelog::{
     checkpoint::{CheckpointError, Checkpoints, Settings, Signed, agrees},
     reader::{Filter, Order},
     record::{CheckpointRecord, Kind},
+    stamp::{Granted, StampError, StampFuture, TimestampAuthority},
     tiles::Tiles,
     witnessing::WitnessSettings,
 };
@@ -107,6 +108,22 @@ impl World {
     fn checkpoints(&self, log: &MessageLog, url: &str) -> Result<Checkpoints, CheckpointError> {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         Checkpoints::open(log.clone(), self.signer.clone(), self.settings(url), clock)
+    }
+
+    /// What `log witnesses` says, and whether all is well.
+    fn witnesses(&self, url: &str) -> (String, bool) {
+        let settings = format!(
+            "[server]\nid = \"DEMO/GOV/1001/ss1\"\n[configuration]\nanchor = \"anchor.xml\"\n\
+             [log]\ndirectory = \"log\"\nkey = \"kek\"\n[log.checkpoints]\norigin = \"{ORIGIN}\"\n\
+             [[log.checkpoints.witness]]\nurl = \"{url}\"\nkey = \"{}\"\n",
+            self.cosigner.verifier()
+        );
+        let file = self.path().join("gateway.toml");
+        cert_authority::durable::write(&file, settings.as_bytes()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle-gateway"));
+        let output = command.arg("--config").arg(&file).args(["log", "witnesses"]).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (String::from_utf8(said).unwrap(), output.status.success())
     }
 
     fn copy(&self, from: &str, to: &str) -> PathBuf {
@@ -246,7 +263,12 @@ async fn a_witness_cosigns_and_the_sealed_checkpoint_carries_its_word() {
     let whole = Note::parse(whole.as_bytes()).unwrap();
     assert_eq!(whole.verify([world.cosigner.verifier()]).unwrap().len(), 1);
     assert_eq!(checkpoints.health(), Ok(()));
+    let (said, well) = world.witnesses(&witness.url);
+    assert!(well && said.contains("witness.example/w: holds 62 records, as the log does"), "{said}");
+    let url = witness.url.clone();
     witness.stop().await;
+    let (said, well) = world.witnesses(&url);
+    assert!(well && said.contains("cannot be asked"), "{said}");
 }
 
 /// Acceptance 3 of the log: what is put back is whole in itself; only somebody else can know that there was more.
@@ -281,6 +303,10 @@ async fn a_log_rolled_back_by_a_minute_is_seen_through_the_witness() {
     let proof = CheckpointError::RolledBack { by: "witness.example/w".into(), held, found };
     assert_eq!(checkpoints.ask_witnesses().await, Err(proof.clone()));
 
+    // An auditor sees the same from the command line, while the gateway has the log open.
+    let (said, well) = world.witnesses(&witness.url);
+    assert!(!well && said.contains("the log was rolled back"), "{said}");
+
     // Also when it has grown past what the witness holds, and nobody asked at the start.
     fill(&log, 400).await;
     let signed = made(&checkpoints).await;
@@ -312,6 +338,75 @@ async fn a_rolled_back_log_that_is_handed_over_before_it_has_grown_stops_too() {
     checkpoints.hand_to(0, &*made(&checkpoints).await).await.unwrap_err();
     let Err(LogError::Stopped(why)) = append(&log, "late", b"").await else { panic!("it went on") };
     assert!(why.contains("rolled back") && why.contains("20 records"), "{why}");
+    witness.stop().await;
+}
+
+/// An authority that grants rubbish, or nothing.
+struct Authority(bool);
+
+impl TimestampAuthority for Authority {
+    fn name(&self) -> &str {
+        "TSA"
+    }
+
+    fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a> {
+        Box::pin(async move {
+            if self.0 {
+                return Ok(Granted { token: data.to_vec().into(), time: clock().now() });
+            }
+            Err(StampError { authority: "TSA".into(), reason: "closed".into() })
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_stamped_over_its_note_by_the_first_authority_that_grants() {
+    let world = World::new();
+    let log = create(world.path());
+    let checkpoints = world.checkpoints(&log, "http://127.0.0.1:9").unwrap();
+    checkpoints.ask_witnesses().await.unwrap();
+    assert_eq!(checkpoints.seal(&[Box::new(Authority(true))]).await, Ok(false), "there is none");
+    fill(&log, 3).await;
+    let signed = made(&checkpoints).await;
+    let refused = checkpoints.seal(&[Box::new(Authority(false))]).await;
+    assert!(matches!(refused, Err(CheckpointError::Unstamped(errors)) if errors.len() == 1));
+    assert_eq!(in_the_log(&log).len(), 1, "nothing is written without a token");
+    assert_eq!(checkpoints.seal(&[Box::new(Authority(false)), Box::new(Authority(true))]).await, Ok(true));
+    let (_, sealed) = in_the_log(&log).pop().unwrap();
+    assert_eq!((&sealed.token, sealed.size), (&Some(sealed.note.clone()), 3));
+    assert_eq!(sealed.note, signed.note.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_background_checkpoints_follow_the_traffic_and_a_last_one_is_made_at_the_end() {
+    let world = World::new();
+    let log = create(world.path());
+    let witness = world.witness().await;
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let settings = Settings { every: Duration::from_millis(100), ..world.settings(&witness.url) };
+    let checkpoints = Checkpoints::open(log.clone(), world.signer.clone(), settings, clock).unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(checkpoints.clone().run(Vec::new, || Duration::from_millis(150), stopped));
+    for _ in 0..3 {
+        fill(&log, 10).await;
+        let size = log.reader().len();
+        let cosigned = || {
+            let shown = checkpoints.shown().filter(|shown| shown.checkpoint.size() >= size);
+            shown.is_some_and(|shown| shown.note.verify([world.cosigner.verifier()]).is_ok())
+        };
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while !cosigned() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+    fill(&log, 1).await;
+    let size = log.reader().len();
+    stop.send(true).unwrap();
+    running.await.unwrap();
+    assert!(checkpoints.latest().unwrap().checkpoint.size() >= size);
     witness.stop().await;
 }
 

@@ -267,7 +267,7 @@ impl Checkpoints {
     pub async fn seal(&self, authorities: &[Box<dyn TimestampAuthority>]) -> Result<bool, CheckpointError> {
         let inner = &self.0;
         let sealed = inner.making.lock().await.sealed;
-        let Some(signed) = self.shown().filter(|signed| signed.checkpoint.size() > sealed) else {
+        let Some(signed) = self.to_be_sealed().filter(|signed| signed.checkpoint.size() > sealed) else {
             return Ok(false);
         };
         // The note as the log signed it: cosignatures come and go.
@@ -298,6 +298,14 @@ impl Checkpoints {
         making.own = making.own.saturating_add(1);
         making.sealed = size;
         Ok(true)
+    }
+
+    /// While a witness works, its word is waited for.
+    fn to_be_sealed(&self) -> Option<Signed> {
+        if self.witnesses().iter().any(|witness| witness.problem.is_none()) {
+            return self.0.cosigned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        self.latest().map(|signed| Signed::clone(&signed))
     }
 
     /// Asks every witness what it holds of this log.
