@@ -14,6 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use conf::identifier::{ClientId, MemberId, ServiceId};
 use serde_json::{Value, json};
 
+use super::erase;
 use super::table::{Table, printable};
 use super::transparency;
 use crate::config::Config;
@@ -383,6 +384,8 @@ pub(super) enum Command {
     },
     #[command(flatten)]
     Transparency(transparency::Command),
+    /// Erase bodies for good, by destroying data keys. No gateway may be running.
+    Erase(erase::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -460,6 +463,9 @@ impl From<ListArguments> for Selection {
 
 /// Runs a command on the log of a settings file.
 pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
+    if let Command::Erase(arguments) = &command {
+        return erase::run(config, arguments, &mut io::stdout().lock());
+    }
     if let Command::Transparency(command) = command {
         return transparency::run(config, command, &mut io::stdout().lock());
     }
@@ -474,7 +480,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
         }
         Command::Show { number, json } => show(&reader, number, json, out),
         Command::Export { number, out } => export(&reader, number, &out),
-        Command::Transparency(_) => Ok(()),
+        Command::Transparency(_) | Command::Erase(_) => Ok(()),
     };
     match done {
         // Whoever reads has seen enough.

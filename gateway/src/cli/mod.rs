@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod asic;
+pub mod erase;
 mod keys;
 pub mod log;
 mod table;

@@ -129,6 +129,14 @@ impl Vault {
         self.0.keys.destroy(id)
     }
 
+    /// The ids of all data keys, and of those of which bodies are left, sorted.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn keys(&self) -> Result<Vec<String>, LogError> {
+        self.0.keys.ids()
+    }
+
     /// Makes the body durable as far as that is not done by the segment, and says where it will lie.
     pub(crate) fn keep(&self, body: &SealedBody) -> Result<Stored, LogError> {
         let place = match &body.0.content {

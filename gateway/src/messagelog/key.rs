@@ -8,9 +8,9 @@
 //! Not here: bodies ([`super::body`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt, fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileExt as _, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -106,13 +106,31 @@ impl KeyRing {
         let mut open = self.lock();
         open.known.remove(id);
         open.current.take_if(|key| key.id == id);
-        durable::remove(self.file(id)).map_err(|e| LogError::io("a data key could not be removed", &e))?;
+        let failed = |e: io::Error| LogError::io("a data key could not be removed", &e);
+        overwrite(&self.file(id)).map_err(failed)?;
+        durable::remove(self.file(id)).map_err(failed)?;
         match fs::remove_dir_all(self.bodies.join(id)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(LogError::io("the bodies of a destroyed key could not be removed", &e))
             }
-            _ => Ok(()),
+            _ => durable::sync_dir(&self.bodies).map_err(failed),
         }
+    }
+
+    /// All ids that have a key, or files of bodies that were left when destroying it was broken off; sorted.
+    pub(crate) fn ids(&self) -> Result<Vec<String>, LogError> {
+        let unreadable = |e: io::Error| LogError::io("the data keys cannot be listed", &e);
+        let mut ids = BTreeSet::new();
+        for entry in fs::read_dir(&self.directory).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                ids.extend(path.file_stem().and_then(|id| id.to_str()).map(str::to_owned));
+            }
+        }
+        for entry in fs::read_dir(&self.bodies).map_err(unreadable)? {
+            ids.extend(entry.map_err(unreadable)?.file_name().to_str().map(str::to_owned));
+        }
+        Ok(ids.into_iter().filter(|id| check_id(id).is_ok()).collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -178,6 +196,18 @@ impl KeyRing {
         open.known.insert(id, Arc::clone(&key));
         Ok(key)
     }
+}
+
+/// Overwrites a key before its name goes: the blocks of a removed file can be read from the disk for long. On disks that
+/// write elsewhere each time only the key-encryption key protects what is left of it.
+fn overwrite(file: &Path) -> io::Result<()> {
+    let key = match fs::OpenOptions::new().write(true).open(file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let length = usize::try_from(key.metadata()?.len()).unwrap_or(0);
+    key.write_all_at(&vec![0; length], 0)?;
+    key.sync_all()
 }
 
 /// Ids come out of records and become names of files.

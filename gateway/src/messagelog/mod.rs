@@ -12,6 +12,7 @@
 //! | [`append`] | the proof [`append::Logged`], the port [`append::LogStore`] |
 //! | [`frame`], [`tree`], `encoding` | the bytes: chunks, frames, headers; the RFC 6962 tree (FORMAT.md) |
 //! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
+//! | [`erase`] | bodies, erased for good |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk` | segment files, group commit, the start after a crash |
 //! | `index`, [`reader`] | finding and reading records |
@@ -27,6 +28,7 @@ pub mod body;
 pub mod checkpoint;
 pub mod disk;
 mod encoding;
+pub mod erase;
 pub mod error;
 #[cfg(test)]
 mod format_example;

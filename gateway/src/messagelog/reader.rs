@@ -17,7 +17,7 @@ use super::{
     error::LogError,
     frame::{ChunkType, Frame},
     index::{Block, Index, service_key},
-    record::{Kind, MessageRecord, Place, Record, Role, TimestampRecord},
+    record::{Kind, MessageRecord, Part, Place, Record, Role, TimestampRecord},
     segment::{self, Position, Segment},
     stamp,
     tree::{Hash, Tree},
@@ -51,6 +51,14 @@ pub struct StoredRecord {
     pub leaf: Hash,
     /// What it says.
     pub record: Record,
+}
+
+impl StoredRecord {
+    /// Whether a part of it is sealed with this data key.
+    pub fn uses(&self, key: &str) -> bool {
+        let sealed = |part: &Part| part.stored.as_ref().is_some_and(|stored| stored.key == key);
+        self.record.message().is_some_and(|message| message.parts.iter().any(sealed))
+    }
 }
 
 /// Which records are wanted; what is `None` does not matter.
