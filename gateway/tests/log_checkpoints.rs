@@ -102,7 +102,13 @@ impl World {
             key: self.cosigner.verifier().clone(),
             client: Client::new(),
         };
-        Settings { origin: ORIGIN.into(), every: Duration::from_secs(1), witnesses: vec![witness], quorum: 1 }
+        Settings {
+            origin: ORIGIN.into(),
+            every: Duration::from_secs(1),
+            previous_keys: Vec::new(),
+            witnesses: vec![witness],
+            quorum: 1,
+        }
     }
 
     fn checkpoints(&self, log: &MessageLog, url: &str) -> Result<Checkpoints, CheckpointError> {
@@ -303,6 +309,16 @@ async fn a_log_rolled_back_by_a_minute_is_seen_through_the_witness() {
     let proof = CheckpointError::RolledBack { by: "witness.example/w".into(), held, found };
     assert_eq!(checkpoints.ask_witnesses().await, Err(proof.clone()));
 
+    // Another key since then does not hide it, as long as the settings name the one before.
+    let id = world.keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, world.clock.now()).unwrap();
+    let newer = NoteSigner::new(ORIGIN, SignatureType::Ed25519, id, world.keys.clone()).unwrap();
+    let previous_keys = vec![world.signer.verifier().clone()];
+    let settings = Settings { previous_keys, ..world.settings(&witness.url) };
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let renewed = Checkpoints::open(log.clone(), newer, settings, clock).unwrap();
+    assert_eq!(renewed.ask_witnesses().await, Err(proof.clone()));
+    drop(renewed);
+
     // An auditor sees the same from the command line, while the gateway has the log open.
     let (said, well) = world.witnesses(&witness.url);
     assert!(!well && said.contains("the log was rolled back"), "{said}");
@@ -430,10 +446,30 @@ async fn a_witness_that_is_away_or_refuses_is_counted_and_exchanges_go_on() {
     let other = world.keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, world.clock.now()).unwrap();
     let other = NoteSigner::new(ORIGIN, SignatureType::Ed25519, other, world.keys.clone()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
-    let checkpoints = Checkpoints::open(log.clone(), other, world.settings(&witness.url), clock).unwrap();
+    let checkpoints =
+        Checkpoints::open(log.clone(), other.clone(), world.settings(&witness.url), clock).unwrap();
     checkpoints.hand_to(0, &*made(&checkpoints).await).await.unwrap_err();
     let problem = checkpoints.witnesses()[0].problem.clone().unwrap();
     assert!(problem.starts_with("HTTP 403"), "{problem}");
+    fill(&log, 3).await;
+    drop(checkpoints);
+
+    // What somebody else signed under our name, and had cosigned, proves nothing: nobody is stopped.
+    let text = Checkpoint::new(ORIGIN, 9999, [9; 32]).unwrap().to_string();
+    let forged = Note::new(text.as_str(), vec![other.sign(&text, world.clock.now()).await.unwrap()]).unwrap();
+    let known = KnownLog { origin: ORIGIN.into(), keys: vec![other.verifier().clone()] };
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let deceived =
+        Witness::open(world.cosigner.clone(), &world.path().join("w2"), vec![known], clock).unwrap();
+    deceived.add_checkpoint(format!("old 0\n\n{forged}").as_bytes()).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(door::run(listener, Arc::new(deceived), std::future::pending()));
+    let checkpoints = world.checkpoints(&log, &url).unwrap();
+    checkpoints.ask_witnesses().await.unwrap();
+    checkpoints.hand_to(0, &*made(&checkpoints).await).await.unwrap_err();
+    let problem = checkpoints.witnesses()[0].problem.clone().unwrap();
+    assert!(problem.contains("is not believed"), "{problem}");
     fill(&log, 3).await;
     drop(checkpoints);
 

@@ -62,7 +62,13 @@ impl World {
         let id = keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, clock.now()).unwrap();
         let signer = NoteSigner::new(ORIGIN, SignatureType::Ed25519, id, keys).unwrap();
         let every = Duration::from_secs(1);
-        let settings = Settings { origin: ORIGIN.into(), every, witnesses: Vec::new(), quorum: 0 };
+        let settings = Settings {
+            origin: ORIGIN.into(),
+            every,
+            previous_keys: Vec::new(),
+            witnesses: Vec::new(),
+            quorum: 0,
+        };
         let log = create(dir.path());
         let checkpoints = Checkpoints::open(log.clone(), signer, settings, Arc::new(clock)).unwrap();
         let token = |name: &str, role| Token {

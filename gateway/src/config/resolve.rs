@@ -316,6 +316,10 @@ impl Resolver<'_> {
         let key = file.key.as_ref().and_then(|at| {
             self.read(at, "log.checkpoints.key", |id| id.parse().map_err(|error| format!("{error}")))
         });
+        let previous = file.previous_keys.iter();
+        let previous_keys = previous
+            .filter_map(|at| self.read(at, "log.checkpoints.previous_keys", transparency::log_key))
+            .collect();
         let mut witnesses = Vec::new();
         for witness in &file.witness {
             let at = "log.checkpoints.witness";
@@ -333,7 +337,7 @@ impl Resolver<'_> {
             self.problems.at(self.text, &at.span(), "log.checkpoints.quorum", reason);
         }
         let every = file.every.unwrap_or(Duration::from_secs(1)).max(Duration::from_millis(100));
-        Some(Checkpoints { origin: origin?, key, every, quorum, witnesses })
+        Some(Checkpoints { origin: origin?, key, previous_keys, every, quorum, witnesses })
     }
 
     fn timestamping(&mut self, file: &file::Timestamping) -> Timestamping {
@@ -568,7 +572,7 @@ mod tests {
     fn faults_of_checkpoints_and_witnesses_are_told() {
         let log_key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
         let text = format!(
-            "{LEAST}[log.checkpoints]\norigin = \"a b\"\nkey = \"x\"\nquorum = 3\n\
+            "{LEAST}[log.checkpoints]\norigin = \"a b\"\nkey = \"x\"\nquorum = 3\nprevious_keys = [\"x\"]\n\
              [[log.checkpoints.witness]]\nurl = \"ftp://x\"\nkey = \"{log_key}\"\n\
              [[log.checkpoints.witness]]\nurl = \"https://x\"\nkey = \"nothing\"\n\
              [witness]\nname = \"w\"\nlisten = \"127.0.0.1:1\"\nkey = \"x\"\n"
@@ -579,11 +583,12 @@ mod tests {
                 "Some(6) log.checkpoints.origin",
                 "Some(7) log.checkpoints.key",
                 "Some(8) log.checkpoints.quorum",
-                "Some(10) log.checkpoints.witness.url",
-                "Some(11) log.checkpoints.witness.key",
-                "Some(13) log.checkpoints.witness.url",
-                "Some(14) log.checkpoints.witness.key",
-                "Some(18) witness.key",
+                "Some(9) log.checkpoints.previous_keys",
+                "Some(11) log.checkpoints.witness.url",
+                "Some(12) log.checkpoints.witness.key",
+                "Some(14) log.checkpoints.witness.url",
+                "Some(15) log.checkpoints.witness.key",
+                "Some(19) witness.key",
             ]
         );
     }

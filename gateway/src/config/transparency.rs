@@ -20,6 +20,8 @@ use crate::messagelog::witnessing::WitnessSettings;
 pub(super) struct CheckpointsFile {
     pub(super) origin: Text,
     pub(super) key: Option<Text>,
+    #[serde(default)]
+    pub(super) previous_keys: Vec<Text>,
     #[serde(default, deserialize_with = "optional_duration")]
     pub(super) every: Option<Duration>,
     pub(super) quorum: Option<toml::Spanned<usize>>,
@@ -42,6 +44,8 @@ pub struct Checkpoints {
     pub origin: String,
     /// The key that signs; `None` for the newest one with usage `checkpoint`.
     pub key: Option<KeyId>,
+    /// Verifier keys of those that signed before.
+    pub previous_keys: Vec<VerifierKey>,
     /// How often a checkpoint is made while there is traffic.
     pub every: Duration,
     /// How many witnesses must cosign for the gateway to be healthy.
@@ -86,6 +90,15 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         return Err("is a name such as \"gateway.example/ss1\", without spaces and plus".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A key that signed checkpoints of the log before.
+pub(super) fn log_key(text: &str) -> Result<VerifierKey, String> {
+    let key: VerifierKey = text.parse().map_err(|error| format!("{error}"))?;
+    match key.kind() {
+        SignatureType::Ed25519 => Ok(key),
+        SignatureType::Cosignature => Err("this is the key of a witness".to_owned()),
+    }
 }
 
 /// The key of a witness.

@@ -37,6 +37,7 @@ pub(super) fn checkpoints(
     let settings = Settings {
         origin: asked.origin.clone(),
         every: asked.every,
+        previous_keys: asked.previous_keys.clone(),
         witnesses: witnesses.collect::<Result<_, _>>()?,
         quorum: asked.quorum,
     };

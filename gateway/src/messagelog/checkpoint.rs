@@ -45,6 +45,8 @@ pub struct Settings {
     pub origin: String,
     /// How often one is made while there is traffic.
     pub every: Duration,
+    /// Keys that signed its checkpoints before.
+    pub previous_keys: Vec<VerifierKey>,
     /// Who cosigns.
     pub witnesses: Vec<WitnessSettings>,
     /// How many of them must work for the gateway to be healthy.
@@ -118,6 +120,7 @@ struct Inner {
     log: MessageLog,
     tiles: Tiles,
     signer: NoteSigner,
+    own_keys: Vec<VerifierKey>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     latest: watch::Sender<Option<Arc<Signed>>>,
@@ -169,10 +172,12 @@ impl Checkpoints {
             }
         }
         let witnesses = Witnesses::new(settings.witnesses.clone());
+        let own_keys = std::iter::once(signer.verifier()).chain(&settings.previous_keys).cloned().collect();
         Ok(Self(Arc::new(Inner {
             log,
             tiles,
             signer,
+            own_keys,
             clock,
             settings,
             latest: watch::Sender::new(latest),
@@ -202,6 +207,11 @@ impl Checkpoints {
     /// What others verify the checkpoints with.
     pub fn verifier(&self) -> &VerifierKey {
         self.0.signer.verifier()
+    }
+
+    /// This key and those before it.
+    pub(super) fn own_keys(&self) -> &[VerifierKey] {
+        &self.0.own_keys
     }
 
     /// What the log is called.
@@ -314,7 +324,7 @@ impl Checkpoints {
     /// [`CheckpointError::RolledBack`], [`CheckpointError::OtherHistory`] when one of them proves it. A witness that cannot
     /// be asked proves nothing.
     pub async fn ask_witnesses(&self) -> Result<(), CheckpointError> {
-        for held in self.0.witnesses.ask_all(self.origin(), self.verifier()).await {
+        for held in self.0.witnesses.ask_all(self.origin(), self.own_keys()).await {
             self.judge(held).await?;
         }
         Ok(())

@@ -67,10 +67,10 @@ pub struct WitnessHealth {
 /// # Errors
 /// Why it could not be asked, or that it does not say so with its own signature.
 pub async fn ask(witness: &WitnessSettings, origin: &str) -> Result<Option<Checkpoint>, String> {
-    Ok(witness.held(origin, &witness.key).await?.map(|held| held.checkpoint))
+    Ok(witness.held(origin, std::slice::from_ref(&witness.key)).await?.map(|held| held.checkpoint))
 }
 
-/// A checkpoint of this log that somebody holds, signed by the log or cosigned by its holder.
+/// A checkpoint of this log that somebody holds, signed by the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) by: String,
@@ -97,7 +97,7 @@ impl Witnesses {
     }
 
     /// What each of them holds; those that cannot be asked are noted.
-    pub(super) async fn ask_all(&self, origin: &str, own: &VerifierKey) -> Vec<Held> {
+    pub(super) async fn ask_all(&self, origin: &str, own: &[VerifierKey]) -> Vec<Held> {
         let asked = self.0.iter().map(|(witness, health)| async move {
             match witness.held(origin, own).await {
                 Ok(held) => {
@@ -204,7 +204,7 @@ impl WitnessSettings {
 
     /// The size of what it holds, after it was found to be of this log.
     async fn look(&self, log: &Checkpoints) -> Result<u64, Trouble> {
-        let held = self.held(log.origin(), log.verifier()).await.map_err(Trouble::Said)?;
+        let held = self.held(log.origin(), log.own_keys()).await.map_err(Trouble::Said)?;
         let Some(held) = held else { return Ok(0) };
         let size = held.checkpoint.size();
         log.judge(held).await?;
@@ -225,8 +225,9 @@ impl WitnessSettings {
             .map_err(|error| Trouble::Said(error.to_string()))
     }
 
-    /// The checkpoint of this log that the witness shows.
-    async fn held(&self, origin: &str, own: &VerifierKey) -> Result<Option<Held>, String> {
+    /// The checkpoint of this log that the witness shows, signed by one of these keys. A witness can prove with what we
+    /// have signed, not with its own word: else it could stop whom it likes.
+    async fn held(&self, origin: &str, signed_by: &[VerifierKey]) -> Result<Option<Held>, String> {
         let url = format!("{}/{}/checkpoint", self.url, origin_hash(origin));
         let answer = self.client.get(&url, LIMITS).await.map_err(|error| error.to_string())?;
         match answer.status.as_u16() {
@@ -235,9 +236,8 @@ impl WitnessSettings {
             status => return Err(format!("HTTP {status}")),
         }
         let note = Note::parse(&answer.body).map_err(|error| error.to_string())?;
-        // The word of the witness is enough: the key of the log may have been another one.
-        let checkpoint =
-            Checkpoint::open(&note, origin, [&self.key, own]).map_err(|error| error.to_string())?;
+        let checkpoint = Checkpoint::open(&note, origin, signed_by)
+            .map_err(|error| format!("what it holds of this log is not believed: {error}"))?;
         Ok(Some(Held { by: self.key.name().to_owned(), checkpoint }))
     }
 }
