@@ -21,12 +21,15 @@ use std::{
     time::Duration,
 };
 
+use cert_authority::clock::FixedClock;
 use gateway::{
     archive::{
         archiver::{Archiver, ArchivingError, Grouping, Settings, Summary},
-        chains, read,
+        chains,
+        cleaning::clean,
+        read,
         target::{Directory, Parcel, Target, TargetError},
-        task::{self, Status},
+        task::{self, Schedule, Status},
     },
     cli::archive::{VerifyArguments, archive, verify},
     messagelog::{MessageLog, Role},
@@ -169,6 +172,10 @@ fn once(counter: &AtomicU8) -> Result<(), TargetError> {
 }
 
 impl Target for Failing {
+    fn check(&self) -> Result<(), TargetError> {
+        self.place.check()
+    }
+
     fn temporary(&self) -> Result<File, TargetError> {
         self.place.temporary()
     }
@@ -315,7 +322,9 @@ fn a_running_gateway_says_that_the_place_is_away_and_archives_when_it_is_back() 
     let (status, (stop, stopping)) = (Status::default(), tokio::sync::watch::channel(false));
     let archiver = place.archiver(Settings::default());
     let every = Duration::from_millis(5);
-    let running = place.scene.runtime.spawn(task::run(archiver, every, status.clone(), stopping));
+    let clock = Arc::new(FixedClock::new(evidence_support::now()));
+    let schedule = Schedule { every, keep_bodies: None, clock };
+    let running = place.scene.runtime.spawn(task::run(archiver, schedule, status.clone(), stopping));
     let wait_for = |wanted: Result<(), String>| {
         for _ in 0..2000 {
             if status.health() == wanted {
@@ -355,4 +364,68 @@ fn the_command_archives_while_no_gateway_runs() {
     assert!(out.ends_with("1 messages in 1 archives\n"), "{out}");
     assert_eq!(files(&archives).len(), 1);
     drop(directory);
+}
+
+#[test]
+fn only_what_is_stamped_archived_and_old_is_cleaned() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    let keys = place.scene.log.vault().keys().unwrap();
+    let keep = 30 * DAY;
+    let clean_at = |archiver: &Archiver<MessageLog>, days: u32| {
+        let at = evidence_support::now() + days * DAY;
+        place.scene.runtime.block_on(clean(&place.scene.log, archiver.ledger(), keep, at)).unwrap()
+    };
+    let mut archiver = place.archiver(Settings::default());
+    let none: [String; 0] = [];
+    place.scene.runtime.block_on(archiver.run()).unwrap();
+    assert_eq!(clean_at(&archiver, 100), none, "without a time-stamp nothing is archived");
+    place.scene.stamp();
+    assert_eq!(clean_at(&archiver, 100), none, "stamped, not archived");
+    place.scene.runtime.block_on(archiver.run()).unwrap();
+    assert_eq!(clean_at(&archiver, 29), none, "too young");
+    // One message of the same day that is not archived keeps the key.
+    place.scene.log(Message { id: "q-2", ..REQUEST });
+    assert_eq!(clean_at(&archiver, 100), none);
+    place.scene.stamp();
+    place.scene.runtime.block_on(archiver.run()).unwrap();
+    assert_eq!(clean_at(&archiver, 100), keys);
+    assert_eq!(place.scene.log.vault().keys().unwrap(), none);
+    assert_eq!(place.verdict().0, 0, "the archives have it all");
+    place.scene.runtime.block_on(archiver.run()).unwrap();
+    assert_eq!(place.containers().len(), 2, "and get nothing twice");
+}
+
+#[test]
+fn nothing_is_archived_or_cleaned_while_the_place_is_away() {
+    let place = Place::new();
+    place.scene.log(REQUEST);
+    place.scene.stamp();
+    place.run().unwrap();
+    let away = place.archives.with_extension("away");
+    #[expect(clippy::disallowed_methods, reason = "a directory of this test")]
+    fs::rename(&place.archives, &away).unwrap();
+    let (status, (stop, stopping)) = (Status::default(), tokio::sync::watch::channel(false));
+    let clock = Arc::new(FixedClock::new(evidence_support::now() + Duration::from_secs(1 << 30)));
+    let schedule = Schedule { every: Duration::from_millis(5), keep_bodies: Some(Duration::ZERO), clock };
+    let archiver = place.archiver(Settings::default());
+    let running = place.scene.runtime.spawn(task::run(archiver, schedule, status.clone(), stopping));
+    let keys = || place.scene.log.vault().keys().unwrap().len();
+    let wait_until = |done: &dyn Fn() -> bool| {
+        for _ in 0..2000 {
+            if done() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{:?}", status.health());
+    };
+    wait_until(&|| status.health().is_err());
+    assert_eq!(keys(), 1, "there is nothing to archive, and yet nothing is cleaned");
+    #[expect(clippy::disallowed_methods, reason = "a directory of this test")]
+    fs::rename(&away, &place.archives).unwrap();
+    wait_until(&|| keys() == 0);
+    stop.send(true).unwrap();
+    place.scene.runtime.block_on(running).unwrap();
 }

@@ -139,6 +139,8 @@ impl<L: LogStore> Archiver<L> {
     /// [`ArchivingError`].
     pub async fn run(&mut self) -> Result<Summary, ArchivingError> {
         let mut summary = Summary::default();
+        let target = Arc::clone(&self.target);
+        blocking(move || target.check()).await??;
         self.refresh().await?;
         self.resume().await?;
         let mut start = self.ledger.complete_below();
@@ -164,6 +166,11 @@ impl<L: LogStore> Archiver<L> {
             }
             start = end;
         }
+    }
+
+    /// The log.
+    pub const fn log(&self) -> &L {
+        &self.log
     }
 
     async fn refresh(&mut self) -> Result<(), ArchivingError> {
@@ -350,7 +357,9 @@ fn chain_digest(hex: &str) -> Result<Digest, LogError> {
 }
 
 /// Runs what blocks beside the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ArchivingError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ArchivingError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| ArchivingError::Build(io::Error::other(error)))
 }

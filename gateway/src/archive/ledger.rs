@@ -21,7 +21,7 @@ use crate::messagelog::{
 const PAGE: usize = 64;
 
 /// What is archived.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ledger {
     /// The log is taken in below this number.
     read_below: u64,

@@ -8,6 +8,7 @@
 //! | [`target`] | where archives go |
 //! | [`ledger`] | what is archived, derived from the log |
 //! | [`archiver`], [`task`] | doing it, at an interval |
+//! | [`cleaning`] | erasing what is archived and old |
 //!
 //! Specification: X-Road's message log archives (UG-SS 11.1, the archive verifier).
 //!
@@ -15,6 +16,7 @@
 
 pub mod archiver;
 pub mod chains;
+pub mod cleaning;
 pub mod ledger;
 pub mod linking;
 pub mod read;

@@ -55,6 +55,11 @@ impl From<io::Error> for TargetError {
 /// nothing is to be seen under that name but the whole file. After an error it may be there or not; [`Target::holds`]
 /// tells.
 pub trait Target: Send + Sync {
+    /// Whether the place is there. Nothing is archived or cleaned while it is not.
+    ///
+    /// # Errors
+    /// [`TargetError::Away`].
+    fn check(&self) -> Result<(), TargetError>;
     /// A file without a name, to make an archive in.
     ///
     /// # Errors
@@ -83,13 +88,6 @@ impl Directory {
     /// Archives go to `directory`. On a file system that knows no files without a name they are made in `staging`.
     pub fn new(directory: impl Into<PathBuf>, staging: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), staging: staging.into() }
-    }
-
-    fn check(&self) -> Result<(), TargetError> {
-        if fs::metadata(&self.directory).is_ok_and(|metadata| metadata.is_dir()) {
-            return Ok(());
-        }
-        Err(TargetError::Away(format!("{} is no directory", self.directory.display())))
     }
 
     /// By way of a file that has a name, but not yet the one that counts.
@@ -122,6 +120,13 @@ impl Directory {
 }
 
 impl Target for Directory {
+    fn check(&self) -> Result<(), TargetError> {
+        if fs::metadata(&self.directory).is_ok_and(|metadata| metadata.is_dir()) {
+            return Ok(());
+        }
+        Err(TargetError::Away(format!("{} is no directory", self.directory.display())))
+    }
+
     fn temporary(&self) -> Result<File, TargetError> {
         self.check()?;
         self.remove_parts();

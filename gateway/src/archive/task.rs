@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use cert_authority::clock::Clock;
 use tokio::sync::watch;
 
-use super::archiver::{Archiver, ArchivingError};
-use crate::messagelog::LogStore;
+use super::archiver::{Archiver, ArchivingError, Summary};
+use super::cleaning::clean;
+use crate::messagelog::MessageLog;
 
 /// How soon what failed is tried again, at the latest.
 const RETRY: Duration = Duration::from_secs(60);
@@ -33,21 +35,32 @@ impl Status {
     }
 }
 
-/// Archives until `stop` turns true: at once, and then each time that `every` has passed.
-pub async fn run<L: LogStore>(
-    mut archiver: Archiver<L>,
-    every: Duration,
+/// When archiving and cleaning are done.
+#[derive(Clone)]
+pub struct Schedule {
+    /// How often.
+    pub every: Duration,
+    /// How long bodies are kept that are archived; none: for ever.
+    pub keep_bodies: Option<Duration>,
+    /// Says how old a body is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Archives and cleans until `stop` turns true: at once, and then each time that the interval has passed.
+pub async fn run(
+    mut archiver: Archiver<MessageLog>,
+    schedule: Schedule,
     status: Status,
     mut stop: watch::Receiver<bool>,
 ) {
     let work = async {
         loop {
-            let wait = match archiver.run().await {
+            let wait = match once(&mut archiver, &schedule).await {
                 Ok(summary) => {
                     let damaged = summary.damaged.len();
                     status
                         .set((damaged > 0).then(|| format!("{damaged} damaged messages cannot be archived")));
-                    every
+                    schedule.every
                 }
                 Err(error) => {
                     tracing::error!(%error, "archiving failed, and is tried again");
@@ -55,7 +68,7 @@ pub async fn run<L: LogStore>(
                         ArchivingError::Target(_) => "the place of the archives is away".to_owned(),
                         ArchivingError::Log(_) | ArchivingError::Build(_) => "failing".to_owned(),
                     }));
-                    every.min(RETRY)
+                    schedule.every.min(RETRY)
                 }
             };
             tokio::time::sleep(wait).await;
@@ -66,4 +79,13 @@ pub async fn run<L: LogStore>(
         _ = stop.wait_for(|stop| *stop) => {}
         () = work => {}
     }
+}
+
+/// Cleans only after everything was archived that could be.
+async fn once(archiver: &mut Archiver<MessageLog>, schedule: &Schedule) -> Result<Summary, ArchivingError> {
+    let summary = archiver.run().await?;
+    if let Some(keep) = schedule.keep_bodies {
+        clean(archiver.log(), archiver.ledger(), keep, schedule.clock.now()).await?;
+    }
+    Ok(summary)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cert_authority::settings::{optional_duration, optional_size};
 use serde::Deserialize;
 
+use super::file::{OrOff, duration_or_off};
 use crate::archive::archiver::{Archiver, Grouping, Settings};
 use crate::archive::target::Directory;
 use crate::messagelog::MessageLog;
@@ -24,6 +25,8 @@ pub(super) struct ArchiveFile {
     rotate: Option<u64>,
     #[serde(default, deserialize_with = "optional_duration")]
     every: Option<Duration>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    keep_bodies: Option<OrOff<Duration>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -44,6 +47,8 @@ pub struct Archive {
     pub settings: Settings,
     /// How often.
     pub every: Duration,
+    /// How long bodies are kept that are archived; none: for ever.
+    pub keep_bodies: Option<Duration>,
 }
 
 impl ArchiveFile {
@@ -58,6 +63,10 @@ impl ArchiveFile {
         Archive {
             directory: folder.join(&self.directory),
             settings: Settings { grouping, rotate_at, ..defaults },
+            keep_bodies: match self.keep_bodies {
+                None | Some(OrOff::Off) => None,
+                Some(OrOff::On(keep)) => Some(keep),
+            },
             every: self.every.unwrap_or(Duration::from_secs(6 * 3600)).max(Duration::from_secs(1)),
         }
     }

@@ -54,6 +54,9 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
             writeln!(out, "archive.grouping              {:?}", archive.settings.grouping)?;
             writeln!(out, "archive.rotate                {} bytes", archive.settings.rotate_at)?;
             writeln!(out, "archive.every                 {}", Span(archive.every))?;
+            let keep =
+                archive.keep_bodies.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string());
+            writeln!(out, "archive.keep_bodies           {keep}")?;
         }
     }
     if let Some(witness) = &config.witness {

@@ -299,7 +299,9 @@ fn address_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<O
     })
 }
 
-fn duration_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OrOff<Duration>>, D::Error> {
+pub(super) fn duration_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<OrOff<Duration>>, D::Error> {
     or_off(deserializer, cert_authority::settings::parse_duration)
 }
 

@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(config.witness.unwrap().logs.len(), 1);
         let archive = config.archive.unwrap();
         assert_eq!(archive.settings, crate::archive::archiver::Settings::default());
-        assert_eq!(archive.every, Duration::from_secs(6 * 3600));
+        assert_eq!((archive.every, archive.keep_bodies), (Duration::from_secs(6 * 3600), None));
     }
 
     #[test]

@@ -240,7 +240,12 @@ impl Wired {
         running.spawn(witness::serve(doors.witness, closed.clone()));
         if let Some(settings) = &config.archive {
             let archiver = settings.archiver(&gateway.log);
-            running.spawn(archive::task::run(archiver, settings.every, archiving, stop.clone()));
+            let schedule = archive::task::Schedule {
+                every: settings.every,
+                keep_bodies: settings.keep_bodies,
+                clock: Arc::clone(&clock),
+            };
+            running.spawn(archive::task::run(archiver, schedule, archiving, stop.clone()));
         }
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
