@@ -3,7 +3,7 @@
 //! | judge | of |
 //! |---|---|
 //! | `curl` | the doors: it is the information system here |
-//! | `xmlsec1`, signxml | the signatures in exported containers |
+//! | `xmlsec1`, signxml | the signatures in exported containers, and in those of archives |
 //! | `xmllint` | signatures, hash chains and manifests under the XML Schemas of X-Road (where its data is at hand) |
 //! | `openssl` | the signer's certificate, its OCSP response in the signature, the time-stamp |
 //!
@@ -261,6 +261,43 @@ mod tests {
             }
         }
         drop(ecosystem);
+        for holder in [&CONSUMER, &PROVIDER] {
+            judge_archives(&programs, &layout, holder);
+        }
+    }
+
+    /// Archives a log whose gateway has stopped, and has the containers in the archives judged.
+    fn judge_archives(programs: &Programs, layout: &Layout, holder: &Organisation) {
+        let folder = layout.folder(holder.folder);
+        let settings = fs::read_to_string(folder.join("gateway.toml")).unwrap();
+        put(
+            &folder.join("gateway.toml"),
+            format!("{settings}\n[archive]\ndirectory = \"archives\"\n").as_bytes(),
+        );
+        fs::create_dir(folder.join("archives")).unwrap();
+        let said = gateway(programs, &folder, &["archive", "run"]);
+        assert!(said.ends_with("4 messages in 1 archives\n"), "{said}");
+        let file = format!("archives/{}", said.lines().next().unwrap());
+        gateway(programs, &folder, &["archive", "verify", &file, "--conf", "globalconf"]);
+        let unpacked = tempfile::tempdir().unwrap();
+        judge(Command::new("unzip").arg("-q").arg(folder.join(&file)).arg("-d").arg(unpacked.path()))
+            .unwrap();
+        let mut judged = 0;
+        for entry in fs::read_dir(unpacked.path()).unwrap() {
+            let file = entry.unwrap().path();
+            let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+            if !name.ends_with(".asice") {
+                continue;
+            }
+            let signer = if name.contains("-request-") { &CONSUMER } else { &PROVIDER };
+            let certificate = layout.folder(signer.folder).join("certificates/sign.pem");
+            let container = Exported::new(file, certificate, layout.folder("ca").join("ca.pem"));
+            container.xmlsec1().unwrap();
+            container.signxml().unwrap();
+            container.openssl(&layout.folder("ca").join("tsa.pem"));
+            judged += 1;
+        }
+        assert_eq!(judged, 4, "{}", holder.folder);
     }
 
     /// What was signed is changed in the file, and the judges, who said yes before, say no.
