@@ -1,6 +1,6 @@
 //! Closed-loop load over kept connections: each connection sends its next request when the last is answered.
 //!
-//! Bounded in time and in connections; to loopback only. Latencies go into a histogram of 2 % steps.
+//! Bounded in time, in requests and in connections; to loopback only. Every latency is kept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Load {
     pub connections: usize,
     /// How long to send; answers under way are waited for.
     pub duration: Duration,
+    /// How many requests to send at most, each connection its share.
+    pub most: usize,
 }
 
 /// What came back.
@@ -100,7 +102,8 @@ async fn connection(
 ) -> (Vec<u32>, Option<String>) {
     let mut latencies = Vec::with_capacity(65_536);
     let mut failure = None;
-    while now() < deadline {
+    let share = load.most.div_ceil(load.connections);
+    while now() < deadline && latencies.len() < share {
         match until_it_breaks(&load, deadline, &mut latencies).await {
             Ok(()) => {}
             Err(reason) => {
@@ -127,7 +130,8 @@ async fn until_it_breaks(
         .await
         .map_err(|error| error.to_string())?;
     tokio::spawn(connection);
-    while now() < deadline {
+    let share = load.most.div_ceil(load.connections);
+    while now() < deadline && latencies.len() < share {
         let mut request = Request::builder().method(load.method).uri(&load.path).header("Host", "127.0.0.1");
         for (name, value) in &load.headers {
             request = request.header(name, value);

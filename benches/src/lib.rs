@@ -2,12 +2,19 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`measure`] | micro-benchmarks: one hot step in a loop, its median and spread |
-//! | [`generator`] | closed-loop load over kept connections, with a latency histogram |
-//! | [`process`] | CPU time and memory of other processes, from `/proc` |
+//! | `benches/` | micro-benchmarks of the hot steps, each beside the floor it cannot go below |
+//! | [`world`] | the signing member that they need |
+//! | `bin/load.rs` | the load run: the whole chain against tuned nginx |
+//! | [`generator`] | closed-loop load over kept connections, with latencies |
 //! | [`nginx`] | the baseline: a tuned pair of nginx hops with mutual TLS between them |
+//! | [`floor`] | what an exchange cannot cost less than, measured in the same run |
+//! | [`process`], [`machine`] | CPU time and memory of other processes, from `/proc`; what the machine is |
+//! | [`report`] | medians, ratios and goals as Markdown |
 
+pub mod floor;
 pub mod generator;
-pub mod measure;
+pub mod machine;
 pub mod nginx;
 pub mod process;
+pub mod report;
+pub mod world;

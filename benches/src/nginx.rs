@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::process;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{machine, process};
 
 /// A running pair of nginx hops; stopped when dropped.
 #[derive(Debug)]
@@ -66,19 +68,18 @@ impl Pair {
         Ok(Self { front: hop(folder, "front", &front)?, back: hop(folder, "back", &back)? })
     }
 
-    /// The processes of both hops, workers included.
-    pub fn pids(&self) -> Vec<u32> {
-        let mut pids = process::tree(self.front.id());
-        pids.extend(process::tree(self.back.id()));
-        pids
+    /// The processes of each hop, workers included.
+    pub fn hops(&self) -> [Vec<u32>; 2] {
+        [process::tree(self.front.id()), process::tree(self.back.id())]
     }
 }
 
 impl Drop for Pair {
+    /// A master that is asked to stop takes its workers along.
     fn drop(&mut self) {
         for child in [&mut self.front, &mut self.back] {
-            for pid in process::tree(child.id()) {
-                let _ = Command::new("kill").arg(pid.to_string()).status();
+            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::TERM);
             }
             let _ = child.wait();
         }
@@ -116,10 +117,10 @@ fn hop(folder: &Path, name: &str, configuration: &str) -> Result<Child, String> 
     File::create(&file)
         .and_then(|mut out| out.write_all(text.as_bytes()))
         .map_err(|error| error.to_string())?;
-    Command::new("nginx")
+    Command::new(machine::nginx())
         .arg("-c")
         .arg(&file)
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|error| format!("nginx: {error} (Debian: apt install nginx-light)"))
+        .map_err(|error| format!("nginx: {error}"))
 }

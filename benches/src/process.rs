@@ -15,12 +15,13 @@ pub fn cpu(pids: &[u32]) -> Duration {
 
 /// Proportional set size of the processes, bytes: what they hold, shared pages divided by their sharers.
 pub fn pss(pids: &[u32]) -> u64 {
-    pids.iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>() * 1024
+    pids.iter().map(|pid| number(&format!("/proc/{pid}/smaps_rollup"), "Pss:", "kB")).sum::<u64>() * 1024
 }
 
-/// Highest resident set that the process has had, bytes.
-pub fn peak_rss(pid: u32) -> u64 {
-    kib(&format!("/proc/{pid}/status"), "VmHWM:") * 1024
+/// Bytes that the processes have had written to disk so far.
+pub fn written(pids: &[u32]) -> u64 {
+    let of = |pid: &u32| number(&format!("/proc/{pid}/io"), "write_bytes:", "");
+    pids.iter().map(of).sum()
 }
 
 /// The process and all its descendants.
@@ -36,19 +37,14 @@ pub fn tree(pid: u32) -> Vec<u32> {
     found
 }
 
-/// Descendants of `pid` whose command line contains every one of `words`.
-pub fn descendants_named(pid: u32, words: &[&str]) -> Vec<u32> {
-    let named = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        words.iter().all(|word| line.contains(word))
-    };
-    tree(pid).into_iter().filter(named).collect()
-}
-
 /// Whether the folder lies on a file system that is only memory: a log there would prove nothing.
 pub fn on_tmpfs(folder: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    file_system(folder).is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
+}
+
+/// The kind of file system that the folder lies on.
+pub fn file_system(folder: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     mounts
         .lines()
@@ -58,7 +54,7 @@ pub fn on_tmpfs(folder: &Path) -> bool {
         })
         .filter(|(point, _)| folder.starts_with(point))
         .max_by_key(|(point, _)| point.len())
-        .is_some_and(|(_, kind)| kind == "tmpfs" || kind == "ramfs")
+        .map(|(_, kind)| kind.to_owned())
 }
 
 fn cpu_ticks(pid: u32) -> Option<u64> {
@@ -70,9 +66,9 @@ fn cpu_ticks(pid: u32) -> Option<u64> {
     Some(user + system)
 }
 
-fn kib(file: &str, name: &str) -> u64 {
+fn number(file: &str, name: &str, unit: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok())
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(unit)?.trim().parse().ok())
         .unwrap_or(0)
 }
