@@ -15,13 +15,7 @@ pub fn cpu(pids: &[u32]) -> Duration {
 
 /// Proportional set size of the processes, bytes: what they hold, shared pages divided by their sharers.
 pub fn pss(pids: &[u32]) -> u64 {
-    pids.iter().map(|pid| number(&format!("/proc/{pid}/smaps_rollup"), "Pss:", "kB")).sum::<u64>() * 1024
-}
-
-/// Bytes that the processes have had written to disk so far.
-pub fn written(pids: &[u32]) -> u64 {
-    let of = |pid: &u32| number(&format!("/proc/{pid}/io"), "write_bytes:", "");
-    pids.iter().map(of).sum()
+    pids.iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>() * 1024
 }
 
 /// The process and all its descendants.
@@ -66,9 +60,9 @@ fn cpu_ticks(pid: u32) -> Option<u64> {
     Some(user + system)
 }
 
-fn number(file: &str, name: &str, unit: &str) -> u64 {
+fn kib(file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(unit)?.trim().parse().ok())
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok())
         .unwrap_or(0)
 }

@@ -20,8 +20,6 @@ pub struct Figures {
     pub p99: f64,
     /// Memory of each hop under the load (PSS), MB of 10^6 bytes.
     pub memory: [f64; 2],
-    /// Bytes that both hops have had written to disk for one request.
-    pub written: f64,
 }
 
 impl Figures {
@@ -81,22 +79,22 @@ type StepOf = (&'static str, fn(&Floor) -> f64);
 
 /// The table of the loads: both chains, and the ratio of the rounds.
 pub fn loads(results: &[Results]) -> String {
-    let mut text = "| load | chain | CPU us/request | requests/s | p50 us | p99 us | memory of the pair, MB | disk bytes/request |\n\
-                    |---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+    let mut text =
+        "| load | chain | CPU us/request | requests/s | p50 us | p99 us | memory of the pair, MB |\n\
+                    |---|---|---|---|---|---|---|\n"
+            .to_owned();
     for case in results {
         let chains: [ChainOf; 2] = [("nginx", |round| round.nginx), ("passerelle", |round| round.ours)];
         for (chain, of) in chains {
             let _ = writeln!(
                 text,
-                "| {} | {chain} | {:.1} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} |",
+                "| {} | {chain} | {:.1} | {:.0} | {:.0} | {:.0} | {:.1} |",
                 case.name,
                 case.median(|round| of(round).cpu),
                 case.median(|round| of(round).rate),
                 case.median(|round| of(round).p50),
                 case.median(|round| of(round).p99),
                 case.median(|round| of(round).pair()),
-                case.median(|round| of(round).written),
             );
         }
         let ratio = |of: fn(&Figures) -> f64| move |round: &Round| of(&round.ours) / of(&round.nginx);
@@ -105,7 +103,7 @@ pub fn loads(results: &[Results]) -> String {
         let memory = ratio(Figures::pair);
         let _ = writeln!(
             text,
-            "| {} | **ratio**, worst round | {:.2}, {:.2} | {:.3}, {:.3} | {:.1}, {:.1} | {:.1}, {:.1} | {:.2}, {:.2} | |",
+            "| {} | **ratio**, worst round | {:.2}, {:.2} | {:.3}, {:.3} | {:.1}, {:.1} | {:.1}, {:.1} | {:.2}, {:.2} |",
             case.name,
             case.median(cpu),
             case.most(cpu),

@@ -208,13 +208,12 @@ async fn figures(case: &Case, chain: &Chain, duration: Duration) -> Result<Figur
         most: case.most,
     };
     let pids = chain.hops.concat();
-    let (cpu, written) = (process::cpu(&pids), process::written(&pids));
+    let cpu = process::cpu(&pids);
     let (outcome, memory) = tokio::join!(generator::run(load), async {
         tokio::time::sleep(duration / 2).await; // while all connections are at work
         chain.hops.each_ref().map(|hop| process::pss(hop))
     });
     let cpu = process::cpu(&pids).saturating_sub(cpu);
-    let written = process::written(&pids).saturating_sub(written);
     if outcome.failed > 0 || outcome.answered == 0 {
         let reason = outcome.first_failure.unwrap_or_default();
         return Err(format!("{}: {} failed: {reason}", case.name, outcome.failed));
@@ -226,7 +225,6 @@ async fn figures(case: &Case, chain: &Chain, duration: Duration) -> Result<Figur
         p50: outcome.percentile(0.5).as_secs_f64() * 1e6,
         p99: outcome.percentile(0.99).as_secs_f64() * 1e6,
         memory: memory.map(|bytes| bytes as f64 / 1e6),
-        written: written as f64 / outcome.answered as f64,
     })
 }
 
