@@ -26,7 +26,7 @@ mod tests {
     use serde_json::Value;
     use tempfile::TempDir;
 
-    const PORTS: u16 = 18_500;
+    const PORTS: u16 = 18_700;
 
     /// What a program says when it is content, and what it says when it is not.
     fn judge(command: &mut Command) -> Result<String, String> {

@@ -68,7 +68,14 @@ pub struct SignedSet {
 /// See [`Store::lock`].
 #[derive(Debug)]
 pub struct Lock {
-    _folder: fs::File,
+    folder: fs::File,
+}
+
+impl Drop for Lock {
+    /// Closing would not be enough: a process that is just being started has a copy of the descriptor.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.folder, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 /// The folder.
@@ -115,7 +122,7 @@ impl Store {
     pub fn lock(&self) -> io::Result<Lock> {
         let folder = fs::File::open(&self.directory)?;
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-        Ok(Lock { _folder: folder })
+        Ok(Lock { folder })
     }
 
     /// The folder itself.

@@ -14,7 +14,7 @@
 //! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
 //! | [`erase`] | bodies, erased for good |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
-//! | `segment`, `writer`, `recover`, `disk` | segment files, group commit, the start after a crash |
+//! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `index`, [`reader`] | finding and reading records |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
@@ -35,6 +35,7 @@ mod format_example;
 pub mod frame;
 mod index;
 mod key;
+mod lock;
 pub mod reader;
 pub mod record;
 mod recover;

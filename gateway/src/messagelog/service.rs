@@ -11,8 +11,7 @@
 //! Not here: the bytes ([`super::frame`]), the thread that writes (`writer`).
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as std_mpsc},
     thread::JoinHandle,
@@ -24,7 +23,6 @@ use cert_authority::{
     clock::{Clock, UnixTime},
     crypto, durable,
 };
-use rustix::fs::FlockOperation;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -35,6 +33,7 @@ use super::{
     frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
     index::{Facts, Index},
     key::{self, KeyRing},
+    lock::Lock,
     reader::Reader,
     record::{MessageRecord, Record},
     recover, segment,
@@ -96,7 +95,7 @@ struct Inner {
     /// Taken when the log is closed.
     queue: Option<mpsc::Sender<Entry>>,
     threads: Vec<JoinHandle<()>>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Drop for Inner {
@@ -138,7 +137,7 @@ impl MessageLog {
         }
         let directory = config.directory.clone();
         let id = read_identity(&directory)?;
-        let lock = lock(&directory)?;
+        let lock = Lock::take(&directory)?;
         let (index, known) = Index::open(&directory, &id)?;
         let found =
             recover::recover(disk.as_ref(), &directory, &id, config.segment_size, known.from, |records| {
@@ -336,7 +335,7 @@ fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
     for name in ["segments", "bodies", "keys"] {
         fs::create_dir_all(directory.join(name)).map_err(failed)?;
     }
-    let _lock = lock(directory)?;
+    let _lock = Lock::take(directory)?;
     if segment::list(directory)?.into_iter().any(|number| number != 1 || has_records(directory)) {
         return Err(LogError::NotEmpty(directory.display().to_string()));
     }
@@ -370,16 +369,6 @@ pub(crate) fn read_identity(directory: &Path) -> Result<[u8; 16], LogError> {
     let hex = lines.next().and_then(|line| line.strip_prefix("id ")).ok_or_else(missing)?;
     hex::decode_to_slice(hex, &mut id).map_err(|_| missing())?;
     Ok(id)
-}
-
-fn lock(directory: &Path) -> Result<File, LogError> {
-    let failed = |e: io::Error| LogError::io("the log cannot be locked", &e);
-    let path = directory.join("lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LogError::Locked),
-        result => result.map(|()| file).map_err(|e| failed(e.into())),
-    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
