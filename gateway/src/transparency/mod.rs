@@ -1,7 +1,7 @@
 //! What the log shows of itself as a transparency log: checkpoints, tiles, proofs.
 //!
 //! - [`Shown`]: gives them, from a log that is open or one that is only read
-//! - [`mod@endpoints`]: the same on the administration port, for auditors
+//! - `endpoints`: the same on the administration port, for auditors
 //!
 //! Specification: C2SP tlog-tiles, tlog-proof. Every proof is verified before it is given: one that does not hold would
 //! raise a false alarm.
