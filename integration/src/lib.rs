@@ -6,8 +6,10 @@
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
+//! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
 
 pub mod conformance;
 pub mod demo;
 pub mod ledger;
+pub mod power_cut;
 pub mod world;

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The folder with the programs, and how to start them.
 #[derive(Debug, Clone)]
 pub struct Programs {
     folder: PathBuf,
+    /// A program that is started in the place of another one.
+    instead: Option<(&'static str, &'static str)>,
 }
 
 impl Programs {
@@ -30,9 +34,9 @@ impl Programs {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
         if folder.starts_with(source) && source.join("Cargo.toml").exists() {
             let is_demo = own.file_name() == Some(OsStr::new("passerelle-demo"));
-            build(source, folder.file_name() == Some(OsStr::new("release")), is_demo)?;
+            build(source, is_release(&folder), is_demo)?;
         }
-        let programs = Self { folder };
+        let programs = Self { folder, instead: None };
         for name in ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-demo"] {
             let path = programs.path(name);
             if !path.exists() {
@@ -48,6 +52,21 @@ impl Programs {
     /// The folder in which they lie.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// These, but with gateways that answer before their evidence is durable. They are built here, from what is built
+    /// already but for the gateway itself.
+    ///
+    /// # Errors
+    /// In words: the build failed.
+    pub fn answering_before_sync(mut self) -> Result<Self, String> {
+        let name = "answers-before-sync";
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
+        let feature = "integration/test-answer-before-sync";
+        // All packages: otherwise what they share would be built anew with other features.
+        cargo(source, is_release(&self.folder), &["--workspace", "--features", feature, "--bin", name])?;
+        self.instead = Some(("passerelle-gateway", name));
+        Ok(self)
     }
 
     /// Where a program lies.
@@ -90,7 +109,8 @@ impl Programs {
             .open(&log)
             .map_err(|error| format!("{}: {error}", log.display()))?;
         let err = out.try_clone().map_err(|error| error.to_string())?;
-        let child = Command::new(self.path(name))
+        let program = self.instead.filter(|(of, _)| *of == name).map_or(name, |(_, instead)| instead);
+        let child = Command::new(self.path(program))
             .args(arguments)
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -104,12 +124,19 @@ impl Programs {
 
 /// `is_demo`: we are `passerelle-demo` ourselves, which is then not built under our feet.
 fn build(source: &Path, release: bool, is_demo: bool) -> Result<(), String> {
+    let programs = ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-demo"];
+    let programs = programs.iter().take(if is_demo { 3 } else { 4 });
+    let arguments: Vec<&str> = programs.flat_map(|name| ["--bin", name]).collect();
+    cargo(source, release, &arguments)
+}
+
+fn is_release(folder: &Path) -> bool {
+    folder.file_name() == Some(OsStr::new("release"))
+}
+
+fn cargo(source: &Path, release: bool, arguments: &[&str]) -> Result<(), String> {
     let mut cargo = Command::new("cargo");
-    cargo.arg("build").arg("--locked").current_dir(source);
-    cargo.args(["--bin", "passerelle-ca", "--bin", "passerelle-conf", "--bin", "passerelle-gateway"]);
-    if !is_demo {
-        cargo.args(["--bin", "passerelle-demo"]);
-    }
+    cargo.arg("build").arg("--locked").args(arguments).current_dir(source);
     if release {
         cargo.arg("--release");
     }
@@ -164,6 +191,47 @@ impl Running {
         }
     }
 
+    /// Stops it where it is (SIGSTOP), and waits until each of its threads has stopped.
+    ///
+    /// # Errors
+    /// In words: it does not run.
+    pub fn freeze(&self) -> Result<(), String> {
+        self.signal(Signal::STOP)?;
+        while self.threads()?.iter().any(|state| !state.starts_with('T')) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Lets it go on after [`Running::freeze`].
+    ///
+    /// # Errors
+    /// In words: it does not run.
+    pub fn thaw(&self) -> Result<(), String> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| format!("{} has no process id", self.name))?;
+        kill_process(pid, signal).map_err(|error| format!("{}: {error}", self.name))
+    }
+
+    /// The states of its threads, as `/proc` tells them.
+    fn threads(&self) -> Result<Vec<String>, String> {
+        let failed = |error: std::io::Error| format!("threads of {}: {error}", self.name);
+        let mut states = Vec::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(failed)? {
+            // One that ends meanwhile is none.
+            let Ok(stat) = std::fs::read_to_string(thread.map_err(failed)?.path().join("stat")) else {
+                continue;
+            };
+            // `id (name) state ...`; the name may hold anything.
+            states.extend(stat.rsplit_once(") ").map(|(_, state)| state.to_owned()));
+        }
+        Ok(states)
+    }
+
     /// Kills it at once, as a crash would (SIGKILL).
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -172,9 +240,7 @@ impl Running {
 
     /// Asks it to stop (SIGTERM) and waits up to `patience`; then kills it. Whether it went by itself.
     pub fn stop(&mut self, patience: Duration) -> bool {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        let _ = self.signal(Signal::TERM);
         let step = Duration::from_millis(20);
         let mut waited = Duration::ZERO;
         while waited < patience {
