@@ -201,7 +201,7 @@ mod tests {
             (
                 "odd",
                 &["-newkey", "ed25519"],
-                VerifyError::UnsupportedAlgorithm("key of algorithm 1.3.101.112".into()),
+                VerifyError::UnsupportedAlgorithm("Ed25519 but for signed notes".into()),
             ),
             (
                 "critical",
