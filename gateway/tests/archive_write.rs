@@ -149,7 +149,7 @@ fn archives_are_grouped_by_whose_the_messages_are_and_rotated_by_length() {
         place.scene.log(Message { id: &format!("p-{n}"), role: Role::Provider, ..REQUEST });
     }
     place.scene.stamp();
-    let settings = Settings { grouping: Grouping::Subsystem, rotate_at: 1, round: 2 };
+    let settings = Settings { grouping: Grouping::Subsystem, rotate_at: 1, round: 2, ..Settings::default() };
     let summary = place.scene.runtime.block_on(place.archiver(settings).run()).unwrap();
     assert_eq!((summary.files.len(), summary.messages), (6, 6));
     let of = |group: &str| summary.files.iter().filter(|file| file.starts_with(group)).count();

@@ -8,13 +8,14 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufWriter},
+    io::{self, BufWriter, Seek, Write},
     sync::Arc,
 };
 
 use cert_authority::{algorithm::DigestAlgorithm, crypto::Digest};
 
 use super::{
+    encryption::Recipients,
     ledger::Ledger,
     linking::Link,
     target::{self, Parcel, Target, TargetError},
@@ -64,11 +65,13 @@ pub struct Settings {
     pub rotate_at: u64,
     /// How many records are looked at in a round.
     pub round: u64,
+    /// Who can read the archives; none: everybody.
+    pub recipients: Option<Recipients>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { grouping: Grouping::None, rotate_at: 32 << 20, round: 100_000 }
+        Self { grouping: Grouping::None, rotate_at: 32 << 20, round: 100_000, recipients: None }
     }
 }
 
@@ -240,17 +243,29 @@ impl<L: LogStore> Archiver<L> {
         waiting: Vec<u64>,
     ) -> Result<(Option<Built>, Vec<u64>), ArchivingError> {
         let (reader, target) = (self.reader.clone(), Arc::clone(&self.target));
-        let rotate_at = self.settings.rotate_at;
+        let (rotate_at, recipients) = (self.settings.rotate_at, self.settings.recipients.clone());
+        let extension = if recipients.is_some() { "zip.age" } else { "zip" };
         blocking(move || {
             let mut damaged = Vec::new();
             loop {
                 let file = target.temporary()?;
-                match fill(&reader, file, previous.clone(), &waiting, &damaged, rotate_at)? {
+                let waiting = Waiting { records: &waiting, without: &damaged, rotate_at };
+                let filled = match &recipients {
+                    None => {
+                        let archive = ArchiveWriter::new(BufWriter::new(file), previous.clone());
+                        fill(&reader, archive, &waiting)?.ended(Ok)
+                    }
+                    Some(recipients) => {
+                        let archive = ArchiveWriter::streamed(recipients.encrypt(file)?, previous.clone());
+                        fill(&reader, archive, &waiting)?.ended(|stream| stream.into_inner().finish())
+                    }
+                };
+                match filled? {
                     Filled::Damaged(number) => damaged.push(number),
                     Filled::Done { made, records, rest } => {
                         let Some((mut file, finished)) = made else { return Ok((None, rest)) };
                         let (hash, length) = target::hash(&mut file)?;
-                        let name = file_name(group.as_deref(), &finished, "zip");
+                        let name = file_name(group.as_deref(), &finished, extension);
                         let parcel = Parcel { name, length, hash };
                         return Ok((Some(Built { file, parcel, finished, records, damaged }), rest));
                     }
@@ -296,25 +311,43 @@ impl<L: LogStore> Archiver<L> {
     }
 }
 
-enum Filled {
+/// What is to go into an archive.
+struct Waiting<'a> {
+    records: &'a [u64],
+    /// But these.
+    without: &'a [u64],
+    rotate_at: u64,
+}
+
+enum Filled<W> {
     /// This message is not what was logged; the archive is to be made without it.
     Damaged(u64),
     /// The archive, unless nothing was left to go into it; what is in it; what found no room.
-    Done { made: Option<(File, Finished)>, records: Vec<u64>, rest: Vec<u64> },
+    Done { made: Option<(W, Finished)>, records: Vec<u64>, rest: Vec<u64> },
 }
 
-fn fill(
+impl<W> Filled<W> {
+    /// With the file itself, once `end` has ended what lies between.
+    fn ended(self, end: impl FnOnce(W) -> io::Result<BufWriter<File>>) -> io::Result<Filled<File>> {
+        Ok(match self {
+            Self::Damaged(number) => Filled::Damaged(number),
+            Self::Done { made, records, rest } => {
+                let file = |out| end(out)?.into_inner().map_err(io::IntoInnerError::into_error);
+                let made = made.map(|(out, finished)| file(out).map(|file| (file, finished))).transpose()?;
+                Filled::Done { made, records, rest }
+            }
+        })
+    }
+}
+
+fn fill<W: Write + Seek>(
     reader: &Reader,
-    file: File,
-    previous: Option<Link>,
-    waiting: &[u64],
-    without: &[u64],
-    rotate_at: u64,
-) -> Result<Filled, ArchivingError> {
-    let mut archive = ArchiveWriter::new(BufWriter::new(file), previous);
+    mut archive: ArchiveWriter<W>,
+    waiting: &Waiting<'_>,
+) -> Result<Filled<W>, ArchivingError> {
     let mut records = Vec::new();
-    let mut numbers = waiting.iter().copied();
-    for number in numbers.by_ref().filter(|number| !without.contains(number)) {
+    let mut numbers = waiting.records.iter().copied();
+    for number in numbers.by_ref().filter(|number| !waiting.without.contains(number)) {
         let container = match LoggedContainer::open(reader, number) {
             Ok(container) => container,
             // Its key was destroyed before it could be archived: there is nothing that could be.
@@ -332,18 +365,14 @@ fn fill(
             added => added?,
         }
         records.push(number);
-        if archive.length() > rotate_at {
+        if archive.length() > waiting.rotate_at {
             break;
         }
     }
-    let made = match archive.finish()? {
-        None => None,
-        Some((out, finished)) => Some((out.into_inner().map_err(io::IntoInnerError::into_error)?, finished)),
-    };
-    Ok(Filled::Done { made, records, rest: numbers.collect() })
+    Ok(Filled::Done { made: archive.finish()?, records, rest: numbers.collect() })
 }
 
-fn damaged(number: u64) -> Filled {
+fn damaged<W>(number: u64) -> Filled<W> {
     tracing::error!(record = number, "a message is damaged and cannot be archived");
     Filled::Damaged(number)
 }

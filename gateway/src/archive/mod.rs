@@ -5,6 +5,7 @@
 //! | [`linking`] | the entry `linkinginfo`: the digest chain |
 //! | [`read`](mod@read), [`chains`] | judging one archive, and several together |
 //! | [`write`](mod@write) | making one archive |
+//! | [`encryption`] | who can read them |
 //! | [`target`] | where archives go |
 //! | [`ledger`] | what is archived, derived from the log |
 //! | [`archiver`], [`task`] | doing it, at an interval |
@@ -17,6 +18,7 @@
 pub mod archiver;
 pub mod chains;
 pub mod cleaning;
+pub mod encryption;
 pub mod ledger;
 pub mod linking;
 pub mod read;

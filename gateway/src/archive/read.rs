@@ -87,9 +87,9 @@ fn invalid(reason: impl Into<String>) -> ArchiveError {
 /// # Errors
 /// [`ArchiveError`]; what is wrong with a container alone stands in [`Archive::reports`].
 pub fn read<R: Read + Seek>(mut file: R, conf: Option<&GlobalConf>) -> Result<Archive, ArchiveError> {
-    let length = file.seek(SeekFrom::End(0))?;
+    let length = file.seek(SeekFrom::End(0)).map_err(damaged("its end"))?;
     let mut zip = ZipArchive::new(file).map_err(|error| match error {
-        zip::result::ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => error.into(),
+        zip::result::ZipError::Io(error) if !is_damage(&error) => error.into(),
         _ => ArchiveError::NotAZip,
     })?;
     let headers = layout(&mut zip, length)?;
@@ -174,8 +174,8 @@ fn check_local_headers<R: Read + Seek>(file: &mut R, headers: &[Header]) -> Resu
         let expected = [b"PK\x03\x04".as_slice(), header.name.as_bytes()];
         let mut found = [vec![0; 4], vec![0; header.name.len()]];
         for (found, at) in found.iter_mut().zip([0, LOCAL_HEADER]) {
-            file.seek(SeekFrom::Start(header.start.saturating_add(at)))?;
-            file.read_exact(found)?;
+            file.seek(SeekFrom::Start(header.start.saturating_add(at))).map_err(damaged(&header.name))?;
+            file.read_exact(found).map_err(damaged(&header.name))?;
         }
         if found != expected || header.start + LOCAL_HEADER + length(&header.name) > header.data {
             return Err(invalid(format!("the directory and the local header of {} differ", header.name)));
@@ -250,11 +250,10 @@ fn container<R: Read>(
 
 /// A wrong checksum and the like is the archive's fault, anything else the disk's.
 fn damaged(name: &str) -> impl FnOnce(io::Error) -> ArchiveError {
-    move |error| match error.kind() {
-        io::ErrorKind::InvalidData
-        | io::ErrorKind::InvalidInput
-        | io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::Other => invalid(format!("{name} is damaged")),
-        _ => error.into(),
-    }
+    move |error| if is_damage(&error) { invalid(format!("{name} is damaged")) } else { error.into() }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof | Other)
 }

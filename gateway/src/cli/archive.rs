@@ -6,8 +6,7 @@
 //! | 1 | an archive, its place in the chain, or a container is not valid |
 //! | 2 | nothing was judged: a file or a configuration that cannot be read |
 
-use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::table::printable;
 use crate::archive::chains::{self, Judged, Place};
+use crate::archive::encryption::{Identities, Opened};
 use crate::archive::read::{self, ArchiveError};
 use crate::config::Config;
 use crate::gateway::log_settings;
@@ -40,6 +40,9 @@ pub struct VerifyArguments {
     /// The last digest of an archive that is not given, which one of the files goes on after.
     #[arg(long, value_name = "DIGEST")]
     pub after: Vec<String>,
+    /// Decrypts archives that are encrypted: a file of age identities, as `age-keygen` writes it.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// The verdict as JSON.
     #[arg(long)]
     pub json: bool,
@@ -58,12 +61,12 @@ pub fn verify(arguments: &VerifyArguments, out: &mut impl Write) -> Result<u8, S
                 .map_err(|error| format!("the configuration in {}: {error}", directory.display()))
         })
         .transpose()?;
+    let identities =
+        arguments.identity.as_ref().map_or_else(|| Ok(Identities::none()), |path| Identities::load(path))?;
     let mut archives = Vec::new();
     for path in &arguments.files {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let file = File::open(path).map_err(|error| failed(&error))?;
-        match read::read(BufReader::new(file), conf.as_ref()) {
-            Err(ArchiveError::Io(error)) => return Err(failed(&error)),
+        match read::read(Opened::open(path, &identities)?, conf.as_ref()) {
+            Err(ArchiveError::Io(error)) => return Err(format!("{}: {error}", path.display())),
             judged => archives.push((path.display().to_string(), judged)),
         }
     }

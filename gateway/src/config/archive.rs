@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::file::{OrOff, duration_or_off};
 use crate::archive::archiver::{Archiver, Grouping, Settings};
+use crate::archive::encryption::Recipients;
 use crate::archive::target::Directory;
 use crate::messagelog::MessageLog;
 
@@ -27,6 +28,7 @@ pub(super) struct ArchiveFile {
     every: Option<Duration>,
     #[serde(default, deserialize_with = "duration_or_off")]
     keep_bodies: Option<OrOff<Duration>>,
+    recipients: Option<Recipients>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -62,7 +64,7 @@ impl ArchiveFile {
         let rotate_at = self.rotate.unwrap_or(defaults.rotate_at);
         Archive {
             directory: folder.join(&self.directory),
-            settings: Settings { grouping, rotate_at, ..defaults },
+            settings: Settings { grouping, rotate_at, recipients: self.recipients.clone(), ..defaults },
             keep_bodies: match self.keep_bodies {
                 None | Some(OrOff::Off) => None,
                 Some(OrOff::On(keep)) => Some(keep),

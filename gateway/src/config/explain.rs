@@ -57,6 +57,10 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
             let keep =
                 archive.keep_bodies.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string());
             writeln!(out, "archive.keep_bodies           {keep}")?;
+            match &archive.settings.recipients {
+                None => writeln!(out, "archive.recipients            everybody: not encrypted")?,
+                Some(recipients) => writeln!(out, "archive.recipients            {recipients}")?,
+            }
         }
     }
     if let Some(witness) = &config.witness {

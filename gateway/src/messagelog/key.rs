@@ -227,7 +227,7 @@ pub(crate) fn create_kek(file: &Path) -> Result<(), LogError> {
     let secret = Zeroizing::new(
         crypto::random_array::<{ aead::KEY_LEN }>().map_err(|e| LogError::Key(e.to_string()))?,
     );
-    let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_ref())));
+    let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_slice())));
     durable::write_secret(file, text.as_bytes())
         .map_err(|e| LogError::io("the key-encryption key cannot be written", &e))
 }
