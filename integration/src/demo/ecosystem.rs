@@ -211,7 +211,7 @@ async fn healthy(address: SocketAddr) -> Result<(), String> {
 /// In words: which port is taken.
 pub fn free_ports(layout: &Layout) -> Result<(), String> {
     for (part, address) in layout.addresses() {
-        TcpListener::bind(address).map_err(|error| {
+        free_port(address).map_err(|error| {
             format!(
                 "{address}, for the {part}, cannot be listened on ({error}): does another demo run? \
                  --port-base N chooses other ports"
@@ -219,4 +219,19 @@ pub fn free_ports(layout: &Layout) -> Result<(), String> {
         })?;
     }
     Ok(())
+}
+
+/// Looks again for a moment: a process that is just being started holds, until it runs its program, what its parent has
+/// already closed.
+fn free_port(address: SocketAddr) -> std::io::Result<()> {
+    const LOOKS: usize = 10;
+    let mut found = TcpListener::bind(address);
+    for _ in 1..LOOKS {
+        match &found {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::sleep(POLL),
+            _ => break,
+        }
+        found = TcpListener::bind(address);
+    }
+    found.map(drop)
 }
