@@ -4,7 +4,7 @@
 #   integration/test.sh                 install (apt, a Python venv), then test
 #   integration/test.sh --no-install    test only; the judges must be there already
 #
-# The independent judges (openssl, xmllint, xmlsec1, signxml, curl, unzip, age) are part of the tests: where one is
+# The independent judges (openssl, xmllint, xmlsec1, signxml, curl, unzip, age, Chromium) are part of the tests: where one is
 # missing the run stops and says so, it never passes by leaving a judge out. The power-cut test mounts file systems from
 # images, as root or by sudo; where that cannot be (a container without the right), the run says that it was left out.
 set -euo pipefail
@@ -23,9 +23,9 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age (apt), signxml (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium (apt), signxml (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age python3-venv gcc; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver python3-venv gcc; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
@@ -39,7 +39,7 @@ if [ "$install" = yes ]; then
 fi
 export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
 
-for judge in openssl xmllint xmlsec1 curl unzip age "$PASSERELLE_PYTHON"; do
+for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver "$PASSERELLE_PYTHON"; do
   command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
 "$PASSERELLE_PYTHON" -c 'import signxml' || { echo "missing: signxml. Run integration/test.sh without --no-install." >&2; exit 1; }

@@ -3,11 +3,13 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`world`] | a whole system in one process, for the tests of what goes wrong |
+//! | [`browser`] | a real browser, led by the tests |
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 //! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
 
+pub mod browser;
 pub mod conformance;
 pub mod demo;
 pub mod ledger;

@@ -5,6 +5,7 @@
 //! | `/health` | anybody | 200 `{"status":"ok"}`, or 503 with the reasons |
 //! | `/metrics` | any token | Prometheus text |
 //! | whatever is plugged in with [`Admin::endpoint`] | the roles it names | JSON, or bytes |
+//! | the pages of a [`Site`] | it lets people in by itself | pages |
 //!
 //! A caller shows a token: `Authorization: Bearer <token>`. The settings hold only the SHA-256 hashes (`tokens.rs`).
 //! The Host header must name this listener, so that no web page can reach it through a browser.
@@ -18,12 +19,13 @@ mod metrics;
 mod tokens;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,6 +56,33 @@ pub struct AdminCall {
     pub body: Bytes,
 }
 
+/// A request for a page, by whomever: nobody has been let in yet.
+#[derive(Debug)]
+pub struct Visit {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The method.
+    pub method: Method,
+    /// The path, raw.
+    pub path: String,
+    /// The query, raw, without the question mark.
+    pub query: String,
+    /// `Cookie`.
+    pub cookie: Option<String>,
+    /// `Accept-Language`.
+    pub language: Option<String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Pages for people's browsers, below one path.
+pub trait Site: Send + Sync {
+    /// The beginning of all their paths; ends in a slash.
+    fn prefix(&self) -> &'static str;
+    /// Answers, also when it lets nobody in.
+    fn visit(self: Arc<Self>, visit: Visit) -> Replying;
+}
+
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminReply {
@@ -63,13 +92,15 @@ pub struct AdminReply {
     pub content_type: &'static str,
     /// The body.
     pub body: Bytes,
+    /// Whatever headers it has besides.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl AdminReply {
     /// A JSON answer.
     #[must_use]
     pub fn json(status: StatusCode, value: &Value) -> Self {
-        Self { status, content_type: "application/json", body: value.to_string().into() }
+        Self { status, ..Self::bytes("application/json", value.to_string().into()) }
     }
 
     /// A refusal or failure, in words.
@@ -81,7 +112,14 @@ impl AdminReply {
     /// Anything else.
     #[must_use]
     pub fn bytes(content_type: &'static str, body: Bytes) -> Self {
-        Self { status: StatusCode::OK, content_type, body }
+        Self { status: StatusCode::OK, content_type, body, headers: Vec::new() }
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 }
 
@@ -98,6 +136,7 @@ pub struct Admin {
     endpoints: HashMap<&'static str, HashMap<Method, Endpoint>>,
     /// By the beginning of the path, which ends in a slash.
     below: Vec<(&'static str, HashMap<Method, Endpoint>)>,
+    site: Option<Arc<dyn Site>>,
 }
 
 impl Admin {
@@ -105,7 +144,7 @@ impl Admin {
     /// `[::1]`). Both may be exchanged while it runs.
     #[must_use]
     pub fn new(tokens: Tokens, hosts: Arc<ArcSwap<Vec<String>>>, health: Health) -> Self {
-        Self { tokens, hosts, health, endpoints: HashMap::new(), below: Vec::new() }
+        Self { tokens, hosts, health, endpoints: HashMap::new(), below: Vec::new(), site: None }
     }
 
     /// Serves `path` (exactly) to whoever holds a token with one of `roles`.
@@ -145,6 +184,13 @@ impl Admin {
         self
     }
 
+    /// Serves the pages of a site.
+    #[must_use]
+    pub fn site(mut self, site: Arc<dyn Site>) -> Self {
+        self.site = Some(site);
+        self
+    }
+
     /// Serves `/metrics` to any token.
     #[must_use]
     pub fn metrics(self, metrics: Metrics) -> Self {
@@ -172,6 +218,21 @@ impl Admin {
         if path == "/health" {
             return self.health.reply();
         }
+        let method = Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
+        if let Some(site) = self.site.as_ref().filter(|site| path.starts_with(site.prefix())) {
+            let text =
+                |name| head.header(name).and_then(|value| Some(std::str::from_utf8(value).ok()?.to_owned()));
+            let (cookie, language) = (text("cookie"), text("accept-language"));
+            let (path, query) = (path.to_owned(), query.to_owned());
+            let body = match body.collect(LONGEST_BODY).await {
+                Ok(body) => body,
+                Err(error) => return AdminReply::error(StatusCode::BAD_REQUEST, &error.to_string()),
+            };
+            let address = caller.address.ip();
+            return Arc::clone(site)
+                .visit(Visit { address, method, path, query, cookie, language, body })
+                .await;
+        }
         let token = match self.tokens.admit(caller.address.ip(), head.header("authorization")) {
             Ok(token) => token,
             Err(TokenError::Missing | TokenError::Unknown) => {
@@ -190,7 +251,6 @@ impl Admin {
         let Some(methods) = self.endpoints.get(path).or_else(below) else {
             return AdminReply::error(StatusCode::NOT_FOUND, "there is nothing here");
         };
-        let method = Method::from_bytes(head.method.as_bytes()).unwrap_or_default();
         let Some((roles, handler)) = methods.get(&method) else {
             return AdminReply::error(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
         };
@@ -222,6 +282,8 @@ impl Handler for Admin {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.extend(reply.headers.into_iter().map(|(name, value)| (Some(name), value)));
         if reply.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

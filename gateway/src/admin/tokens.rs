@@ -73,6 +73,12 @@ impl Tokens {
         Self { tokens: Arc::new(ArcSwap::from_pointee(tokens)), failures: Arc::default() }
     }
 
+    /// Whether this token is still one of them.
+    #[must_use]
+    pub fn knows(&self, token: &Token) -> bool {
+        self.tokens.load().contains(token)
+    }
+
     /// Takes other tokens from now on.
     pub fn replace(&self, tokens: Vec<Token>) {
         self.tokens.store(Arc::new(tokens));

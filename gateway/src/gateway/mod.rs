@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
 use crate::archive;
+use crate::auditor::Auditor;
 use crate::config::{Config, ConfigError};
 use crate::doors::{Front, Peers};
 use crate::evidence::signature::TrustCache;
@@ -247,6 +248,9 @@ impl Wired {
             };
             running.spawn(archive::task::run(archiver, schedule, archiving, stop.clone()));
         }
+        let conf_directory = config.configuration.directory.clone();
+        let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));
+        let pages = Arc::new(Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone()));
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
             reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
@@ -263,7 +267,6 @@ impl Wired {
             peers,
             closed.clone(),
         ));
-        let conf_directory = config.configuration.directory.clone();
         let front = Arc::new(Front { gateway: Arc::clone(&gateway), authorities, conf_directory });
         for (listener, tls) in doors.front {
             let tls = if tls { live.front_server.clone() } else { None };
@@ -274,7 +277,7 @@ impl Wired {
         if let Some(checkpoints) = &checkpoints {
             admin = transparency::endpoints(admin, &gateway.log, checkpoints);
         }
-        running.spawn(admin.serve(doors.administration, limits.front.clone(), closed));
+        running.spawn(admin.site(pages).serve(doors.administration, limits.front.clone(), closed));
         tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
 
         tasks::stopped(stop).await;

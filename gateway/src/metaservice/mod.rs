@@ -15,7 +15,7 @@
 pub mod asic_download;
 pub mod container;
 pub mod list_clients;
-mod query;
+pub(crate) mod query;
 pub mod verification_conf;
 
 use bytes::Bytes;

@@ -6,16 +6,16 @@ use percent_encoding::percent_decode_str;
 
 /// Names and values.
 #[derive(Debug, Default)]
-pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 /// The query is no form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the query of the request is malformed")]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 impl<'a> Query<'a> {
     /// Reads what stands behind the question mark.
-    pub(super) fn read(raw: &'a str) -> Result<Self, Malformed> {
+    pub(crate) fn read(raw: &'a str) -> Result<Self, Malformed> {
         let fields = raw.split('&').filter(|field| !field.is_empty());
         let pair = |field: &'a str| {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
@@ -25,12 +25,12 @@ impl<'a> Query<'a> {
     }
 
     /// The value of a parameter; of one given twice the first.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
     /// Whether a parameter is there, with whatever value.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 }

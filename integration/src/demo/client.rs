@@ -40,13 +40,13 @@ pub async fn send(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
-    body: &'static str,
+    body: &str,
 ) -> Result<Reply, String> {
     let mut request = Request::builder().method(method).uri(path).header("Host", address.to_string());
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(Bytes::from_static(body.as_bytes())));
+    let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     let request = request.map_err(|error| format!("{method} {path}: {error}"))?;
     match tokio::time::timeout(PATIENCE, exchange(address, request)).await {
         Ok(Ok(reply)) => Ok(reply),

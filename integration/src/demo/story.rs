@@ -66,6 +66,7 @@ pub fn by_hand(ecosystem: &Ecosystem, id: Option<&str>, narrator: &Narrator) {
          # how the gateway is; numbers for Prometheus\n\
          curl http://{health}/health\n\
          curl -H \"Authorization: Bearer $(cat {token})\" http://{health}/metrics\n\
+         # the log in a browser, with the token of the auditor: http://{health}/audit/\n\
          # what is logged\n\
          {gateway} --config {config} log list\n\
          # a message as a container{hint}; the signed configuration alone verifies it\n\
