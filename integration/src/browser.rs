@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -102,8 +103,7 @@ impl Browser {
     /// # Errors
     /// What the browser says; there is no such element.
     pub async fn text(&self, selector: &str) -> Result<String, String> {
-        let found =
-            self.command("POST", "element", &json!({ "using": "css selector", "value": selector })).await?;
+        let found = self.find(selector).await?;
         self.text_of(&found).await
     }
 
@@ -114,6 +114,28 @@ impl Browser {
     pub async fn focused(&self) -> Result<String, String> {
         let active = self.command("GET", "element/active", &Value::Null).await?;
         self.text_of(&active).await
+    }
+
+    /// Presses Enter where it leads to another page, and waits for that page.
+    ///
+    /// # Errors
+    /// What the browser says; the page stays.
+    pub async fn follow(&self) -> Result<(), String> {
+        let old = self.find("html").await?;
+        let old = old.get(ELEMENT).and_then(Value::as_str).ok_or("no element")?.to_owned();
+        self.press(key::ENTER).await?;
+        for _ in 0..500 {
+            // Gone with its page. The browser itself waits for the new one before it answers about that.
+            if self.command("GET", &format!("element/{old}/name"), &Value::Null).await.is_err() {
+                return self.find("main").await.map(drop);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err("the page stays".to_owned())
+    }
+
+    async fn find(&self, selector: &str) -> Result<Value, String> {
+        self.command("POST", "element", &json!({ "using": "css selector", "value": selector })).await
     }
 
     async fn text_of(&self, element: &Value) -> Result<String, String> {

@@ -35,14 +35,14 @@ mod tests {
         browser.press(token).await.unwrap();
         browser.press(key::TAB).await.unwrap();
         browser.press(reason).await.unwrap();
-        browser.press(key::ENTER).await.unwrap();
+        browser.follow().await.unwrap();
         browser.tab_to(ID).await.unwrap();
-        browser.press(key::ENTER).await.unwrap();
+        browser.follow().await.unwrap();
         assert!(browser.text("h1").await.unwrap().contains(ID));
         // The stamp comes in the background: asked again until both messages have theirs.
         for _ in 0..20 {
             browser.tab_to(verify).await.unwrap();
-            browser.press(key::ENTER).await.unwrap();
+            browser.follow().await.unwrap();
             let main = browser.text("main").await.unwrap();
             if main.matches(&format!("✓ {valid}")).count() == 2 {
                 return;
