@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod archive;
+pub mod audit;
 pub mod auditor;
 pub mod cli;
 pub mod config;

@@ -42,7 +42,7 @@ async fn what_is_appended_is_read_again_after_a_restart() {
     assert_eq!(bodies[1].as_ref().unwrap().read().unwrap(), big);
     assert_eq!(append(&log, "third", b"").await.unwrap().sequence, 3);
     assert_eq!(reader.get(4).unwrap(), None);
-    let verdict = audit(&config(directory.path()).directory, &mut |_, _| {}).unwrap();
+    let verdict = audit(&config(directory.path()).directory, &mut ()).unwrap();
     assert_eq!((verdict.records, verdict.findings), (4, vec![]));
 }
 
@@ -71,7 +71,7 @@ async fn many_appends_at_once_get_dense_numbers_over_many_segments() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..640).collect::<Vec<_>>());
     drop(log);
-    let verdict = audit(&config(directory.path()).directory, &mut |_, _| {}).unwrap();
+    let verdict = audit(&config(directory.path()).directory, &mut ()).unwrap();
     assert_eq!((verdict.records, verdict.findings), (640, vec![]));
     let segments = std::fs::read_dir(directory.path().join("log/segments")).unwrap().count();
     assert!(segments > 5, "{segments}");

@@ -161,7 +161,7 @@ fn check(directory: &Path, promised: &[String], what: &str) {
         }
     }
     drop(log);
-    let verdict = audit(&config(directory).directory, &mut |_, _| {}).unwrap();
+    let verdict = audit(&config(directory).directory, &mut ()).unwrap();
     assert_eq!(verdict.findings, [], "{what}");
     assert_eq!(verdict.records, u64::try_from(there.len()).unwrap());
 }

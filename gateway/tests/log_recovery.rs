@@ -56,7 +56,7 @@ fn chunks(bytes: &[u8]) -> Vec<(usize, usize, bool)> {
 }
 
 fn findings(directory: &Path) -> Vec<Finding> {
-    audit(&directory.join("log"), &mut |_, _| {}).unwrap().findings
+    audit(&directory.join("log"), &mut ()).unwrap().findings
 }
 
 async fn filled(directory: &Path, records: usize, body: usize) {

@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use cert_authority::clock::{Clock, SystemClock, UnixTime};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use super::erase;
 use super::table::{Table, printable};
 use super::transparency;
+use super::verify::{self, VerifyArguments};
 use crate::config::Config;
 use crate::gateway::log_settings;
 use crate::messagelog::{
@@ -382,6 +384,9 @@ pub(super) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Verify the whole log from its bytes: frames, tree, signatures, certificates, time-stamps, checkpoints. Exit code
+    /// 0: nothing is wrong; 1: something is; 2: nothing was judged.
+    Verify(Box<VerifyArguments>),
     #[command(flatten)]
     Transparency(transparency::Command),
     /// Erase bodies for good, by destroying data keys. No gateway may be running.
@@ -462,7 +467,14 @@ impl From<ListArguments> for Selection {
 }
 
 /// Runs a command on the log of a settings file.
-pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
+pub(super) fn run(config: &Path, command: Command) -> Result<ExitCode, String> {
+    if let Command::Verify(arguments) = &command {
+        return Ok(verify::run(config, arguments));
+    }
+    read(config, command).map(|()| ExitCode::SUCCESS)
+}
+
+fn read(config: &Path, command: Command) -> Result<(), String> {
     if let Command::Erase(arguments) = &command {
         return erase::run(config, arguments, &mut io::stdout().lock());
     }
@@ -480,7 +492,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<(), String> {
         }
         Command::Show { number, json } => show(&reader, number, json, out),
         Command::Export { number, out } => export(&reader, number, &out),
-        Command::Transparency(_) | Command::Erase(_) => Ok(()),
+        Command::Transparency(_) | Command::Erase(_) | Command::Verify(_) => Ok(()),
     };
     match done {
         // Whoever reads has seen enough.

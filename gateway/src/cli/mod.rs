@@ -10,6 +10,7 @@ mod keys;
 pub mod log;
 mod table;
 mod transparency;
+pub mod verify;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,10 @@ pub fn main() -> ExitCode {
             .map(|config| print!("{}", explain::explain(&config)))
             .map_err(|error| error.to_string()),
         Command::Keys(command) => keys::run(&arguments.config, command),
-        Command::Log(command) => log::run(&arguments.config, command),
+        Command::Log(command) => match log::run(&arguments.config, command) {
+            Ok(code) => return code,
+            Err(reason) => Err(reason),
+        },
         Command::Asic(command) => return asic::run(&command),
         Command::Archive(command) => return archive::run(&arguments.config, &command),
     };

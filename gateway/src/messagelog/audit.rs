@@ -8,22 +8,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
+use cert_authority::{algorithm::DigestAlgorithm, clock::UnixTime, crypto::Hasher};
 
 use super::{
     body::body_file,
     error::LogError,
     record::{Record, Stored},
     segment, service,
+    tree::Hash,
     verify::{Checker, Verdict, Witness},
 };
 
-/// Checks the log in `directory`; `seen` is given each record that can be read. Needs no lock and no key.
+/// Is shown what there is while a log is checked.
+pub trait Observer {
+    /// A record that can be read, and when it was logged.
+    fn record(&mut self, sequence: u64, time: UnixTime, record: &Record);
+
+    /// The leaf of a frame, whether it can be read or not.
+    fn leaf(&mut self, _sequence: u64, _leaf: &Hash) {}
+}
+
+/// Who does not look.
+impl Observer for () {
+    fn record(&mut self, _sequence: u64, _time: UnixTime, _record: &Record) {}
+}
+
+/// Checks the log in `directory`; `seen` is shown each record that can be read. Needs no lock and no key.
 ///
 /// # Errors
 /// [`LogError::Missing`] when there is no log, [`LogError::Io`] when a file cannot be read. What is wrong with the log
 /// is in the verdict.
-pub fn audit(directory: &Path, seen: &mut dyn FnMut(u64, &Record)) -> Result<Verdict, LogError> {
+pub fn audit(directory: &Path, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
     let failed = |e: io::Error| LogError::io("a segment cannot be read", &e);
     let mut checker = Checker::new(service::read_identity(directory)?);
     let mut witness = Files { bodies: directory.join("bodies"), keys: directory.join("keys"), seen };
@@ -40,12 +55,16 @@ pub fn audit(directory: &Path, seen: &mut dyn FnMut(u64, &Record)) -> Result<Ver
 struct Files<'a> {
     bodies: PathBuf,
     keys: PathBuf,
-    seen: &'a mut dyn FnMut(u64, &Record),
+    seen: &'a mut dyn Observer,
 }
 
 impl Witness for Files<'_> {
-    fn record(&mut self, sequence: u64, record: &Record) {
-        (self.seen)(sequence, record);
+    fn record(&mut self, sequence: u64, time: UnixTime, record: &Record) {
+        self.seen.record(sequence, time, record);
+    }
+
+    fn leaf(&mut self, sequence: u64, leaf: &Hash) {
+        self.seen.leaf(sequence, leaf);
     }
 
     fn body(&mut self, stored: &Stored) -> bool {

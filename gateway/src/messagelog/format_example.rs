@@ -96,7 +96,7 @@ fn undump(text: &str) -> Vec<u8> {
 struct Seen(Vec<(u64, Record)>);
 
 impl Witness for Seen {
-    fn record(&mut self, sequence: u64, record: &Record) {
+    fn record(&mut self, sequence: u64, _: UnixTime, record: &Record) {
         self.0.push((sequence, record.clone()));
     }
 

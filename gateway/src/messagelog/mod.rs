@@ -15,6 +15,7 @@
 //! | [`erase`] | bodies, erased for good |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
+//! | `salvage` | what is whole in a damaged log |
 //! | `index`, [`reader`] | finding and reading records |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
@@ -39,6 +40,7 @@ mod lock;
 pub mod reader;
 pub mod record;
 mod recover;
+mod salvage;
 mod segment;
 pub mod service;
 pub mod stamp;

@@ -28,6 +28,21 @@ pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     /// Bytes that were cut off.
     pub(crate) torn: u64,
+    /// Why it ends there, if not because nothing more was written.
+    flaw: Option<Flaw>,
+}
+
+impl Recovered {
+    /// Not what a power cut leaves, but damage: something stands behind the end that was written later.
+    pub(crate) fn undamaged(self) -> Result<Self, LogError> {
+        if self.flaw.is_none() {
+            return Ok(self);
+        }
+        match remnant(&self.segment, self.end, self.tree.size())? {
+            Remnant::Damage(finding) => Err(LogError::Damaged(finding)),
+            Remnant::Nothing | Remnant::Torn(_) => Ok(self),
+        }
+    }
 }
 
 /// Reads from `from` on (or everything), gives each record to `found`, and leaves the log ready for the next write.
@@ -78,7 +93,13 @@ pub(crate) fn read(
     let mut tree = Some(last.header.tree.clone());
     let end = walk.segment(last, FIRST_CHUNK, &mut tree)?;
     walk.hand_over()?;
-    Ok(Recovered { segment: last.clone(), end: end.offset, tree: tree.unwrap_or_default(), torn: 0 })
+    Ok(Recovered {
+        segment: last.clone(),
+        end: end.offset,
+        tree: tree.unwrap_or_default(),
+        torn: 0,
+        flaw: end.flaw,
+    })
 }
 
 /// Opens every segment; each must follow the one before.
@@ -176,19 +197,36 @@ impl Walk<'_> {
     }
 }
 
+/// What stands behind the last record that is whole.
+enum Remnant {
+    Nothing,
+    /// A write that was not finished; its first byte.
+    Torn(u64),
+    Damage(Finding),
+}
+
+fn remnant(last: &Segment, end: u64, sequence: u64) -> Result<Remnant, LogError> {
+    let failed = |e: io::Error| LogError::io("the end of the log cannot be read", &e);
+    let Some(data) = segment::data_from(last, end).map_err(failed)? else { return Ok(Remnant::Nothing) };
+    if !segment::later_write(last, end).map_err(failed)? {
+        return Ok(Remnant::Torn(data));
+    }
+    let flaw = match Scanner::new(last, end).next().map_err(failed)? {
+        Found::Broken(flaw) => flaw,
+        Found::Nothing | Found::Chunk(_) => Flaw::Chunk,
+    };
+    Ok(Remnant::Damage(Finding { segment: last.header.number, offset: end, sequence, flaw }))
+}
+
 /// Makes sure that nothing but zeros follows the last record, so that no remnant is ever taken for a record.
 fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u64) -> Result<u64, LogError> {
     let failed = |e: io::Error| LogError::io("the end of the log cannot be repaired", &e);
-    let remnant = segment::data_from(last, end).map_err(failed)?;
-    if remnant.is_some() && segment::later_write(last, end).map_err(failed)? {
-        let flaw = match Scanner::new(last, end).next().map_err(failed)? {
-            Found::Broken(flaw) => flaw,
-            Found::Nothing | Found::Chunk(_) => Flaw::Chunk,
-        };
-        return Err(LogError::Damaged(Finding { segment: last.header.number, offset: end, sequence, flaw }));
-    }
     let mut torn = 0;
-    let mut next = remnant;
+    let mut next = match remnant(last, end, sequence)? {
+        Remnant::Nothing => None,
+        Remnant::Torn(data) => Some(data),
+        Remnant::Damage(finding) => return Err(LogError::Damaged(finding)),
+    };
     while let Some(data) = next {
         // How far the remnant reaches, by pages.
         let at = data / 4096 * 4096 + 4096;

@@ -184,6 +184,23 @@ impl<'a> Scanner<'a> {
         Ok(Found::Chunk(chunk))
     }
 
+    /// Where it stands.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Goes on from a broken chunk to the next place where the head of one stands; false when there is none.
+    pub(crate) fn find_next(&mut self) -> io::Result<bool> {
+        loop {
+            self.offset = self.offset.saturating_add(super::frame::ALIGNMENT);
+            let Some(head) = self.bytes(self.offset, CHUNK_HEAD)? else { return Ok(false) };
+            let Some(head) = head.first_chunk::<CHUNK_HEAD>() else { return Ok(false) };
+            if head.starts_with(b"PCHK") && ChunkHead::decode(head, &self.segment.header.log).is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
     fn bytes(&mut self, at: u64, count: usize) -> io::Result<Option<Bytes>> {
         let end = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         if end > self.segment.capacity {

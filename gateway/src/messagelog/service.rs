@@ -36,7 +36,9 @@ use super::{
     lock::Lock,
     reader::Reader,
     record::{MessageRecord, Record},
-    recover, segment,
+    recover,
+    salvage::salvage,
+    segment,
     stamp::Health,
     tree::{Hash, Tree},
     writer::{Batch, Entry, State, Writer},
@@ -303,16 +305,26 @@ impl LogStore for MessageLog {
 }
 
 /// Reads a log that another process may have open, without a lock and without changing anything. Everything is read
-/// once at the beginning; what is appended later is not seen.
+/// once at the beginning; what is appended later is not seen. Of a damaged log everything is shown that is whole; a
+/// record that is not says [`LogError::Damaged`] when it is asked for.
 ///
 /// # Errors
 /// As [`MessageLog::open`], but for [`LogError::Locked`].
 pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogError> {
     let id = read_identity(&config.directory)?;
-    let index = Index::temporary(&id)?;
-    let found = recover::read(&config.directory, &id, None, |records| index.add(records))?;
+    let mut index = Index::temporary(&id)?;
+    let read = recover::read(&config.directory, &id, None, |records| index.add(records));
+    let tree = match read.and_then(|found| found.undamaged()) {
+        Ok(found) => found.tree,
+        Err(LogError::Damaged(finding)) => {
+            tracing::warn!(%finding, "the log is damaged; what is whole in it is shown, log verify names the rest");
+            index = Index::temporary(&id)?;
+            salvage(&config.directory, &id, |records| index.add(records))?
+        }
+        Err(error) => return Err(error),
+    };
     let state = State::default();
-    state.reached(&found.tree);
+    state.reached(&tree);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     let vault = open_vault(config, clock, &disk)?;
     Ok(Reader::new(config.directory.clone(), id, Arc::new(index), Arc::new(state), vault))

@@ -10,6 +10,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use cert_authority::clock::UnixTime;
 
 use super::{
     error::{Finding, Flaw},
@@ -41,8 +42,11 @@ enum Before {
 
 /// What a record says that the checker cannot judge itself.
 pub trait Witness {
-    /// A record that is whole.
-    fn record(&mut self, sequence: u64, record: &Record);
+    /// A record that can be read, and when it was logged.
+    fn record(&mut self, sequence: u64, time: UnixTime, record: &Record);
+
+    /// The leaf of a frame, whether it can be read or not.
+    fn leaf(&mut self, _sequence: u64, _leaf: &Hash) {}
 
     /// Whether the file of a body is there and has the digest that its record states. A body whose data key was
     /// destroyed may be gone.
@@ -170,10 +174,12 @@ impl Checker {
                 if !there {
                     self.report(at, Flaw::Body);
                 }
-                witness.record(self.tree.size(), &frame.record);
+                witness.record(self.tree.size(), frame.head.time, &frame.record);
             }
         }
-        self.tree.push(tree::leaf_hash(&[&content]));
+        let leaf = tree::leaf_hash(&[&content]);
+        witness.leaf(self.tree.size(), &leaf);
+        self.tree.push(leaf);
     }
 
     fn report(&mut self, at: &Spot, flaw: Flaw) {

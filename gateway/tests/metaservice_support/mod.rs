@@ -143,7 +143,7 @@ impl TimestampAuthority for Tsa {
                 policy: None,
             };
             let token = Token::from_response(&self.0.answer(&request, now()).await).unwrap();
-            Ok(Granted { token: token.der().clone(), time: now() })
+            Ok(Granted { token: token.der().clone(), time: token.gen_time() })
         })
     }
 }

@@ -1,0 +1,27 @@
+//! Judging whole logs, with no trust in who kept them.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`verify`](mod@verify) | everything in a log derived again from its bytes: frames, tree, signatures, time-stamps, checkpoints |
+//! | [`checkpoints`] | whether the signed heads of the tree are those of this tree |
+//!
+//! Not here: the frames and the tree ([`crate::messagelog::verify`]), one message ([`crate::evidence`]).
+
+pub mod checkpoints;
+pub mod verify;
+
+/// Something that is wrong in a log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Problem {
+    /// The record, or the one that should stand there.
+    pub record: u64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Problem {
+    /// Of a record.
+    pub fn new(record: u64, what: impl Into<String>) -> Self {
+        Self { record, what: what.into() }
+    }
+}

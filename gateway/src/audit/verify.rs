@@ -1,0 +1,323 @@
+//! Verifies a whole log: everything that it says is derived again from its bytes.
+//!
+//! ```text
+//! segments ──► frames, tree (messagelog::verify) ──► each record in its order
+//!                 request, response   its signature over its digests, certificate, OCSP    (on all processors)
+//!                 time-stamp          the token, and that it is over the signatures it names
+//!                 checkpoint          its root against the tree, its signatures
+//! ```
+//! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
+//! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
+//!
+//! Not here: bodies whose data key is needed to read them; what is checked of them is the digest of their ciphertext.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use bytes::Bytes;
+use cert_authority::{
+    clock::UnixTime,
+    crypto::Digest,
+    timestamp::{self, Token},
+    tlog::{Checkpoint, Trust},
+};
+use conf::snapshot::GlobalConf;
+use serde::Serialize;
+
+use super::{Problem, checkpoints::Follower};
+use crate::evidence::{
+    signature::{SignatureBundle, TrustCache, verify as verify_signature},
+    timestamp::{Batch, signature_digest, single},
+};
+use crate::message::digests::PartDigests;
+use crate::messagelog::{
+    LogError, MessageRecord, Record,
+    audit::{Observer, audit},
+    record::{CheckpointRecord, Kind, TimestampRecord},
+    tree::Hash,
+};
+
+/// Records that wait for a processor.
+const WAITING: usize = 1024;
+
+/// What a log is judged by. What is not given is not judged, and the report says so.
+#[derive(Clone, Copy, Default)]
+pub struct Grounds<'a> {
+    /// Who may sign and time-stamp.
+    pub conf: Option<&'a GlobalConf>,
+    /// Who signs checkpoints.
+    pub trust: Option<&'a Trust>,
+    /// A checkpoint from elsewhere: a witness, an earlier visit.
+    pub expected: Option<&'a Checkpoint>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Records in the log.
+    pub records: u64,
+    /// The root of the tree over them, hexadecimal.
+    pub root: String,
+    /// Messages whose signature is valid.
+    pub signatures: u64,
+    /// Messages under a valid time-stamp.
+    pub stamped: u64,
+    /// Messages that wait for one.
+    pub waiting: u64,
+    /// Checkpoints of this tree.
+    pub checkpoints: u64,
+    /// Whether signatures and time-stamps were judged: there was a configuration.
+    pub evidence_judged: bool,
+    /// Whether the signatures of checkpoints were judged: there were keys.
+    pub checkpoints_judged: bool,
+    /// What is wrong, the first record first.
+    pub problems: Vec<Problem>,
+}
+
+/// Verifies the log in a directory. `progress` is told the number of each record.
+///
+/// # Errors
+/// [`LogError`] when it cannot be read at all; whatever is wrong with it is in the report.
+pub fn verify(
+    directory: &Path,
+    grounds: Grounds<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, LogError> {
+    let judge = Judge { conf: grounds.conf, trust: TrustCache::default(), ..Judge::default() };
+    let (queue, waiting) = sync_channel(WAITING);
+    let waiting = Mutex::new(waiting);
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut walk = Walk {
+        queue,
+        pending: HashMap::new(),
+        follower: Follower::new(grounds.trust, grounds.expected),
+        problems: Vec::new(),
+        progress,
+    };
+    let verdict = std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| judge.work(&waiting));
+        }
+        let verdict = audit(directory, &mut walk);
+        let Walk { queue, pending, follower, mut problems, .. } = walk;
+        // Whoever waits for more ends.
+        drop(queue);
+        problems.extend(follower.end());
+        (verdict, pending, follower.right, problems)
+    });
+    let (verdict, pending, checkpoints, mut problems) = verdict;
+    let verdict = verdict?;
+    problems.extend(verdict.findings.iter().map(|finding| {
+        let place = format!("segment {}, offset {}", finding.segment, finding.offset);
+        Problem::new(finding.sequence, format!("{} ({place})", finding.flaw))
+    }));
+    problems.append(&mut judge.problems.lock().unwrap_or_else(PoisonError::into_inner));
+    problems.sort();
+    problems.dedup();
+    Ok(Report {
+        records: verdict.records,
+        root: hex::encode(verdict.root),
+        signatures: judge.signatures.load(Ordering::Relaxed),
+        stamped: judge.stamped.load(Ordering::Relaxed),
+        waiting: u64::try_from(pending.len()).unwrap_or(u64::MAX),
+        checkpoints,
+        evidence_judged: grounds.conf.is_some(),
+        checkpoints_judged: grounds.trust.is_some(),
+        problems,
+    })
+}
+
+/// Something that any processor can judge by itself.
+enum Job {
+    Message {
+        sequence: u64,
+        time: UnixTime,
+        kind: Kind,
+        message: Box<MessageRecord>,
+    },
+    /// A time-stamp, and the signature file when it is over one alone.
+    Stamp {
+        sequence: u64,
+        stamp: Box<TimestampRecord>,
+        alone: Option<Bytes>,
+    },
+    StampedCheckpoint {
+        sequence: u64,
+        note: Bytes,
+        token: Bytes,
+    },
+}
+
+/// Goes through the log in its order.
+struct Walk<'a> {
+    queue: SyncSender<Job>,
+    /// Messages without a time-stamp so far: their signature files.
+    pending: HashMap<u64, (Digest, Bytes)>,
+    follower: Follower<'a>,
+    problems: Vec<Problem>,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Walk<'_> {
+    /// The judges are there as long as the walk is.
+    fn judge(&self, job: Job) {
+        let _ = self.queue.send(job);
+    }
+
+    fn stamp(&mut self, sequence: u64, stamp: &TimestampRecord) {
+        let mut alone = None;
+        for (covered, digest) in &stamp.covered {
+            match self.pending.remove(covered) {
+                Some((found, signature)) if found == *digest => alone = Some(signature),
+                Some(_) => {
+                    let what = format!("the time-stamp is over another signature of record {covered}");
+                    self.problems.push(Problem::new(sequence, what));
+                }
+                // It has one already, or its record cannot be read, which is told there.
+                None if *covered < sequence => {}
+                None => {
+                    let what = format!("the time-stamp is over record {covered}, which was not there yet");
+                    self.problems.push(Problem::new(sequence, what));
+                }
+            }
+        }
+        self.judge(Job::Stamp { sequence, stamp: Box::new(stamp.clone()), alone });
+    }
+
+    fn checkpoint(&mut self, sequence: u64, checkpoint: &CheckpointRecord) {
+        let problems = self.follower.checkpoint(sequence, checkpoint);
+        self.problems.extend(problems);
+        if let Some(token) = &checkpoint.token {
+            self.judge(Job::StampedCheckpoint {
+                sequence,
+                note: checkpoint.note.clone(),
+                token: token.clone(),
+            });
+        }
+    }
+}
+
+impl Observer for Walk<'_> {
+    fn record(&mut self, sequence: u64, time: UnixTime, record: &Record) {
+        (self.progress)(sequence);
+        match record {
+            Record::Request(message) | Record::Response(message) => {
+                let signature = message.signature.clone();
+                self.pending.insert(sequence, (signature_digest(&signature), signature));
+                let message = Box::new(message.clone());
+                self.judge(Job::Message { sequence, time, kind: record.kind(), message });
+            }
+            Record::Timestamp(stamp) => self.stamp(sequence, stamp),
+            Record::Checkpoint(checkpoint) => self.checkpoint(sequence, checkpoint),
+            Record::Outcome(_) | Record::Configuration(_) | Record::Access(_) | Record::Archive(_) => {}
+        }
+    }
+
+    fn leaf(&mut self, sequence: u64, leaf: &Hash) {
+        let problem = self.follower.leaf(sequence, leaf);
+        self.problems.extend(problem);
+    }
+}
+
+/// Judges what needs a configuration.
+#[derive(Default)]
+struct Judge<'a> {
+    conf: Option<&'a GlobalConf>,
+    trust: TrustCache,
+    signatures: AtomicU64,
+    stamped: AtomicU64,
+    problems: Mutex<Vec<Problem>>,
+}
+
+impl Judge<'_> {
+    fn work(&self, waiting: &Mutex<Receiver<Job>>) {
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = next else { return };
+            let Some(conf) = self.conf else { continue };
+            let (sequence, wrong) = match job {
+                Job::Message { sequence, time, kind, message } => {
+                    (sequence, self.message(conf, time, kind, &message).err())
+                }
+                Job::Stamp { sequence, stamp, alone } => {
+                    (sequence, self.stamp(conf, &stamp, alone.as_ref()).err())
+                }
+                Job::StampedCheckpoint { sequence, note, token } => {
+                    (sequence, token_over(conf, &note, token).err())
+                }
+            };
+            if let Some(what) = wrong {
+                let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+                problems.push(Problem::new(sequence, what));
+            }
+        }
+    }
+
+    fn message(
+        &self,
+        conf: &GlobalConf,
+        time: UnixTime,
+        kind: Kind,
+        message: &MessageRecord,
+    ) -> Result<(), String> {
+        let (first, rest) = message.parts.split_first().ok_or("the message has no parts")?;
+        let digests = PartDigests {
+            algorithm: first.digest.algorithm(),
+            message: first.digest,
+            attachments: rest.iter().map(|part| part.digest).collect(),
+        };
+        let bundle = SignatureBundle {
+            signature_xml: message.signature.clone(),
+            hash_chain_result: message.hash_chain_result.clone(),
+            hash_chain: message.hash_chain.clone(),
+        };
+        let signer = match kind {
+            Kind::Response => message.service.client().member(),
+            _ => message.client.member(),
+        };
+        verify_signature((), &digests, &bundle, conf, &self.trust, signer, time)
+            .map_err(|error| format!("the signature of the message is not valid: {error}"))?;
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn stamp(&self, conf: &GlobalConf, stamp: &TimestampRecord, alone: Option<&Bytes>) -> Result<(), String> {
+        let wrong = |what: &dyn std::fmt::Display| format!("the time-stamp is not valid: {what}");
+        let valid = match (&stamp.chain_result, alone) {
+            (Some(result), _) => {
+                if Batch::new(stamp.covered.iter().map(|(_, digest)| *digest)).result() != *result {
+                    return Err(wrong(&"what is stamped is not of the messages that it names"));
+                }
+                token_over(conf, result, stamp.token.clone())?
+            }
+            (None, Some(signature)) => {
+                let value = single(signature).map_err(|error| wrong(&error))?;
+                token_over(conf, &value, stamp.token.clone())?
+            }
+            // Its message has another time-stamp, or cannot be read.
+            (None, None) => return Ok(()),
+        };
+        if valid != stamp.time {
+            return Err(wrong(&"its record states another time"));
+        }
+        self.stamped.fetch_add(u64::try_from(stamp.covered.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The time of a token that is over these bytes.
+fn token_over(conf: &GlobalConf, data: &[u8], token: Bytes) -> Result<UnixTime, String> {
+    let wrong = |what: &dyn std::fmt::Display| format!("the time-stamp is not valid: {what}");
+    let token = Token::from_der(token).map_err(|error| wrong(&error))?;
+    let valid =
+        timestamp::verify(&token, data, conf.tsa_certificates(), None).map_err(|error| wrong(&error))?;
+    Ok(valid.gen_time())
+}

@@ -1,0 +1,135 @@
+//! `log verify`: judges a whole log, from its bytes alone.
+//!
+//! | exit code | |
+//! |---|---|
+//! | 0 | nothing is wrong |
+//! | 1 | something is: each is named with its record, the first one first |
+//! | 2 | nothing was judged: a log, a configuration or a key that cannot be read |
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cert_authority::tlog::{Checkpoint, Note, Trust, VerifierKey};
+use clap::Args;
+use conf::snapshot::GlobalConf;
+
+use super::table::printable;
+use crate::audit::verify::{Grounds, Report, verify};
+use crate::config::Config;
+
+const NOT_VALID: u8 = 1;
+const NOT_JUDGED: u8 = 2;
+/// Problems that are shown to people; JSON has all.
+const SHOWN: usize = 20;
+/// Records between two words about how far it is.
+const STEP: u64 = 50_000;
+
+/// What is judged, and by what.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VerifyArguments {
+    /// The log's directory; that of the settings when left out. With it and --conf no settings are needed.
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// The global configuration that signatures and time-stamps are judged by, or an unpacked /verificationconf; that
+    /// of the settings when left out. Its expiry does not matter.
+    #[arg(long, value_name = "DIR")]
+    pub conf: Option<PathBuf>,
+    /// Verifier key of the log, by which its checkpoints are believed (`keys verifier`); may be given again for earlier
+    /// ones.
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<VerifierKey>,
+    /// Verifier key of a witness, by which cosignatures are believed; may be given again.
+    #[arg(long, value_name = "KEY")]
+    pub witness: Vec<VerifierKey>,
+    /// A checkpoint from elsewhere, of a witness or an earlier visit: the log must have been like this once.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub checkpoint: Option<PathBuf>,
+    /// The verdict as JSON, with every problem.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(settings: &Path, arguments: &VerifyArguments) -> ExitCode {
+    match judge(settings, arguments, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(NOT_VALID),
+        Err(error) => {
+            eprintln!("passerelle-gateway: {error}");
+            ExitCode::from(NOT_JUDGED)
+        }
+    }
+}
+
+/// Judges a log; the verdict goes to `out`. Gives whether nothing is wrong.
+///
+/// # Errors
+/// What kept from judging.
+pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write) -> Result<bool, String> {
+    let (directory, conf) = match (&arguments.directory, &arguments.conf) {
+        (Some(directory), Some(conf)) => (directory.clone(), conf.clone()),
+        (directory, conf) => {
+            let config = Config::load(settings).map_err(|error| error.to_string())?;
+            let directory = directory.clone().unwrap_or(config.log.directory);
+            (directory, conf.clone().unwrap_or(config.configuration.directory))
+        }
+    };
+    let conf = GlobalConf::load_dir(&conf)
+        .map_err(|error| format!("the configuration in {}: {error}", conf.display()))?;
+    let trust = arguments.key.first().map(|key| Trust {
+        origin: key.name().to_owned(),
+        log: arguments.key.clone(),
+        witnesses: arguments.witness.clone(),
+        quorum: 0,
+    });
+    let expected = match (&arguments.checkpoint, &trust) {
+        (Some(file), Some(trust)) => Some(checkpoint(file, trust)?),
+        _ => None,
+    };
+    let grounds = Grounds { conf: Some(&conf), trust: trust.as_ref(), expected: expected.as_ref() };
+    let watched = io::stderr().is_terminal();
+    let report = verify(&directory, grounds, &mut |number| {
+        if watched && number % STEP == 0 {
+            eprint!("\r{number} records");
+        }
+    });
+    if watched {
+        eprint!("\r");
+    }
+    let report = report.map_err(|error| format!("{}: {error}", directory.display()))?;
+    let written = if arguments.json {
+        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        write_text(&report, out)
+    };
+    written.map_err(|error| error.to_string())?;
+    Ok(report.problems.is_empty())
+}
+
+/// A checkpoint that is believed for its signature.
+fn checkpoint(file: &Path, trust: &Trust) -> Result<Checkpoint, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let bytes = fs::read(file).map_err(|error| failed(&error))?;
+    let note = Note::parse(&bytes).map_err(|error| failed(&error))?;
+    Checkpoint::open(&note, &trust.origin, &trust.log).map_err(|error| failed(&error))
+}
+
+fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{:14} {}", "records", report.records)?;
+    writeln!(out, "{:14} {}", "root", report.root)?;
+    writeln!(out, "{:14} {} valid", "signatures", report.signatures)?;
+    writeln!(out, "{:14} {} messages, {} wait for theirs", "time-stamped", report.stamped, report.waiting)?;
+    let by = if report.checkpoints_judged { "" } else { "; their signatures not judged: no --key" };
+    writeln!(out, "{:14} {}{by}", "checkpoints", report.checkpoints)?;
+    let Some(first) = report.problems.first() else { return writeln!(out, "nothing is wrong") };
+    writeln!(out, "{} problems; the first bad record is {}", report.problems.len(), first.record)?;
+    for problem in report.problems.iter().take(SHOWN) {
+        writeln!(out, "  record {}: {}", problem.record, printable(&problem.what))?;
+    }
+    if report.problems.len() > SHOWN {
+        writeln!(out, "  ... --json shows all")?;
+    }
+    Ok(())
+}

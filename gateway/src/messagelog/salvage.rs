@@ -1,0 +1,90 @@
+//! Reads what is whole in a damaged log: for looking and exporting, never for writing.
+//!
+//! A record that cannot be read keeps its number, and whoever asks for it is told that it is damaged. After a broken
+//! chunk the next one is looked for at every place where one can begin; chunk heads are bound to their log, so that no
+//! body is taken for one.
+//!
+//! Not here: what is wrong (`log verify` names it), the start of a gateway, which refuses such a log.
+
+use std::{io, path::Path};
+
+use cert_authority::clock::UnixTime;
+
+use super::{
+    error::LogError,
+    frame::{ChunkType, Frame},
+    index::{Facts, Indexed},
+    record::Kind,
+    segment::{self, FIRST_CHUNK, Found, Position, Scanner, Segment},
+    tree::Tree,
+};
+
+/// Gives each record that is whole to `found`, and something in the place of each that is not. The tree has as many
+/// leaves as there are records; its root is of no use.
+pub(super) fn salvage(
+    log: &Path,
+    id: &[u8; 16],
+    mut found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
+) -> Result<Tree, LogError> {
+    let mut salvage = Salvage { tree: Tree::default(), batch: Vec::new() };
+    for number in segment::list(log)? {
+        // Without its header a segment cannot be read; the next one tells how many records it had.
+        let Ok(segment) = segment::open(log, id, number) else { continue };
+        salvage.up_to(segment.header.tree.size(), Position { segment: number, offset: FIRST_CHUNK });
+        salvage.segment(&segment).map_err(|e| LogError::io("a segment cannot be read", &e))?;
+        found(std::mem::take(&mut salvage.batch))?;
+    }
+    Ok(salvage.tree)
+}
+
+struct Salvage {
+    tree: Tree,
+    batch: Vec<Indexed>,
+}
+
+impl Salvage {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        let number = segment.header.number;
+        let mut scanner = Scanner::new(segment, FIRST_CHUNK);
+        let mut begin = FIRST_CHUNK;
+        loop {
+            let chunk = match scanner.next()? {
+                Found::Chunk(chunk) => chunk,
+                Found::Nothing | Found::Broken(_) => {
+                    if !scanner.find_next()? {
+                        return Ok(());
+                    }
+                    begin = scanner.offset();
+                    continue;
+                }
+            };
+            if chunk.head.kind == ChunkType::Frame {
+                let position = Position { segment: number, offset: begin };
+                begin = chunk.end();
+                let Ok(frame) = Frame::decode(&chunk.content) else { continue };
+                let sequence = frame.head.sequence;
+                self.up_to(sequence, position);
+                if sequence == self.tree.size() {
+                    let (kind, time, facts) = (frame.head.kind, frame.head.time, Facts::of(&frame.record));
+                    self.batch.push(Indexed { sequence, kind, time, position, facts });
+                    self.tree.push(chunk.head.hash);
+                }
+            }
+        }
+    }
+
+    /// Numbers of records that cannot be read, below `sequence`. What is read at `place` is another record: damaged.
+    fn up_to(&mut self, sequence: u64, place: Position) {
+        while self.tree.size() < sequence {
+            let (sequence, time) = (self.tree.size(), UnixTime::from_secs(0));
+            self.batch.push(Indexed {
+                sequence,
+                kind: Kind::Access,
+                time,
+                position: place,
+                facts: Facts::default(),
+            });
+            self.tree.push([0; 32]);
+        }
+    }
+}
