@@ -2,8 +2,8 @@
 //!
 //! Specification: W3C WebDriver; the log of requests is chromedriver's own (`goog:loggingPrefs`).
 
-use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -219,13 +219,23 @@ fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer)?.as_str()
 }
 
+impl Browser {
+    /// Ends the session, and with it the browser, which would outlive its driver otherwise.
+    fn end(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.session, self.address)?;
+        // One byte of the answer: it is done.
+        stream.read_exact(&mut [0])
+    }
+}
+
 impl Drop for Browser {
-    /// Without its driver the browser goes, too: chromedriver ends it when it is asked to stop.
     fn drop(&mut self) {
-        let pid = i32::try_from(self.driver.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "the browser is not told to end");
         }
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
