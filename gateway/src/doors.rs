@@ -18,7 +18,7 @@ use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
 use crate::message::transport::header::{HASH_ALGORITHM, MESSAGE_TYPE, REQUEST_ID};
-use crate::messagelog::stamp::TimestampAuthority;
+use crate::messagelog::stamp::Authorities;
 use crate::messagelog::timestamper::stamp_pending;
 use crate::metaservice;
 use crate::network::as_stream;
@@ -27,9 +27,6 @@ use crate::transport::body::{GivenUp, OutgoingBody};
 use crate::transport::front_door::{ClientReply, ClientRequest, FrontService};
 use crate::transport::head::RequestHead;
 use crate::transport::peer_door::{PeerReply, PeerRequest, PeerService};
-
-/// The time-stamping authorities that may be asked now.
-pub type Authorities = Arc<dyn Fn() -> Vec<Box<dyn TimestampAuthority>> + Send + Sync>;
 
 /// Serves information systems.
 pub struct Front {

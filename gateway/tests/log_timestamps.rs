@@ -58,7 +58,9 @@ enum Mode {
     Stale,
     Status500,
     Rubbish,
+    /// 200 MB.
     TooLong,
+    Slow,
     Silent,
 }
 
@@ -88,12 +90,13 @@ impl Tsa {
                     Mode::OtherNonce => request.nonce = Some(vec![1, 2, 3]),
                     Mode::OtherImprint => request.imprint = vec![7; 64],
                     Mode::Stale => at = now() - Duration::from_secs(3600),
+                    Mode::Slow => tokio::time::sleep(Duration::from_secs(1)).await,
                     Mode::Silent => std::future::pending().await,
                     Mode::Right | Mode::Status500 | Mode::Rubbish | Mode::TooLong => {}
                 }
                 let answer = match mode {
                     Mode::Rubbish => b"<html>".to_vec(),
-                    Mode::TooLong => vec![0; 200_000],
+                    Mode::TooLong => vec![0; 200_000_000],
                     _ => world.answer(&request, at).await,
                 };
                 let status = if mode == Mode::Status500 { 500 } else { 200 };
@@ -237,6 +240,7 @@ fn a_wrong_answer_of_an_authority_stamps_nothing_and_the_next_authority_is_asked
             Mode::Status500,
             Mode::Rubbish,
             Mode::TooLong,
+            Mode::Slow,
             Mode::Silent,
         ];
         for mode in wrong {
@@ -324,4 +328,75 @@ async fn when_time_stamps_fail_for_too_long_no_exchange_begins_until_one_is_had(
     assert_eq!(log.ready(), Err(too_long));
     assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 2, "nothing pending was dropped");
     assert_eq!(log.ready(), Ok(()));
+}
+
+/// Grants after a while; counts how often it is asked.
+struct Counting(Arc<AtomicUsize>, Duration);
+
+impl TimestampAuthority for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            tokio::time::sleep(self.1).await;
+            Stub("counting", true).stamp(data).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn two_who_stamp_at_the_same_time_do_not_stamp_the_same_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    for n in 0..5 {
+        append(&log, &format!("m{n}"), b"").await.unwrap();
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let authorities = || -> Vec<Box<dyn TimestampAuthority>> {
+        vec![Box::new(Counting(Arc::clone(&asked), Duration::from_millis(100)))]
+    };
+    let (one, two) = (authorities(), authorities());
+    let (background, forced) = tokio::join!(stamp_pending(&log, &one), stamp_pending(&log, &two));
+    assert_eq!((background.unwrap(), forced.unwrap()), (5, 0));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(log.reader().len(), 6, "five messages and one time-stamp");
+}
+
+#[tokio::test]
+async fn messages_that_are_stamped_at_once_wait_for_it_and_share_time_stamps() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    log.stamp_at_once(Arc::new(move || {
+        vec![Box::new(Counting(Arc::clone(&counted), Duration::from_millis(50)))]
+    }));
+    let mut appends = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let log = log.clone();
+        appends.spawn(async move {
+            let receipt = append(&log, &format!("m{n}"), b"").await.unwrap();
+            let stamp = log.reader().timestamp_of(receipt.sequence).unwrap();
+            assert!(stamp.is_some(), "{n} was answered without its time-stamp");
+        });
+    }
+    appends.join_all().await;
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((1..50).contains(&asked), "{asked} time-stamps for 100 messages at the same time");
+    assert_eq!(log.reader().len(), 100 + u64::try_from(asked).unwrap(), "each asked for once, and logged");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_stamped_at_once_fails_but_stays_logged_and_is_stamped_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    log.stamp_at_once(Arc::new(|| vec![Box::new(Stub("closed", false))]));
+    let failed = append(&log, "m0", b"").await;
+    assert_eq!(failed.unwrap_err(), LogError::Unstamped("closed: closed".into()));
+    assert_eq!(ids(&log), ["m0"]);
+    assert_eq!(stamp_pending(&log, &grants()).await.unwrap(), 1);
+    assert!(log.reader().timestamp_of(0).unwrap().is_some());
 }

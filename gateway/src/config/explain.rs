@@ -79,6 +79,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         .acceptable_failure
         .map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timestamping.acceptable_failure {failure}")?;
+    writeln!(out, "timestamping.at_once          {}", config.timestamping.at_once)?;
     writeln!(out, "limits.connections            {}", transport.front.connections)?;
     writeln!(out, "timeouts.connect              {}", Span(transport.peers.connect_timeout))?;
     let answer =

@@ -131,6 +131,8 @@ pub(crate) struct Timestamping {
     pub(crate) interval: Option<Text>,
     #[serde(default, deserialize_with = "duration_or_off")]
     pub(crate) acceptable_failure: Option<OrOff<Duration>>,
+    #[serde(default)]
+    pub(crate) at_once: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

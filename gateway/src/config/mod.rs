@@ -144,6 +144,8 @@ pub struct Timestamping {
     pub interval: Option<Duration>,
     /// How long exchanges go on without a time-stamp; `None` for ever.
     pub acceptable_failure: Option<Duration>,
+    /// Whether each message is stamped before it is delivered or answered.
+    pub at_once: bool,
 }
 
 /// What the program writes about its work.

@@ -354,6 +354,7 @@ impl Resolver<'_> {
                 Some(OrOff::On(period)) => Some(period),
                 None => Some(Duration::from_secs(4 * 3600)),
             },
+            at_once: file.at_once,
         }
     }
 

@@ -222,6 +222,10 @@ impl From<LogError> for Fault {
                 Self::new(Leaf::TimestampingFailed, "Time-stamps have been failing for too long")
                     .within(Scope::LoggingFailed)
             }
+            LogError::Unstamped(_) => {
+                Self::new(Leaf::TimestampingFailed, "The message could not be time-stamped")
+                    .within(Scope::LoggingFailed)
+            }
             LogError::Quota(_) => {
                 Self::new(Leaf::LoggingFailed, "There is no room for the message at the moment")
             }

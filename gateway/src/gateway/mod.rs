@@ -232,7 +232,7 @@ impl Wired {
         let mut running = JoinSet::new();
         running.spawn(conf_client.run(tasks::stopped(stop.clone())));
         running.spawn(tasks::refresh(refresher, woken, stop.clone()));
-        let authorities = tasks::authorities(&gateway);
+        let authorities = tasks::authorities(&gateway, config.timestamping.at_once);
         let interval = config.timestamping.interval;
         running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));
         let every = tasks::stamping_interval(&gateway, interval);

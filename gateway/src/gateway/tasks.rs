@@ -11,12 +11,11 @@ use conf::snapshot::GlobalConf;
 use tokio::sync::watch;
 
 use crate::admin::Health;
-use crate::doors::Authorities;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::Checkpoints;
 use crate::messagelog::record::ConfigurationRecord;
-use crate::messagelog::stamp::TimestampAuthority;
+use crate::messagelog::stamp::{Authorities, TimestampAuthority};
 use crate::messagelog::timestamper::{self, HttpAuthority};
 use crate::messagelog::{LogStore as _, Record};
 use crate::transport::ocsp_refresh::OcspRefresher;
@@ -42,10 +41,15 @@ pub(super) async fn refresh(
 }
 
 /// The time-stamping authorities of the configuration, the last one that was good: a stamp is evidence of the past, so
-/// it is asked for though the configuration may have expired meanwhile.
-pub(super) fn authorities(gateway: &Gateway) -> Authorities {
+/// it is asked for though the configuration may have expired meanwhile. With `at_once` each message waits for its stamp.
+pub(super) fn authorities(gateway: &Gateway, at_once: bool) -> Authorities {
     let (conf, clock) = (gateway.conf.clone(), Arc::clone(&gateway.clock));
-    Arc::new(move || conf.last_good().map(|conf| asked(&conf, &clock)).unwrap_or_default())
+    let authorities: Authorities =
+        Arc::new(move || conf.last_good().map(|conf| asked(&conf, &clock)).unwrap_or_default());
+    if at_once {
+        gateway.log.stamp_at_once(Arc::clone(&authorities));
+    }
+    authorities
 }
 
 /// Time-stamps what has been logged.

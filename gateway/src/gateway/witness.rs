@@ -15,10 +15,10 @@ use tokio::sync::watch;
 
 use super::{StartError, listen, tasks};
 use crate::config::Config;
-use crate::doors::Authorities;
 use crate::keyring::Keyring;
 use crate::messagelog::MessageLog;
 use crate::messagelog::checkpoint::{Checkpoints, Settings};
+use crate::messagelog::stamp::Authorities;
 
 /// The checkpoints that the settings ask for; the last one must be of this log. Blocks while it reads.
 pub(super) fn checkpoints(

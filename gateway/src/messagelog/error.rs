@@ -23,6 +23,9 @@ pub enum LogError {
         /// When the oldest message that has no time-stamp was logged, RFC 3339.
         since: String,
     },
+    /// A message that was to have its time-stamp before it is answered got none. It is logged, and stamped later.
+    #[error("the message could not be time-stamped at once: {0}")]
+    Unstamped(String),
     /// The directory holds no log, and one is expected there.
     #[error("{0} holds no message log")]
     Missing(String),

@@ -380,6 +380,12 @@ impl Reader {
         Ok(Some(Material { sequence, time: found.time, kind, message, parts, timestamp }))
     }
 
+    /// Every message below this number has its time-stamp.
+    pub(crate) fn stamped_below(&self) -> Result<u64, LogError> {
+        self.0.index.wait_for(self.len())?;
+        self.0.index.stamped_below()
+    }
+
     /// The oldest messages without a time-stamp, at most `limit`: number and digest of the signature of each, and when
     /// the first was logged, and its signature.
     pub(crate) fn unstamped(&self, limit: usize) -> Result<Option<Unstamped>, LogError> {

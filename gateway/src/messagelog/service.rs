@@ -13,7 +13,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as std_mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering, mpsc as std_mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -39,7 +39,8 @@ use super::{
     recover,
     salvage::salvage,
     segment,
-    stamp::Health,
+    stamp::{Authorities, Health},
+    timestamper,
     tree::{Hash, Tree},
     writer::{Batch, Entry, State, Writer},
 };
@@ -94,6 +95,10 @@ struct Inner {
     reader: Reader,
     state: Arc<State>,
     stamping: Mutex<Health>,
+    /// Held from finding what is pending until its time-stamp is logged, so that nothing is stamped twice.
+    stamper: Arc<tokio::sync::Mutex<()>>,
+    /// Who stamps each message before it is answered, if that is wanted.
+    at_once: OnceLock<Authorities>,
     /// Taken when the log is closed.
     queue: Option<mpsc::Sender<Entry>>,
     threads: Vec<JoinHandle<()>>,
@@ -188,6 +193,8 @@ impl MessageLog {
             reader,
             state,
             stamping,
+            stamper: Arc::default(),
+            at_once: OnceLock::new(),
             queue: Some(queue),
             threads,
             _lock: lock,
@@ -218,6 +225,16 @@ impl MessageLog {
 
     pub(crate) fn set_stamping(&self, health: Health) {
         *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    pub(crate) fn stamper(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.0.stamper)
+    }
+
+    /// From now on a message counts as logged only with its time-stamp. Those that come while one is asked for share
+    /// the next. Said once, at the start; what is said later changes nothing.
+    pub fn stamp_at_once(&self, authorities: Authorities) {
+        let _ = self.0.at_once.set(authorities);
     }
 
     fn check_space(&self) -> Result<(), LogError> {
@@ -266,19 +283,13 @@ impl MessageLog {
         }
         Ok(blobs)
     }
-}
 
-impl LogStore for MessageLog {
-    type Body = SealedBody;
-
-    fn ready(&self) -> Result<(), LogError> {
-        self.0.state.check()?;
-        self.check_space()?;
-        self.0.vault.ready()?;
-        self.stamping().check(self.0.config.acceptable_timestamp_failure, self.0.clock.now())
-    }
-
-    async fn append(&self, mut record: Record, bodies: Vec<Option<SealedBody>>) -> Result<Receipt, LogError> {
+    /// Makes a record durable.
+    pub(crate) async fn commit(
+        &self,
+        mut record: Record,
+        bodies: Vec<Option<SealedBody>>,
+    ) -> Result<Receipt, LogError> {
         self.0.state.check()?;
         let blobs = match &mut record {
             Record::Request(message) | Record::Response(message) => self.keep(message, bodies).await?,
@@ -301,6 +312,27 @@ impl LogStore for MessageLog {
         let queue = self.0.queue.as_ref().ok_or_else(ended)?;
         queue.send(entry).await.map_err(|_| ended())?;
         receipt.await.map_err(|_| ended())?
+    }
+}
+
+impl LogStore for MessageLog {
+    type Body = SealedBody;
+
+    fn ready(&self) -> Result<(), LogError> {
+        self.0.state.check()?;
+        self.check_space()?;
+        self.0.vault.ready()?;
+        self.stamping().check(self.0.config.acceptable_timestamp_failure, self.0.clock.now())
+    }
+
+    async fn append(&self, record: Record, bodies: Vec<Option<SealedBody>>) -> Result<Receipt, LogError> {
+        let message = record.message().is_some();
+        let receipt = self.commit(record, bodies).await?;
+        if let Some(authorities) = self.0.at_once.get().filter(|_| message) {
+            let stamped = timestamper::stamp_at_once(self, authorities, receipt.sequence).await;
+            stamped.map_err(|error| LogError::Unstamped(error.to_string()))?;
+        }
+        Ok(receipt)
     }
 }
 

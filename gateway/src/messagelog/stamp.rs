@@ -5,7 +5,7 @@
 //!
 //! Not here: when ([`super::timestamper`]), the hash chain ([`crate::evidence::timestamp`]).
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cert_authority::{clock::UnixTime, crypto::Digest};
@@ -51,6 +51,9 @@ pub trait TimestampAuthority: Send + Sync {
     /// Asks for a time-stamp over `data`.
     fn stamp<'a>(&'a self, data: &'a [u8]) -> StampFuture<'a>;
 }
+
+/// The authorities that may be asked now, in their order.
+pub type Authorities = Arc<dyn Fn() -> Vec<Box<dyn TimestampAuthority>> + Send + Sync>;
 
 /// What a time-stamp is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,15 +15,14 @@ use cert_authority::{
     timestamp::{self, Request, Token},
     x509::Certificate,
 };
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::{
-    append::LogStore,
     body::blocking,
     error::LogError,
     record::Record,
     service::MessageLog,
-    stamp::{Granted, Health, MOST, Question, StampError, StampFuture, TimestampAuthority},
+    stamp::{Authorities, Granted, Health, MOST, Question, StampError, StampFuture, TimestampAuthority},
 };
 
 /// How far the authority's clock and ours may be apart.
@@ -122,35 +121,75 @@ pub enum PendingError {
 
 /// Stamps everything that is pending, the oldest first, in batches. Gives how many messages were stamped.
 ///
+/// Waits while others do the same, so that nothing is stamped twice.
+///
 /// # Errors
 /// [`PendingError`]; what was stamped before stays stamped.
 pub async fn stamp_pending(
     log: &MessageLog,
     authorities: &[Box<dyn TimestampAuthority>],
 ) -> Result<usize, PendingError> {
+    let mut turn = log.stamper().lock_owned().await;
     let mut stamped = 0;
     loop {
-        let reader = log.reader();
-        let Some(pending) = blocking(move || reader.unstamped(MOST)).await? else {
-            log.set_stamping(Health::default());
-            return Ok(stamped);
-        };
-        let count = pending.covered.len();
-        let failing = Health { failing_since: Some(pending.oldest) };
-        let question = blocking(move || Ok(Question::new(pending.covered, &pending.signature))).await?;
-        let record = match question.ask(authorities).await {
-            Ok(record) => record,
-            Err(errors) => {
-                log.set_stamping(failing);
-                let none = errors.is_empty();
-                return Err(if none { PendingError::NoAuthority } else { PendingError::Refused(errors) });
-            }
-        };
-        log.append(Record::Timestamp(record), Vec::new()).await?;
-        log.set_stamping(Health::default());
+        let count;
+        (count, turn) = stamp_batch(log, authorities, turn).await?;
         stamped += count;
         if count < MOST {
             return Ok(stamped);
         }
     }
+}
+
+/// Returns when the message with this number has its time-stamp: at once, if another's time-stamp covers it meanwhile.
+pub(crate) async fn stamp_at_once(
+    log: &MessageLog,
+    authorities: &Authorities,
+    sequence: u64,
+) -> Result<(), PendingError> {
+    let mut turn = log.stamper().lock_owned().await;
+    loop {
+        let reader = log.reader();
+        if blocking(move || reader.stamped_below()).await? > sequence {
+            return Ok(());
+        }
+        let count;
+        (count, turn) = stamp_batch(log, &authorities(), turn).await?;
+        if count == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// One time-stamp over the oldest that have none; gives how many, 0 when there are none.
+async fn stamp_batch(
+    log: &MessageLog,
+    authorities: &[Box<dyn TimestampAuthority>],
+    turn: OwnedMutexGuard<()>,
+) -> Result<(usize, OwnedMutexGuard<()>), PendingError> {
+    let reader = log.reader();
+    let Some(pending) = blocking(move || reader.unstamped(MOST)).await? else {
+        log.set_stamping(Health::default());
+        return Ok((0, turn));
+    };
+    let count = pending.covered.len();
+    let failing = Health { failing_since: Some(pending.oldest) };
+    let question = blocking(move || Ok(Question::new(pending.covered, &pending.signature))).await?;
+    let record = match question.ask(authorities).await {
+        Ok(record) => record,
+        Err(errors) => {
+            log.set_stamping(failing);
+            let none = errors.is_empty();
+            return Err(if none { PendingError::NoAuthority } else { PendingError::Refused(errors) });
+        }
+    };
+    // A task of its own: who waits may go away, and the next one's turn must not come before this is in the log.
+    let logging = log.clone();
+    let logged = tokio::spawn(async move {
+        let logged = logging.commit(Record::Timestamp(record), Vec::new()).await;
+        logged.map(|_| turn)
+    });
+    let turn = logged.await.map_err(|e| LogError::Stopped(e.to_string()))??;
+    log.set_stamping(Health::default());
+    Ok((count, turn))
 }
