@@ -1,7 +1,13 @@
 //! A log on a real file system that is full, has no inode left, or is read-only; and a clock that was set back.
 //!
 //! The file systems are small ones in memory; mounting them needs root. Without that a test says that it was not run.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 mod log_support;
 
