@@ -17,7 +17,8 @@ use evidence_support::{conformance, now};
 use gateway::{
     cli::{
         asic,
-        log::{LogCommandError, Selection, export, list, show},
+        export::one as export,
+        log::{LogCommandError, Selection, list, show},
     },
     messagelog::{
         LogStore as _, Record, Role,

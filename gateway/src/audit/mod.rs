@@ -1,14 +1,21 @@
-//! Judging whole logs, with no trust in who kept them.
+//! Reading a log as an auditor does, and judging whole logs with no trust in who kept them.
 //!
 //! | part | what it is |
 //! |---|---|
 //! | [`verify`](mod@verify) | everything in a log derived again from its bytes: frames, tree, signatures, time-stamps, checkpoints |
+//! | [`view`], [`export`] | records as JSON; periods as JSON lines, CSV, or one ZIP of containers |
+//! | [`register`] | who has read about a record |
+//! | [`reconcile`] | what one of two organisations has of their exchanges, and the other has not |
 //! | [`checkpoints`] | whether the signed heads of the tree are those of this tree |
 //!
 //! Not here: the frames and the tree ([`crate::messagelog::verify`]), one message ([`crate::evidence`]).
 
 pub mod checkpoints;
+pub mod export;
+pub mod reconcile;
+pub mod register;
 pub mod verify;
+pub mod view;
 
 /// Something that is wrong in a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

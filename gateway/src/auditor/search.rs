@@ -65,6 +65,7 @@ fn filter(query: &Query<'_>, words: &'static Words) -> Result<Filter, PageError>
         member: field(query, "member", words.member)?,
         role,
         kinds: vec![Kind::Request, Kind::Response],
+        ..Filter::default()
     })
 }
 

@@ -6,8 +6,11 @@
 pub mod archive;
 pub mod asic;
 pub mod erase;
+pub mod export;
 mod keys;
 pub mod log;
+mod reconcile;
+mod selection;
 mod table;
 mod transparency;
 pub mod verify;

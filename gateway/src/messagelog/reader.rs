@@ -17,7 +17,7 @@ use super::{
     error::LogError,
     frame::{ChunkType, Frame},
     index::{Block, Index, service_key},
-    record::{Kind, MessageRecord, Part, Place, Record, Role, TimestampRecord},
+    record::{Kind, MessageRecord, Outcome, Part, Place, Record, Role, TimestampRecord},
     segment::{self, Position, Segment},
     stamp,
     tree::{Hash, Tree},
@@ -80,6 +80,23 @@ pub struct Filter {
     pub role: Option<Role>,
     /// Of these kinds; empty: of all.
     pub kinds: Vec<Kind>,
+    /// For whom the client acted, as it said.
+    pub user_id: Option<String>,
+    /// Of this file, case or permit.
+    pub issue: Option<String>,
+    /// In this state.
+    pub state: Option<Condition>,
+}
+
+/// How far the evidence of a message has come, or how an exchange without a signed answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// A message with a time-stamp.
+    Stamped,
+    /// A message that waits for one.
+    Pending,
+    /// An exchange that ended so.
+    Ended(Outcome),
 }
 
 /// In which order records are given.
@@ -282,8 +299,12 @@ impl Reader {
             (Order::OldestFirst, Some(cursor)) => record.sequence > cursor,
             (Order::NewestFirst, Some(cursor)) => record.sequence < cursor,
         };
-        let mut found = self.by_message_id(message_id)?;
-        found.retain(|record| beyond(record) && filter.passes(record));
+        let mut found = Vec::new();
+        for record in self.by_message_id(message_id)? {
+            if beyond(&record) && self.passes(filter, &record)? {
+                found.push(record);
+            }
+        }
         if order == Order::NewestFirst {
             found.reverse();
         }
@@ -318,10 +339,60 @@ impl Reader {
             }
             if filter.in_time(*time) && filter.of_kind(*kind) {
                 let (record, _) = self.read(*position, sequence)?;
-                found.extend(Some(record).filter(|record| filter.passes(record)));
+                if self.passes(filter, &record)? {
+                    found.push(record);
+                }
             }
         }
         Ok(())
+    }
+
+    /// How many records pass the filter.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn count(&self, filter: &Filter) -> Result<u64, LogError> {
+        let mut count = 0_u64;
+        self.each(filter, &mut |_| {
+            count = count.saturating_add(1);
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Shows each record that passes the filter, in the order of the log, without having all in memory.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and those of `see`.
+    pub fn each<E: From<LogError>>(
+        &self,
+        filter: &Filter,
+        see: &mut dyn FnMut(StoredRecord) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const PAGE: usize = 256;
+        let mut cursor = None;
+        loop {
+            let page = self.find(filter, Order::OldestFirst, cursor, PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            cursor = Some(last.sequence);
+            page.into_iter().try_for_each(&mut *see)?;
+        }
+    }
+
+    fn passes(&self, filter: &Filter, record: &StoredRecord) -> Result<bool, LogError> {
+        if !filter.passes(record) {
+            return Ok(false);
+        }
+        let stamped = |wanted: bool| -> Result<bool, LogError> {
+            let below = self.0.index.stamped_below()?;
+            let is = record.sequence < below || self.timestamp_of(record.sequence)?.is_some();
+            Ok(record.record.kind().is_message() && is == wanted)
+        };
+        match filter.state {
+            Some(Condition::Stamped) => stamped(true),
+            Some(Condition::Pending) => stamped(false),
+            Some(Condition::Ended(_)) | None => Ok(true),
+        }
     }
 
     /// The contents of a message's parts, in their order; `None` where one was not kept or its key was destroyed.
@@ -501,7 +572,7 @@ impl Filter {
         client && service && member && in_time
     }
 
-    /// Whether a record passes.
+    /// Whether a record passes, but for its time-stamp, of which it does not know itself.
     pub fn passes(&self, record: &StoredRecord) -> bool {
         let message = record.record.message();
         let of = |matches: &dyn Fn(&MessageRecord) -> bool| message.is_some_and(matches);
@@ -514,5 +585,12 @@ impl Filter {
                 of(&|m| m.client.member() == member || m.service.client().member() == member)
             })
             && self.role.is_none_or(|role| of(&|m| m.role == role))
+            && self.user_id.as_ref().is_none_or(|user| of(&|m| m.user_id.as_ref() == Some(user)))
+            && self.issue.as_ref().is_none_or(|issue| of(&|m| m.issue.as_ref() == Some(issue)))
+            && match (self.state, &record.record) {
+                (Some(Condition::Ended(wanted)), Record::Outcome(outcome)) => outcome.outcome == wanted,
+                (Some(Condition::Ended(_)), _) => false,
+                _ => true,
+            }
     }
 }
