@@ -1,5 +1,6 @@
 //! Counting, exporting, the register and reconciling: what auditors ask a log.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "damages files on purpose")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
 mod evidence_support;
