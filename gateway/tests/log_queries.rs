@@ -7,7 +7,7 @@ mod evidence_support;
 mod log_support;
 mod metaservice_support;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use evidence_support::now;
 use gateway::{
@@ -104,10 +104,15 @@ fn csv_quotes_what_it_must_and_holds_no_formula() {
     let path = file(&scene, "all.csv");
     let (numbers, _) = many(&scene.reader(), &messages(), Form::Csv, &path).unwrap();
     assert_eq!(numbers, [0, 1, 3, 4]);
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.split("\r\n").collect();
     assert_eq!(lines.len(), 6, "{text}");
     assert!(lines[0].starts_with("number,time,kind,role,message_id,"));
+    // Another reader of such files.
+    let script =
+        "import csv,sys; r=list(csv.reader(open(sys.argv[1],newline=''))); print(len(r),{len(x) for x in r})";
+    let read = Command::new("python3").args(["-c", script]).arg(&path).output().unwrap();
+    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), "5 {18}");
     assert!(lines[4].contains(",\"'=cmd,\"\"x\"\"\",") && lines[4].contains(",'+case,"), "{}", lines[4]);
 }
 
@@ -231,4 +236,26 @@ fn a_damaged_log_or_export_is_not_compared() {
     fs::write(&lines, "{\"kind\":\"timestamp\"}\n{\"kind\":\"request\"}\n").unwrap();
     assert!(matches!(read(&lines, &scope, true), Err(ReconcileError::Line { line: 2, .. })));
     assert!(matches!(read(&file(&ours, "none"), &scope, true), Err(ReconcileError::File { .. })));
+}
+
+#[test]
+fn the_command_says_by_its_exit_code_whether_two_logs_tell_the_same() {
+    let ours = log_of(Role::Consumer, &[("same", b"1"), ("lost", b"2")]);
+    let theirs = log_of(Role::Provider, &[("same", b"1")]);
+    let run = |first: &str, second: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle-gateway"));
+        command.args(["log", "reconcile"]).arg(file(&ours, first)).arg(file(&theirs, second)).args(more);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = run("log", "log", &[]);
+    assert!(code == 1 && said.ends_with("2 messages compared, 1 differ\n"), "{code} {said}");
+    assert!(said.lines().any(|line| line.starts_with("only in first") && line.contains("lost")), "{said}");
+    let (code, said) = run("log", "log", &["--json"]);
+    let found: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, found["compared"].as_u64()), (1, Some(2)));
+    let (code, said) = run("log", "log", &["--until", "2001-01-01T00:00:00Z"]);
+    assert_eq!((code, said.as_str()), (0, "0 messages compared, 0 differ\n"));
+    let (code, said) = run("log", "none", &[]);
+    assert!(code == 2 && said.contains("none"), "{code} {said}");
 }

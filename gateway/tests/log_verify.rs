@@ -184,7 +184,7 @@ fn random_changes_are_found_at_the_record_that_they_touch() {
         let segment = below(changed.len());
         // What is written, not the room behind it, but for a little.
         let written = places[segment].last().unwrap().0;
-        let at = below(written + 64);
+        let at = below((written + 64).min(changed[segment].len()));
         let bytes = &mut changed[segment];
         let (what, end) = match mutation % 5 {
             0 => {

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::view;
+use crate::evidence::timestamp::signature_digest;
 use crate::messagelog::{
     LogError, Record, Role,
     audit::{Observer, audit},
@@ -84,7 +85,7 @@ pub struct Key {
 pub struct Entry {
     number: u64,
     time: UnixTime,
-    /// Algorithm and digest of each part, as signed.
+    /// Of the signature; then algorithm and digest of each part, as signed. Both sides log the same bytes.
     digests: Vec<String>,
 }
 
@@ -221,10 +222,11 @@ impl Gathered<'_> {
             let text = |name: &str| part.get(name).and_then(Value::as_str);
             Some(format!("{} {}", text("algorithm")?, text("digest")?))
         });
+        let signature = text("signature_sha512").map(str::to_owned);
         let entry = Entry {
             number: record.get("number")?.as_u64()?,
             time: UnixTime::from_rfc3339(text("time")?).ok()?,
-            digests: parts.collect::<Option<_>>()?,
+            digests: std::iter::once(signature).chain(parts).collect::<Option<_>>()?,
         };
         let key = Key {
             message_id: text("message_id")?.to_owned(),
@@ -254,7 +256,9 @@ impl Observer for Gathered<'_> {
             kind: view::kind_name(record.kind()).to_owned(),
             role: self.side(message.role == Role::Consumer),
         };
-        let entry = Entry { number: sequence, time, digests: message.parts.iter().map(digest).collect() };
+        let signature = signature_digest(&message.signature).hex();
+        let digests = std::iter::once(signature).chain(message.parts.iter().map(digest)).collect();
+        let entry = Entry { number: sequence, time, digests };
         self.messages.entry(key).or_default().push(entry);
     }
 }

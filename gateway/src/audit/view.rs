@@ -5,6 +5,7 @@
 use cert_authority::clock::UnixTime;
 use serde_json::{Value, json};
 
+use crate::evidence::timestamp::signature_digest;
 use crate::messagelog::{
     MessageRecord, Record, Role,
     reader::StoredRecord,
@@ -150,6 +151,7 @@ pub fn details(message: &MessageRecord) -> serde_json::Map<String, Value> {
         "began": message.began.map(UnixTime::to_rfc3339_millis),
         "signed_at": message.signed_at.map(UnixTime::to_rfc3339),
         "signature_length": message.signature.len(),
+        "signature_sha512": signature_digest(&message.signature).hex(),
         "hash_chain": message.hash_chain.is_some(),
         "parts": parts.collect::<Vec<_>>(),
         "global_configuration": more.global_configuration.map(|digest| digest.hex()),

@@ -99,6 +99,7 @@ fn to_new_file<T>(
         match error {
             ExportError::Log(error) => error.into(),
             ExportError::Output(source) => failed(source),
+            ExportError::Table(error) => failed(error.into()),
             ExportError::Zip(error) => failed(io::Error::other(error)),
         }
     })
