@@ -63,7 +63,7 @@ impl Pages {
         let hosts = Arc::new(ArcSwap::from_pointee(vec!["127.0.0.1".to_owned()]));
         let clock = Arc::new(FixedClock::new(now()));
         let auditor = Auditor::new(tokens.clone(), scene.log.clone(), clock, scene.configuration());
-        let admin = Admin::new(tokens, hosts, Health::new()).site(Arc::new(auditor));
+        let admin = auditor.on(Admin::new(tokens, hosts, Health::new()));
         let (stop, stopped) = watch::channel(false);
         let address = scene.runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

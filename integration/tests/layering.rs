@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // what stands in metaservice is the container of a logged message
     ("audit", &["message", "evidence", "messagelog", "metaservice"]),
     // pages on the administration port; what stands in metaservice is the container, and how a query is read
-    ("auditor", &["messagelog", "evidence", "metaservice", "admin"]),
+    ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
     ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
 ];

@@ -12,12 +12,14 @@
 //! | [`search`], [`exchange`], [`traffic`] | a page each |
 //! | [`steps`] | what an exchange consists of |
 //! | [`layout`] | what all pages share |
+//! | [`api`] | the same for programs, as JSON |
 //!
 //! The pages need no script and load nothing from elsewhere; the content security policy forbids both. Whatever is
 //! shown is written into the log as an access record before it is shown: who, what, which records, why.
 //!
-//! Specification: THREATS T36. Not here: the same for programs, which show their token with each request.
+//! Specification: THREATS T36. Programs show their token with each request instead: [`api`].
 
+pub mod api;
 pub mod exchange;
 pub mod layout;
 pub mod search;
@@ -33,7 +35,7 @@ use cert_authority::clock::Clock;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use maud::Markup;
 
-use crate::admin::{AdminReply, Replying, Role, Site, TokenError, Tokens, Visit};
+use crate::admin::{Admin, AdminReply, Replying, Role, Site, TokenError, Tokens, Visit};
 use crate::messagelog::{LogError, LogStore as _, MessageLog, Record, record::AccessRecord};
 use crate::metaservice::query::Query;
 use session::{COOKIE, Session, Sessions};
@@ -88,6 +90,12 @@ impl Auditor {
     #[must_use]
     pub fn new(tokens: Tokens, log: MessageLog, clock: Arc<dyn Clock>, conf: PathBuf) -> Self {
         Self { sessions: Sessions::new(tokens.clone(), Arc::clone(&clock)), tokens, log, clock, conf }
+    }
+
+    /// Shows the log on an administration port: to people as pages, to programs as JSON.
+    #[must_use]
+    pub fn on(self, admin: Admin) -> Admin {
+        api::endpoints(admin, &self.log, self.conf.clone()).site(Arc::new(self))
     }
 
     async fn answer(self: Arc<Self>, visit: Visit) -> AdminReply {

@@ -250,7 +250,7 @@ impl Wired {
         }
         let conf_directory = config.configuration.directory.clone();
         let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));
-        let pages = Arc::new(Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone()));
+        let pages = Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone());
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let reload =
             reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
@@ -277,7 +277,7 @@ impl Wired {
         if let Some(checkpoints) = &checkpoints {
             admin = transparency::endpoints(admin, &gateway.log, checkpoints);
         }
-        running.spawn(admin.site(pages).serve(doors.administration, limits.front.clone(), closed));
+        running.spawn(pages.on(admin).serve(doors.administration, limits.front.clone(), closed));
         tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
 
         tasks::stopped(stop).await;

@@ -29,6 +29,11 @@ impl<'a> Query<'a> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
+    /// The names, as often as they are given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// Whether a parameter is there, with whatever value.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
