@@ -16,16 +16,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use benches::filled::{append, config};
 use benches::process;
-use bytes::Bytes;
-use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::SystemClock;
-use cert_authority::crypto::digest;
-use conf::identifier::ServiceId;
-use gateway::messagelog::{Config, LogStore as _, MessageLog, MessageRecord, Part, Record, Role};
+use gateway::messagelog::MessageLog;
 use tokio::runtime::Runtime;
 
-const HEAD: [u8; 300] = [b'h'; 300];
 /// How long the process that is killed appends before: longer than the index takes to go to the disk.
 const BEFORE_KILL: Duration = Duration::from_secs(8);
 
@@ -43,7 +39,7 @@ fn measure(count: u64) {
     let directory = tempfile::Builder::new().prefix("bench-recovery").tempdir_in(target).unwrap();
     let begin = Instant::now();
     let log = MessageLog::create(config(directory.path()), Arc::new(SystemClock)).unwrap();
-    Runtime::new().unwrap().block_on(append(&log, 0, count));
+    Runtime::new().unwrap().block_on(append(&log, 0, count, |_| {}));
     drop(log);
     println!("made {count} records in {:.1?}", begin.elapsed());
     open("closed well", directory.path());
@@ -83,38 +79,5 @@ fn append_until_killed(directory: &Path) {
     let log = MessageLog::open(config(directory), Arc::new(SystemClock)).unwrap();
     println!("open");
     let first = log.reader().len();
-    Runtime::new().unwrap().block_on(append(&log, first, u64::MAX));
-}
-
-fn config(directory: &Path) -> Config {
-    Config { key_file: directory.join("key"), ..Config::new(directory.join("log")) }
-}
-
-/// Appends the records `first..end`; 256 tasks share syncs.
-async fn append(log: &MessageLog, first: u64, end: u64) {
-    const TASKS: u64 = 256;
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let log = log.clone();
-        tasks.spawn(async move {
-            let mut number = first + task;
-            while number < end {
-                append_one(&log, number).await;
-                number += TASKS;
-            }
-        });
-    }
-    tasks.join_all().await;
-}
-
-async fn append_one(log: &MessageLog, number: u64) {
-    let client = "DEMO/GOV/1001/portal".parse().unwrap();
-    let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
-    let (id, request) = (format!("DEMO-{number:036}"), format!("{number:036}"));
-    let signature = Bytes::from(vec![b's'; 1500]);
-    let mut record = MessageRecord::new(Role::Consumer, id, request, client, service, signature);
-    let length = HEAD.len().try_into().unwrap();
-    record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
-    let head = log.vault().seal(&HEAD).unwrap();
-    log.append(Record::Request(record), vec![Some(head)]).await.unwrap();
+    Runtime::new().unwrap().block_on(append(&log, first, u64::MAX, |_| {}));
 }

@@ -3,7 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | `benches/` | micro-benchmarks of the hot steps, each beside the floor it cannot go below |
-//! | [`world`] | the signing member that they need |
+//! | [`world`], [`filled`] | the signing member that they need, and the log |
 //! | `bin/load.rs` | the load run: the whole chain against tuned nginx |
 //! | [`generator`] | closed-loop load over kept connections, with latencies |
 //! | [`nginx`] | the baseline: a tuned pair of nginx hops with mutual TLS between them |
@@ -11,6 +11,7 @@
 //! | [`process`], [`machine`] | CPU time and memory of other processes, from `/proc`; what the machine is |
 //! | [`report`] | medians, ratios and goals as Markdown |
 
+pub mod filled;
 pub mod floor;
 pub mod generator;
 pub mod machine;

@@ -1,0 +1,64 @@
+//! A message log filled with records, for measuring what depends on its size.
+//!
+//! Not here: real signatures; what stands in their place has their length.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up stops at once")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::digest;
+use conf::identifier::ServiceId;
+use gateway::messagelog::{Config, LogStore as _, MessageLog, MessageRecord, Part, Record, Role};
+
+/// How many members ask, one after the other.
+pub const MEMBERS: u64 = 100;
+
+const HEAD: [u8; 300] = [b'h'; 300];
+
+/// A log in this directory, and its key.
+pub fn config(directory: &Path) -> Config {
+    Config { key_file: directory.join("key"), ..Config::new(directory.join("log")) }
+}
+
+/// The `X-Road-Id` of a record.
+pub fn id(number: u64) -> String {
+    format!("DEMO-{number:036}")
+}
+
+/// The code of the member that asks in a record.
+pub const fn member(number: u64) -> u64 {
+    1000 + number % MEMBERS
+}
+
+/// Appends the records `first..end` of about 2 KiB; 256 tasks share syncs. `before` is told each number before it is
+/// appended.
+pub async fn append(log: &MessageLog, first: u64, end: u64, before: impl Fn(u64) + Clone + Send + 'static) {
+    const TASKS: u64 = 256;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let (log, before) = (log.clone(), before.clone());
+        tasks.spawn(async move {
+            let mut number = first + task;
+            while number < end {
+                before(number);
+                append_one(&log, number).await;
+                number += TASKS;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn append_one(log: &MessageLog, number: u64) {
+    let client = format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
+    let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
+    let signature = Bytes::from(vec![b's'; 1500]);
+    let request = format!("{number:036}");
+    let mut record = MessageRecord::new(Role::Consumer, id(number), request, client, service, signature);
+    let length = HEAD.len().try_into().unwrap();
+    record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
+    let head = log.vault().seal(&HEAD).unwrap();
+    log.append(Record::Request(record), vec![Some(head)]).await.unwrap();
+}
