@@ -97,7 +97,12 @@ impl Judged {
     }
 
     fn grounds(&self) -> Grounds<'_> {
-        Grounds { conf: Some(&self.conf), trust: Some(&self.trust), expected: Some(&self.last) }
+        Grounds {
+            conf: Some(&self.conf),
+            trust: Some(&self.trust),
+            expected: Some(&self.last),
+            archives: None,
+        }
     }
 
     fn report(&self, directory: &Path) -> Report {

@@ -101,21 +101,30 @@ impl Opened {
     /// # Errors
     /// In words: it cannot be read, or is encrypted for others.
     pub fn open(path: &Path, identities: &Identities) -> Result<Self, String> {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let others = "it is encrypted, and not for any of the identities given (--identity FILE)";
+        Self::open_if_for(path, identities)
+            .and_then(|opened| opened.ok_or_else(|| others.to_owned()))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Opens an archive; none when it is encrypted for others.
+    ///
+    /// # Errors
+    /// In words: it cannot be read.
+    pub fn open_if_for(path: &Path, identities: &Identities) -> Result<Option<Self>, String> {
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
         let mut file = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
         let mut head = Vec::new();
         let limit = u64::try_from(MAGIC.len()).unwrap_or(u64::MAX);
         file.by_ref().take(limit).read_to_end(&mut head).map_err(|error| failed(&error))?;
         file.seek(SeekFrom::Start(0)).map_err(|error| failed(&error))?;
         if head != MAGIC {
-            return Ok(Self::Clear(file));
+            return Ok(Some(Self::Clear(file)));
         }
         let identities = identities.0.iter().map(|identity| -> &dyn Identity { &**identity });
         match Decryptor::new_buffered(file).and_then(|decryptor| decryptor.decrypt(identities)) {
-            Ok(reader) => Ok(Self::Encrypted(reader)),
-            Err(DecryptError::NoMatchingKeys) => {
-                Err(failed(&"it is encrypted, and not for any of the identities given (--identity FILE)"))
-            }
+            Ok(reader) => Ok(Some(Self::Encrypted(reader))),
+            Err(DecryptError::NoMatchingKeys) => Ok(None),
             Err(error) => Err(failed(&error)),
         }
     }

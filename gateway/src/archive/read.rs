@@ -86,7 +86,24 @@ fn invalid(reason: impl Into<String>) -> ArchiveError {
 ///
 /// # Errors
 /// [`ArchiveError`]; what is wrong with a container alone stands in [`Archive::reports`].
-pub fn read<R: Read + Seek>(mut file: R, conf: Option<&GlobalConf>) -> Result<Archive, ArchiveError> {
+pub fn read<R: Read + Seek>(file: R, conf: Option<&GlobalConf>) -> Result<Archive, ArchiveError> {
+    match conf {
+        None => examine(file, None),
+        Some(conf) => examine(file, Some(&mut |_, bytes| Some(judge(bytes, conf)))),
+    }
+}
+
+/// Is shown the name and the bytes of a container, and may judge it.
+pub type Examiner<'a> = &'a mut dyn FnMut(&str, &[u8]) -> Option<Report>;
+
+/// Judges an archive; each container is shown to `examiner`, in the order of the chain.
+///
+/// # Errors
+/// As [`read`].
+pub fn examine<R: Read + Seek>(
+    mut file: R,
+    mut examiner: Option<Examiner<'_>>,
+) -> Result<Archive, ArchiveError> {
     let length = file.seek(SeekFrom::End(0)).map_err(damaged("its end"))?;
     let mut zip = ZipArchive::new(file).map_err(|error| match error {
         zip::result::ZipError::Io(error) if !is_damage(&error) => error.into(),
@@ -105,7 +122,7 @@ pub fn read<R: Read + Seek>(mut file: R, conf: Option<&GlobalConf>) -> Result<Ar
             continue;
         }
         let mut entry = zip.by_index(index).map_err(|_| invalid(format!("{} is damaged", header.name)))?;
-        let (digest, report) = container(&mut entry, header, linking.algorithm, conf)?;
+        let (digest, report) = container(&mut entry, header, linking.algorithm, &mut examiner)?;
         let digest = chain.add(&digest);
         let found = links.binary_search_by(|link| link.file.as_str().cmp(&header.name)).ok();
         if found.and_then(|at| links.get(at)).is_none_or(|link| link.digest != digest) {
@@ -213,15 +230,21 @@ fn check_names(linking: &LinkingInfo, headers: &[Header]) -> Result<(), ArchiveE
     }
 }
 
+/// The verdict over a container.
+pub fn judge(bytes: &[u8], conf: &GlobalConf) -> Report {
+    verify_container(bytes, conf)
+        .unwrap_or_else(|error @ NotAZip| Report::nothing("asic_invalid_container", error.to_string()))
+}
+
 /// The digest of a container, and the verdict over it.
 fn container<R: Read>(
     entry: &mut ZipFile<'_, R>,
     header: &Header,
     algorithm: DigestAlgorithm,
-    conf: Option<&GlobalConf>,
+    examiner: &mut Option<Examiner<'_>>,
 ) -> Result<(Digest, Option<Report>), ArchiveError> {
     let mut hasher = Hasher::new(algorithm);
-    let Some(conf) = conf else {
+    let Some(examiner) = examiner else {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = entry.read(&mut buffer).map_err(damaged(&header.name))?;
@@ -234,18 +257,7 @@ fn container<R: Read>(
     let mut bytes = Vec::with_capacity(usize::try_from(header.size).unwrap_or(0).min(1 << 20));
     entry.read_to_end(&mut bytes).map_err(damaged(&header.name))?;
     hasher.update(&bytes);
-    let report = verify_container(&bytes, conf).unwrap_or_else(|error @ NotAZip| Report {
-        valid: false,
-        code: Some("asic_invalid_container".to_owned()),
-        message: error.to_string(),
-        signer: None,
-        signed_at: None,
-        timestamped_at: None,
-        tsa: None,
-        ocsp_at: None,
-        parts: Vec::new(),
-    });
-    Ok((hasher.finish(), Some(report)))
+    Ok((hasher.finish(), examiner(&header.name, &bytes)))
 }
 
 /// A wrong checksum and the like is the archive's fault, anything else the disk's.

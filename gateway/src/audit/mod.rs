@@ -6,10 +6,12 @@
 //! | [`view`], [`export`] | records as JSON; periods as JSON lines, CSV, or one ZIP of containers |
 //! | [`register`] | who has read about a record |
 //! | [`reconcile`] | what one of two organisations has of their exchanges, and the other has not |
+//! | [`archives`] | whether the archives that the log names are there, and of its messages |
 //! | [`checkpoints`] | whether the signed heads of the tree are those of this tree |
 //!
 //! Not here: the frames and the tree ([`crate::messagelog::verify`]), one message ([`crate::evidence`]).
 
+pub mod archives;
 pub mod checkpoints;
 pub mod export;
 pub mod reconcile;

@@ -5,6 +5,7 @@
 //!                 request, response   its signature over its digests, certificate, OCSP    (on all processors)
 //!                 time-stamp          the token, and that it is over the signatures it names
 //!                 checkpoint          its root against the tree, its signatures
+//!                 archive             the file, its chain, and its containers against the messages
 //! ```
 //! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
 //! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
@@ -32,7 +33,11 @@ use cert_authority::{
 use conf::snapshot::GlobalConf;
 use serde::Serialize;
 
-use super::{Problem, checkpoints::Follower};
+use super::{
+    Problem,
+    archives::{self, Noted, Shelves, Verdict},
+    checkpoints,
+};
 use crate::evidence::{
     signature::{SignatureBundle, TrustCache, verify as verify_signature},
     timestamp::{Batch, signature_digest, single},
@@ -57,6 +62,8 @@ pub struct Grounds<'a> {
     pub trust: Option<&'a Trust>,
     /// A checkpoint from elsewhere: a witness, an earlier visit.
     pub expected: Option<&'a Checkpoint>,
+    /// The archives that the log has made.
+    pub archives: Option<&'a Shelves>,
 }
 
 /// What was found.
@@ -74,6 +81,14 @@ pub struct Report {
     pub waiting: u64,
     /// Checkpoints of this tree.
     pub checkpoints: u64,
+    /// Archives in which everything is right.
+    pub archives: u64,
+    /// Archives that are the files that were put there, but encrypted for others.
+    pub archives_sealed: u64,
+    /// Archives that the log says are in their place.
+    pub archives_named: u64,
+    /// Whether the files of the archives were judged: it was said where they are.
+    pub archives_judged: bool,
     /// Whether signatures and time-stamps were judged: there was a configuration.
     pub evidence_judged: bool,
     /// Whether the signatures of checkpoints were judged: there were keys.
@@ -91,14 +106,16 @@ pub fn verify(
     grounds: Grounds<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, LogError> {
-    let judge = Judge { conf: grounds.conf, trust: TrustCache::default(), ..Judge::default() };
+    let judge = Judge { conf: grounds.conf, shelves: grounds.archives, ..Judge::default() };
     let (queue, waiting) = sync_channel(WAITING);
     let waiting = Mutex::new(waiting);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut walk = Walk {
         queue,
         pending: HashMap::new(),
-        follower: Follower::new(grounds.trust, grounds.expected),
+        checkpoints: checkpoints::Follower::new(grounds.trust, grounds.expected),
+        archives: archives::Follower::default(),
+        named: 0,
         problems: Vec::new(),
         progress,
     };
@@ -107,14 +124,13 @@ pub fn verify(
             scope.spawn(|| judge.work(&waiting));
         }
         let verdict = audit(directory, &mut walk);
-        let Walk { queue, pending, follower, mut problems, .. } = walk;
         // Whoever waits for more ends.
-        drop(queue);
-        problems.extend(follower.end());
-        (verdict, pending, follower.right, problems)
-    });
-    let (verdict, pending, checkpoints, mut problems) = verdict;
-    let verdict = verdict?;
+        drop(std::mem::replace(&mut walk.queue, sync_channel(0).0));
+        verdict
+    })?;
+    let Walk { pending, checkpoints, archives, named, mut problems, .. } = walk;
+    problems.extend(checkpoints.end());
+    problems.extend(grounds.archives.into_iter().flat_map(|shelves| archives.end(shelves, verdict.records)));
     problems.extend(verdict.findings.iter().map(|finding| {
         let place = format!("segment {}, offset {}", finding.segment, finding.offset);
         Problem::new(finding.sequence, format!("{} ({place})", finding.flaw))
@@ -128,7 +144,11 @@ pub fn verify(
         signatures: judge.signatures.load(Ordering::Relaxed),
         stamped: judge.stamped.load(Ordering::Relaxed),
         waiting: u64::try_from(pending.len()).unwrap_or(u64::MAX),
-        checkpoints,
+        checkpoints: checkpoints.right,
+        archives: judge.archives.load(Ordering::Relaxed),
+        archives_sealed: judge.sealed.load(Ordering::Relaxed),
+        archives_named: named,
+        archives_judged: grounds.archives.is_some(),
         evidence_judged: grounds.conf.is_some(),
         checkpoints_judged: grounds.trust.is_some(),
         problems,
@@ -154,6 +174,10 @@ enum Job {
         note: Bytes,
         token: Bytes,
     },
+    Archive {
+        sequence: u64,
+        archive: Box<Noted>,
+    },
 }
 
 /// Goes through the log in its order.
@@ -161,7 +185,10 @@ struct Walk<'a> {
     queue: SyncSender<Job>,
     /// Messages without a time-stamp so far: their signature files.
     pending: HashMap<u64, (Digest, Bytes)>,
-    follower: Follower<'a>,
+    checkpoints: checkpoints::Follower<'a>,
+    archives: archives::Follower,
+    /// Archives that are said to be in their place.
+    named: u64,
     problems: Vec<Problem>,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -193,7 +220,7 @@ impl Walk<'_> {
     }
 
     fn checkpoint(&mut self, sequence: u64, checkpoint: &CheckpointRecord) {
-        let problems = self.follower.checkpoint(sequence, checkpoint);
+        let problems = self.checkpoints.checkpoint(sequence, checkpoint);
         self.problems.extend(problems);
         if let Some(token) = &checkpoint.token {
             self.judge(Job::StampedCheckpoint {
@@ -208,32 +235,47 @@ impl Walk<'_> {
 impl Observer for Walk<'_> {
     fn record(&mut self, sequence: u64, time: UnixTime, record: &Record) {
         (self.progress)(sequence);
+        self.archives.record(sequence);
         match record {
             Record::Request(message) | Record::Response(message) => {
                 let signature = message.signature.clone();
-                self.pending.insert(sequence, (signature_digest(&signature), signature));
+                let digest = signature_digest(&signature);
+                self.archives.message(sequence, record.kind(), message, digest);
+                self.pending.insert(sequence, (digest, signature));
                 let message = Box::new(message.clone());
                 self.judge(Job::Message { sequence, time, kind: record.kind(), message });
             }
             Record::Timestamp(stamp) => self.stamp(sequence, stamp),
             Record::Checkpoint(checkpoint) => self.checkpoint(sequence, checkpoint),
-            Record::Outcome(_) | Record::Configuration(_) | Record::Access(_) | Record::Archive(_) => {}
+            Record::Archive(archive) => {
+                let (problems, noted) = self.archives.archive(sequence, archive);
+                self.problems.extend(problems);
+                if let Some(archive) = noted {
+                    self.named += 1;
+                    self.judge(Job::Archive { sequence, archive: Box::new(archive) });
+                }
+            }
+            Record::Outcome(_) | Record::Configuration(_) | Record::Access(_) => {}
         }
     }
 
     fn leaf(&mut self, sequence: u64, leaf: &Hash) {
-        let problem = self.follower.leaf(sequence, leaf);
+        self.archives.leaf(sequence);
+        let problem = self.checkpoints.leaf(sequence, leaf);
         self.problems.extend(problem);
     }
 }
 
-/// Judges what needs a configuration.
+/// Judges what needs a configuration, or the archives.
 #[derive(Default)]
 struct Judge<'a> {
     conf: Option<&'a GlobalConf>,
+    shelves: Option<&'a Shelves>,
     trust: TrustCache,
     signatures: AtomicU64,
     stamped: AtomicU64,
+    archives: AtomicU64,
+    sealed: AtomicU64,
     problems: Mutex<Vec<Problem>>,
 }
 
@@ -242,15 +284,16 @@ impl Judge<'_> {
         loop {
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = next else { return };
-            let Some(conf) = self.conf else { continue };
-            let (sequence, wrong) = match job {
-                Job::Message { sequence, time, kind, message } => {
+            let (sequence, wrong) = match (job, self.conf) {
+                (Job::Archive { sequence, archive }, _) => (sequence, self.archive(&archive).err()),
+                (_, None) => continue,
+                (Job::Message { sequence, time, kind, message }, Some(conf)) => {
                     (sequence, self.message(conf, time, kind, &message).err())
                 }
-                Job::Stamp { sequence, stamp, alone } => {
+                (Job::Stamp { sequence, stamp, alone }, Some(conf)) => {
                     (sequence, self.stamp(conf, &stamp, alone.as_ref()).err())
                 }
-                Job::StampedCheckpoint { sequence, note, token } => {
+                (Job::StampedCheckpoint { sequence, note, token }, Some(conf)) => {
                     (sequence, token_over(conf, &note, token).err())
                 }
             };
@@ -286,6 +329,16 @@ impl Judge<'_> {
         verify_signature((), &digests, &bundle, conf, &self.trust, signer, time)
             .map_err(|error| format!("the signature of the message is not valid: {error}"))?;
         self.signatures.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn archive(&self, archive: &Noted) -> Result<(), String> {
+        let Some(shelves) = self.shelves else { return Ok(()) };
+        let count = match archive.judge(shelves, self.conf)? {
+            Verdict::Right => &self.archives,
+            Verdict::Sealed => &self.sealed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

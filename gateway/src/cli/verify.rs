@@ -16,6 +16,8 @@ use clap::Args;
 use conf::snapshot::GlobalConf;
 
 use super::table::printable;
+use crate::archive::encryption::Identities;
+use crate::audit::archives::Shelves;
 use crate::audit::verify::{Grounds, Report, verify};
 use crate::config::Config;
 
@@ -46,6 +48,15 @@ pub struct VerifyArguments {
     /// A checkpoint from elsewhere, of a witness or an earlier visit: the log must have been like this once.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub checkpoint: Option<PathBuf>,
+    /// Folder of the log's archives; may be given again. That of the settings when left out and the log is theirs too.
+    #[arg(long, value_name = "DIR")]
+    pub archives: Vec<PathBuf>,
+    /// Judge no archives, only what the log says of them.
+    #[arg(long, conflicts_with = "archives")]
+    pub no_archives: bool,
+    /// Opens archives that are encrypted: a file of age identities. Of others only the digest of the file is judged.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// The verdict as JSON, with every problem.
     #[arg(long)]
     pub json: bool,
@@ -68,14 +79,19 @@ pub(super) fn run(settings: &Path, arguments: &VerifyArguments) -> ExitCode {
 /// # Errors
 /// What kept from judging.
 pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write) -> Result<bool, String> {
+    let mut archives = arguments.archives.clone();
     let (directory, conf) = match (&arguments.directory, &arguments.conf) {
         (Some(directory), Some(conf)) => (directory.clone(), conf.clone()),
         (directory, conf) => {
             let config = Config::load(settings).map_err(|error| error.to_string())?;
+            if directory.is_none() && archives.is_empty() && !arguments.no_archives {
+                archives.extend(config.archive.map(|archive| archive.directory));
+            }
             let directory = directory.clone().unwrap_or(config.log.directory);
             (directory, conf.clone().unwrap_or(config.configuration.directory))
         }
     };
+    let shelves = shelves(archives, arguments.identity.as_deref())?;
     let conf = GlobalConf::load_dir(&conf)
         .map_err(|error| format!("the configuration in {}: {error}", conf.display()))?;
     let trust = arguments.key.first().map(|key| Trust {
@@ -88,7 +104,12 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
         (Some(file), Some(trust)) => Some(checkpoint(file, trust)?),
         _ => None,
     };
-    let grounds = Grounds { conf: Some(&conf), trust: trust.as_ref(), expected: expected.as_ref() };
+    let grounds = Grounds {
+        conf: Some(&conf),
+        trust: trust.as_ref(),
+        expected: expected.as_ref(),
+        archives: shelves.as_ref(),
+    };
     let watched = io::stderr().is_terminal();
     let report = verify(&directory, grounds, &mut |number| {
         if watched && number % STEP == 0 {
@@ -108,6 +129,15 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
     Ok(report.problems.is_empty())
 }
 
+/// What lies in these folders now, before the log is read; none when no archives are judged.
+fn shelves(directories: Vec<PathBuf>, identity: Option<&Path>) -> Result<Option<Shelves>, String> {
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let identities = identity.map_or_else(|| Ok(Identities::none()), Identities::load)?;
+    Shelves::open(directories, identities).map(Some)
+}
+
 /// A checkpoint that is believed for its signature.
 fn checkpoint(file: &Path, trust: &Trust) -> Result<Checkpoint, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
@@ -123,6 +153,7 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:14} {} messages, {} wait for theirs", "time-stamped", report.stamped, report.waiting)?;
     let by = if report.checkpoints_judged { "" } else { "; their signatures not judged: no --key" };
     writeln!(out, "{:14} {}{by}", "checkpoints", report.checkpoints)?;
+    writeln!(out, "{:14} {}", "archives", archives(report))?;
     let Some(first) = report.problems.first() else { return writeln!(out, "nothing is wrong") };
     writeln!(out, "{} problems; the first bad record is {}", report.problems.len(), first.record)?;
     for problem in report.problems.iter().take(SHOWN) {
@@ -132,4 +163,15 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  ... --json shows all")?;
     }
     Ok(())
+}
+
+fn archives(report: &Report) -> String {
+    if !report.archives_judged {
+        return format!("{} named; their files not judged: no --archives", report.archives_named);
+    }
+    let sealed = match report.archives_sealed {
+        0 => String::new(),
+        sealed => format!("; {sealed} more unchanged, but encrypted for others (--identity)"),
+    };
+    format!("{} of {} valid{sealed}", report.archives, report.archives_named)
 }

@@ -105,6 +105,25 @@ pub fn insert(signature_xml: &[u8], token: &[u8]) -> Result<Bytes, SignatureErro
     Ok(Bytes::from(stamped))
 }
 
+/// The signature as it was before [`insert`]; one without a time-stamp stays as it is.
+///
+/// # Errors
+/// [`SignatureError`] when it is no signature.
+pub fn remove(signature_xml: &[u8]) -> Result<Bytes, SignatureError> {
+    let document = read::parse(signature_xml)?;
+    let stamp = document
+        .descendants()
+        .find(|node| node.tag_name().name() == "UnsignedSignatureProperties")
+        .and_then(|properties| properties.first_child())
+        .filter(|first| first.tag_name().name() == "SignatureTimeStamp");
+    let text = document.input_text();
+    let around = stamp.and_then(|stamp| {
+        let range = stamp.range();
+        Some([text.get(..range.start)?, text.get(range.end..)?].concat())
+    });
+    Ok(around.map_or_else(|| Bytes::copy_from_slice(signature_xml), Bytes::from))
+}
+
 /// X-Road finds the element by its prefix, and ours declares it on the root.
 fn declaration(before: &str) -> &'static str {
     if before.contains("xmlns:xades=") { "" } else { " xmlns:xades=\"http://uri.etsi.org/01903/v1.3.2#\"" }

@@ -88,13 +88,9 @@ impl LoggedContainer {
         self.attachments.iter().map(SealedBody::length).sum()
     }
 
-    /// The name of its file, as X-Road gives it: query, direction, and the number of the record.
+    /// The name of its file.
     pub fn file_name(&self) -> String {
-        /// So that the name of the file stays within 255 bytes.
-        const LONGEST: usize = 226;
-        let direction = if self.kind == Kind::Response { "response" } else { "request" };
-        let id: String = form_encoded(&self.message_id).chars().take(LONGEST).collect();
-        format!("{id}-{direction}-{}.asice", base32(self.sequence))
+        file_name(self.kind, &self.message_id, self.sequence)
     }
 
     /// Writes it to a file.
@@ -128,6 +124,15 @@ impl LoggedContainer {
             logged_at: self.logged_at,
         }
     }
+}
+
+/// The name of the file of a container, as X-Road gives it: query, direction, and the number of the record.
+pub fn file_name(kind: Kind, message_id: &str, sequence: u64) -> String {
+    /// So that the name of the file stays within 255 bytes.
+    const LONGEST: usize = 226;
+    let direction = if kind == Kind::Response { "response" } else { "request" };
+    let id: String = form_encoded(message_id).chars().take(LONGEST).collect();
+    format!("{id}-{direction}-{}.asice", base32(sequence))
 }
 
 /// As a Java program encodes a form field: the result is fit for a file name and for a header.

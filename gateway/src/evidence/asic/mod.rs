@@ -26,7 +26,7 @@ mod verify;
 mod write;
 
 pub use read::ContainerError;
-pub use verify::{NotAZip, Report, ReportedPart, verify_container};
+pub use verify::{NotAZip, Report, ReportedPart, signature_of, verify_container};
 pub(crate) use write::date_time;
 pub use write::{Container, TimeStamp, stream, write};
 

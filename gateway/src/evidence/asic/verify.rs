@@ -98,7 +98,20 @@ pub fn verify_container(bytes: &[u8], conf: &GlobalConf) -> Result<Report, NotAZ
     }
 }
 
+/// The signature in a container, byte for byte; nothing is judged but the shape of the container.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn signature_of(bytes: &[u8]) -> Result<Vec<u8>, ContainerError> {
+    Ok(Contents::read(bytes)?.signature().to_vec())
+}
+
 impl Report {
+    /// That nothing is proven, and why.
+    pub(crate) fn nothing(code: &str, message: impl Into<String>) -> Self {
+        Self { code: Some(code.to_owned()), message: message.into(), ..Self::stamped(None) }
+    }
+
     /// Only what a time-stamp says.
     fn stamped(stamp: Option<ValidTimestamp>) -> Self {
         let stamp = stamp.as_ref();
