@@ -20,8 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("archive", &["evidence", "messagelog", "metaservice"]),
     // the administration port is where it shows the log to auditors
     ("transparency", &["messagelog", "evidence", "admin"]),
-    // what stands in metaservice is the container of a logged message
-    ("audit", &["message", "evidence", "messagelog", "metaservice"]),
+    // what stands in metaservice is the container of a logged message; the archives are part of what a log says
+    ("audit", &["message", "evidence", "messagelog", "metaservice", "archive"]),
     // pages on the administration port; what stands in metaservice is the container, and how a query is read
     ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
