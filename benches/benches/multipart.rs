@@ -11,6 +11,7 @@ use cert_authority::algorithm::DigestAlgorithm::Sha512;
 use cert_authority::keys::KeyType;
 use criterion::{Criterion, Throughput};
 use gateway::evidence::signature::sign;
+use gateway::message::Protocol;
 use gateway::message::digests::PartDigests;
 use gateway::message::multipart::{Boundary, Event, Limits, Reader, Writer};
 use gateway::message::transport::{Direction, Incoming, Item, part};
@@ -75,7 +76,7 @@ fn framing(content_type: &str, chunks: &[Bytes]) -> usize {
 }
 
 fn receive(content_type: &str, chunks: &[Bytes]) -> PartDigests {
-    let mut incoming = Incoming::new(Direction::Request, content_type, Sha512).unwrap();
+    let mut incoming = Incoming::new(Direction::Request, Protocol::Rest, content_type, Sha512).unwrap();
     for chunk in chunks {
         incoming.push(chunk.clone());
         while !matches!(incoming.pull().unwrap(), Item::NeedMore | Item::End) {}

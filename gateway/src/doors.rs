@@ -1,7 +1,7 @@
 //! What stands behind the doors: requests and messages become calls of the two stories, and what these give becomes
 //! answers. Faults are rendered here, once.
 //!
-//! Specification: PR-REST 4; PR-MESSTRANSP 2. Not here: what happens to a message ([`crate::exchange`]).
+//! Specification: PR-REST 4; PR-MESS 2; PR-MESSTRANSP 2. Not here: what happens to a message ([`crate::exchange`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +12,16 @@ use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::access::client_auth::{Connection, identify};
+use crate::exchange::attached;
 use crate::exchange::consumer::{self, ClientCall};
 use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
-use crate::message::transport::header::{HASH_ALGORITHM, MESSAGE_TYPE, REQUEST_ID};
+use crate::message::transport::header::{
+    HASH_ALGORITHM, MESSAGE_TYPE, ORIGINAL_CONTENT_TYPE, ORIGINAL_SOAP_ACTION, REQUEST_ID,
+};
+use crate::message::{Beside, Protocol, Response};
 use crate::messagelog::stamp::Authorities;
 use crate::messagelog::timestamper::stamp_pending;
 use crate::metaservice;
@@ -42,10 +46,13 @@ impl FrontService for Front {
     async fn serve(&self, request: ClientRequest) -> ClientReply {
         let ClientRequest { head, body, caller } = request;
         let path = head.path_and_query();
-        if !path.starts_with("/r1/") {
-            return self.metaservice(&head, &caller).await;
-        }
+        let protocol = match (head.method.as_str(), path) {
+            (_, path) if path.starts_with("/r1/") => Protocol::Rest,
+            ("POST", _) => Protocol::Soap,
+            _ => return self.metaservice(&head, &caller).await,
+        };
         let call = ClientCall {
+            protocol,
             verb: &head.method,
             target: path,
             headers: &head.headers,
@@ -59,11 +66,14 @@ impl FrontService for Front {
         match outcome {
             Ok(reply) => {
                 tell_exchange("consumer", None);
-                answer(&reply)
+                answer(&reply, &self.gateway.ids.boundary())
             }
             Err(fault) => {
                 tell_exchange("consumer", Some(&fault));
-                refuse(&fault, &head)
+                match protocol {
+                    Protocol::Rest => refuse(&fault, &head),
+                    Protocol::Soap => soap_fault(&fault),
+                }
             }
         }
     }
@@ -80,12 +90,10 @@ impl Front {
                 Ok(metaservice::verification_conf::serve(self.conf_directory.clone()).await)
             }
             ("GET", "/asic") => Ok(self.containers(query, caller).await),
-            ("POST", _) => Err(Fault::new(Leaf::BadRequest, "SOAP messages are not served by this gateway")
-                .at(Side::ClientProxy)),
             _ => Err(Fault::new(Leaf::InvalidHttpMethod, "Must use POST request method instead of others")
                 .at(Side::Client)),
         };
-        answered.map_or_else(|fault| self.soap_fault(fault), found)
+        answered.map_or_else(|fault| self.refuse(fault), found)
     }
 
     fn list_clients(&self, query: &str, head: &RequestHead) -> Result<metaservice::Response, Fault> {
@@ -107,16 +115,20 @@ impl Front {
         metaservice::asic_download::serve(query, may_speak_for, log.reader(), stamp).await
     }
 
-    /// Faults outside REST are SOAP's, always with status 200.
-    fn soap_fault(&self, fault: Fault) -> ClientReply {
+    fn refuse(&self, fault: Fault) -> ClientReply {
         let fault = fault.at(Side::ClientProxy).identified(self.gateway.ids.uuid());
         tell_exchange("consumer", Some(&fault));
-        ClientReply {
-            status: StatusCode::OK,
-            reason: None,
-            headers: vec![content_type(soap::CONTENT_TYPE)],
-            body: OutgoingBody::whole(soap::render(&fault)),
-        }
+        soap_fault(&fault)
+    }
+}
+
+/// Faults outside REST are SOAP's, always with status 200.
+fn soap_fault(fault: &Fault) -> ClientReply {
+    ClientReply {
+        status: StatusCode::OK,
+        reason: None,
+        headers: vec![content_type(soap::CONTENT_TYPE)],
+        body: OutgoingBody::whole(soap::render(fault)),
     }
 }
 
@@ -128,17 +140,24 @@ fn connection(caller: &Caller) -> Connection<'_> {
 }
 
 /// The answer of an exchange: only what is verified and logged becomes one.
-fn answer(reply: &consumer::Reply) -> ClientReply {
+fn answer(reply: &consumer::Reply, boundary: &Boundary) -> ClientReply {
     let received = reply.message().message();
-    let message = &received.message;
-    ClientReply {
-        status: StatusCode::from_u16(message.status).unwrap_or(StatusCode::BAD_GATEWAY),
-        reason: Some(message.reason.clone()),
-        headers: message.headers.clone(),
-        body: received.body.as_ref().map_or_else(OutgoingBody::empty, |body| {
-            let ServiceBody { length, content } = ServiceBody::unsealed(body);
-            OutgoingBody::stream(as_stream(content), Some(length))
-        }),
+    let stream = |ServiceBody { length, content }| OutgoingBody::stream(as_stream(content), Some(length));
+    match &received.message {
+        Response::Rest(message) => ClientReply {
+            status: StatusCode::from_u16(message.status).unwrap_or(StatusCode::BAD_GATEWAY),
+            reason: Some(message.reason.clone()),
+            headers: message.headers.clone(),
+            body: received.attachments.first().map_or_else(OutgoingBody::empty, |attachment| {
+                stream(ServiceBody::unsealed(&attachment.body))
+            }),
+        },
+        Response::Soap(message) => {
+            let (part, original) = (received.message.part(), &message.original_content_type);
+            let (written, body) = attached::whole(part, &received.attachments, original, boundary);
+            let headers = vec![(Bytes::from_static(b"Content-Type"), Bytes::from(written))];
+            ClientReply { status: StatusCode::OK, reason: None, headers, body: stream(body) }
+        }
     }
 }
 
@@ -202,7 +221,11 @@ impl PeerService for Peers {
             message_type: text(MESSAGE_TYPE),
             content_type: text("content-type").unwrap_or_default(),
             hash_algorithm: text(HASH_ALGORITHM),
-            request_id: text(REQUEST_ID),
+            beside: Beside {
+                request_id: text(REQUEST_ID),
+                content_type: text(ORIGINAL_CONTENT_TYPE),
+                action: text(ORIGINAL_SOAP_ACTION),
+            },
             body: Box::new(body),
         };
         let started = tokio::time::Instant::now();
@@ -229,9 +252,12 @@ impl Reply for ReplyTo {
         self.0.whole(soap::CONTENT_TYPE, &headers, soap::render(fault));
     }
 
-    fn begin(self: Box<Self>, boundary: &Boundary) -> Box<dyn Leaving> {
+    fn begin(self: Box<Self>, boundary: &Boundary, content_type: Option<&str>) -> Box<dyn Leaving> {
         let mut headers =
             vec![(HeaderName::from_static(HASH_ALGORITHM), HeaderValue::from_static("SHA-512"))];
+        if let Some(value) = content_type.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.push((HeaderName::from_static(ORIGINAL_CONTENT_TYPE), value));
+        }
         if let Ok(value) = HeaderValue::from_str(&boundary.content_type()) {
             headers.insert(0, (header::CONTENT_TYPE, value));
         }

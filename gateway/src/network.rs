@@ -15,13 +15,15 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
 use crate::config::ServiceTrust;
+use crate::exchange::attached;
 use crate::exchange::ports::{
     Agreed, Arriving, Awaited, FarEnd, Gone, Ids, Interrupted, Leaving, Peer, PeerAnswer, PeerFailure,
     PeerLink, Peers, Route, ServiceAnswer, ServiceBody, ServiceFailure, Services, Wait,
 };
 use crate::exchange::provider::Deliverable;
+use crate::message::Request;
 use crate::message::multipart::Boundary;
-use crate::message::transport::header::HASH_ALGORITHM;
+use crate::message::transport::header::{HASH_ALGORITHM, ORIGINAL_CONTENT_TYPE};
 use crate::serverconf::{self, ServerConf};
 use crate::transport::auth_trust::AuthTrust;
 use crate::transport::body::{BodySender, GivenUp, IncomingBody, OutgoingBody};
@@ -146,6 +148,7 @@ impl PeerLink for PeerConnection {
             Ok(PeerAnswer {
                 content_type: header("content-type").unwrap_or_default(),
                 hash_algorithm: header(HASH_ALGORITHM),
+                original_content_type: header(ORIGINAL_CONTENT_TYPE),
                 far_end: FarEnd {
                     server: answer.trusted.server().clone(),
                     agreed: answer.peer.as_ref().into(),
@@ -227,15 +230,31 @@ impl ServiceNetwork {
 impl Services for ServiceNetwork {
     fn call<'a>(&'a self, request: &'a Deliverable) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>> {
         Box::pin(async move {
-            let asked = request.request();
-            let service = self.service(&asked.service)?;
-            let body = request.body().filter(|_| asked.verb.passes_body_on());
-            let call = ServiceCall {
-                method: asked.verb.as_str(),
-                path: asked.service_path.raw(),
-                query: asked.query.as_deref(),
-                headers: &asked.headers,
-                body: body.map(outgoing),
+            let service = self.service(&request.request().header().service)?;
+            let beside;
+            let call = match request.request() {
+                Request::Rest(asked) => {
+                    let body = request.attachments().first().filter(|_| asked.verb.passes_body_on());
+                    ServiceCall {
+                        method: asked.verb.as_str(),
+                        path: asked.service_path.raw(),
+                        query: asked.query.as_deref(),
+                        headers: &asked.headers,
+                        body: body.map(|body| outgoing(ServiceBody::unsealed(&body.body))),
+                    }
+                }
+                Request::Soap(asked) => {
+                    let (original, boundary) = (&asked.original_content_type, RandomIds.boundary());
+                    let part = request.request().part();
+                    let (written, body) = attached::whole(part, request.attachments(), original, &boundary);
+                    let action = asked.action.clone().unwrap_or_default();
+                    beside = [
+                        (Bytes::from_static(b"SOAPAction"), Bytes::from(action)),
+                        (Bytes::from_static(b"Content-Type"), Bytes::from(written)),
+                    ];
+                    let body = Some(outgoing(body));
+                    ServiceCall { method: "POST", path: "", query: None, headers: &beside, body }
+                }
             };
             let answer = service.call(call).await?;
             let body: Box<dyn Arriving> = Box::new(answer.body);

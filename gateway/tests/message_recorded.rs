@@ -13,6 +13,7 @@ mod tests {
     use cert_authority::algorithm::DigestAlgorithm;
     use cert_authority::crypto::digest;
     use gateway::fault::{Fault, Leaf, Side, rest, soap};
+    use gateway::message::Protocol;
     use gateway::message::digests::PartDigests;
     use gateway::message::rest::{
         MessageError, PathHazard, PathRules, RestRequest, RestResponse, request_hash,
@@ -187,7 +188,7 @@ mod tests {
         let (verb, target) = request_line(http);
         let request_id = ids.map_or("request-id", |recorded| recorded.request_id.as_str());
         let message_id =
-            || ids.map_or_else(|| "message-id".to_owned(), |recorded| recorded.message_id.clone());
+            || ids.map_or_else(|| "message-id".to_owned(), |recorded| recorded.header.message_id.clone());
         RestRequest::from_client(verb, target, &http.headers, request_id, message_id, rules)
     }
 
@@ -276,7 +277,8 @@ mod tests {
         let mut items = Vec::new();
         let mut run = || {
             let content_type = header(&head, "content-type").unwrap();
-            let mut incoming = Incoming::new(direction, content_type, DigestAlgorithm::Sha512)?;
+            let protocol = if case.name.starts_with("batch-soap") { Protocol::Soap } else { Protocol::Rest };
+            let mut incoming = Incoming::new(direction, protocol, content_type, DigestAlgorithm::Sha512)?;
             for at in (0..body.len()).step_by(piece) {
                 incoming.push(body.slice(at..body.len().min(at + piece)));
                 loop {

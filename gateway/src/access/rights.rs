@@ -3,7 +3,7 @@
 //! A right is given to a subsystem (or a member), to a local group of the provider, or to a global group; for the
 //! whole service or for some of its endpoints. What nobody has allowed is denied.
 //!
-//! Specification: X-Road 7.8; the order of checks is its: the service exists, the right, the service is not disabled.
+//! Specification: X-Road 7.8; the order of checks is its: the service exists, its protocol, the right, the service is not disabled.
 //! Threats T18, T19.
 
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId};
 
 use super::endpoint::Endpoint;
 use super::groups::{GlobalGroups, LocalGroups};
-use crate::message::rest::{PathHazard, PathRules, RestRequest};
+use crate::message::rest::{PathHazard, PathRules};
+use crate::message::{Protocol, Request};
 
 /// A request whose client may call the service: made only by [`authorize`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +34,8 @@ impl<M> Authorized<M> {
     }
 }
 
-impl<M: AsRef<RestRequest>> AsRef<RestRequest> for Authorized<M> {
-    fn as_ref(&self) -> &RestRequest {
+impl<M: AsRef<Request>> AsRef<Request> for Authorized<M> {
+    fn as_ref(&self) -> &Request {
         self.message.as_ref()
     }
 }
@@ -45,6 +46,9 @@ pub enum AccessError {
     /// The service does not exist (`unknown_service`).
     #[error("the service is unknown")]
     UnknownService,
+    /// It speaks the other protocol (`service_type`).
+    #[error("the service speaks another protocol")]
+    OtherProtocol,
     /// Its path could be read in two ways, so no right can be decided on it (`access_denied`).
     #[error("{0}")]
     Path(#[from] PathHazard),
@@ -62,6 +66,8 @@ pub enum AccessError {
 /// Everything about a service that decides who may call it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceAccess {
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
     /// The rights.
     pub rights: Rights,
     /// The groups of the client that offers it.
@@ -100,8 +106,8 @@ pub struct Rights {
 
 impl Rights {
     /// Whether one of the rights covers the request.
-    fn allow(&self, request: &RestRequest, local: &LocalGroups, global: &impl GlobalGroups) -> bool {
-        let client = &request.client;
+    fn allow(&self, request: &Request, local: &LocalGroups, global: &impl GlobalGroups) -> bool {
+        let client = &request.header().client;
         let own = self.clients.get(client).into_iter().flatten();
         let by_local = self.local_groups.iter().filter(|(group, _)| local.has(group, client));
         let by_global = self.global_groups.iter().filter(|(group, _)| global.has(group, client));
@@ -126,21 +132,23 @@ impl FromIterator<(Subject, Reach)> for Rights {
 }
 
 impl Reach {
-    fn covers(&self, request: &RestRequest) -> bool {
-        match self {
-            Self::Service => true,
-            Self::Endpoints(endpoints) => {
+    /// SOAP has no endpoints.
+    fn covers(&self, request: &Request) -> bool {
+        match (self, request) {
+            (Self::Service, _) => true,
+            (Self::Endpoints(_), Request::Soap(_)) => false,
+            (Self::Endpoints(endpoints), Request::Rest(request)) => {
                 endpoints.iter().any(|endpoint| endpoint.matches(request.verb, &request.service_path))
             }
         }
     }
 }
 
-/// Decides whether a request may go on to its service; `service` is what is set for [`RestRequest::service`].
+/// Decides whether a request may go on to its service; `service` is what is set for the service asked for.
 ///
 /// # Errors
 /// [`AccessError`].
-pub fn authorize<M: AsRef<RestRequest>>(
+pub fn authorize<M: AsRef<Request>>(
     message: M,
     service: Option<&ServiceAccess>,
     global: &impl GlobalGroups,
@@ -148,7 +156,12 @@ pub fn authorize<M: AsRef<RestRequest>>(
 ) -> Result<Authorized<M>, AccessError> {
     let service = service.ok_or(AccessError::UnknownService)?;
     let request = message.as_ref();
-    request.service_path.check(rules)?;
+    if request.protocol() != service.protocol {
+        return Err(AccessError::OtherProtocol);
+    }
+    if let Request::Rest(request) = request {
+        request.service_path.check(rules)?;
+    }
     if !service.rights.allow(request, &service.groups, global) {
         return Err(AccessError::Denied);
     }

@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::archive::ArchiveFile;
 use super::transparency::CheckpointsFile;
+use crate::message::Protocol;
 
 #[derive(Debug)]
 pub(crate) struct File {
@@ -232,6 +233,9 @@ pub(crate) struct Group {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
     pub(crate) code: Text,
+    pub(crate) version: Option<Text>,
+    #[serde(default)]
+    pub(crate) protocol: Protocol,
     pub(crate) url: Text,
     #[serde(default, deserialize_with = "optional_duration")]
     pub(crate) timeout: Option<Duration>,

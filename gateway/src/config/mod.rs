@@ -30,6 +30,7 @@ pub use file::{Authentication, Dangerous, Format};
 pub use transparency::Checkpoints;
 
 use crate::admin::Token;
+use crate::message::Protocol;
 use crate::transport;
 
 /// Everything that `gateway.toml` says, as meant.
@@ -186,6 +187,10 @@ pub struct Group {
 pub struct Service {
     /// Its code.
     pub code: String,
+    /// Its version, in SOAP.
+    pub version: Option<String>,
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
     /// Its address.
     pub url: String,
     /// The longest wait for its answer.

@@ -20,6 +20,7 @@ use super::{
     Endpoint, Format, Group, Keys, Log, Output, Service, ServiceTrust, Subject, Timestamping,
 };
 use crate::admin::{Role, Token};
+use crate::message::Protocol;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
 
 /// Services that every gateway has by itself: nobody may register one under such a code.
@@ -182,17 +183,20 @@ impl Resolver<'_> {
                 let reason = "is the code of a service that every gateway has by itself";
                 self.fault(&service.code, &format!("{key}.code"), reason);
             }
-            if !seen.insert(code.clone()) {
+            let version = self.version(service, &key);
+            if !seen.insert((code.clone(), version.clone())) {
                 self.fault(&service.code, &format!("{key}.code"), "stands here twice");
             }
             let trust = self.trust(service, &key);
             let allow = service
                 .allow
                 .iter()
-                .filter_map(|allow| self.allow(allow, &format!("{key}.allow"), groups))
+                .filter_map(|allow| self.allow(allow, service.protocol, &format!("{key}.allow"), groups))
                 .collect();
             services.push(Service {
                 code,
+                version,
+                protocol: service.protocol,
                 url: service.url.get_ref().clone(),
                 timeout: service.timeout.unwrap_or(Duration::from_secs(60)),
                 trust,
@@ -201,6 +205,22 @@ impl Resolver<'_> {
             });
         }
         services
+    }
+
+    fn version(&mut self, service: &file::Service, key: &str) -> Option<String> {
+        let version = service.version.as_ref()?;
+        let text = version.get_ref();
+        let reason = match service.protocol {
+            Protocol::Rest => Some("services of REST have no version: set protocol = \"soap\""),
+            Protocol::Soap if text.trim().is_empty() || text.chars().any(char::is_control) => {
+                Some("may not be empty nor hold control characters")
+            }
+            Protocol::Soap => None,
+        };
+        if let Some(reason) = reason {
+            self.fault(version, &format!("{key}.version"), reason);
+        }
+        Some(text.clone())
     }
 
     fn trust(&mut self, service: &file::Service, key: &str) -> Option<ServiceTrust> {
@@ -231,7 +251,16 @@ impl Resolver<'_> {
         }
     }
 
-    fn allow(&mut self, allow: &file::Allow, key: &str, groups: &[Group]) -> Option<Allow> {
+    fn allow(
+        &mut self,
+        allow: &file::Allow,
+        protocol: Protocol,
+        key: &str,
+        groups: &[Group],
+    ) -> Option<Allow> {
+        if let (Protocol::Soap, Some(_)) = (protocol, &allow.endpoints) {
+            self.fault(&allow.to, &format!("{key}.endpoints"), "services of SOAP have none: leave it out");
+        }
         let to = self.read(&allow.to, &format!("{key}.to"), |text| {
             if let Some(code) = text.strip_prefix("group:") {
                 let id = local_group(code)?;
@@ -559,6 +588,26 @@ mod tests {
                 "Some(18) client[1].service[2].allow.endpoints",
                 "Some(20) client[2].id",
                 "Some(21) client[2].certificates",
+            ]
+        );
+    }
+
+    #[test]
+    fn versions_belong_to_soap_and_endpoints_to_rest() {
+        let text = format!(
+            "{LEAST}[[client]]\nid = \"DEMO/GOV/1/a\"\nauthentication = \"http\"\n\
+             [[client.service]]\ncode = \"a\"\nversion = \"v1\"\nurl = \"http://x\"\n\
+             [[client.service]]\ncode = \"b\"\nprotocol = \"soap\"\nversion = \" \"\nurl = \"http://x\"\n\
+             [[client.service.allow]]\nto = \"DEMO/GOV/2/b\"\nendpoints = [\"GET /x\"]\n\
+             [[client.service]]\ncode = \"c\"\nprotocol = \"soap\"\nversion = \"v1\"\nurl = \"http://x\"\n\
+             [[client.service]]\ncode = \"c\"\nprotocol = \"soap\"\nversion = \"v2\"\nurl = \"http://x\"\n"
+        );
+        assert_eq!(
+            faults(&text),
+            [
+                "Some(10) client[1].service[1].version",
+                "Some(15) client[1].service[2].version",
+                "Some(18) client[1].service[2].allow.endpoints",
             ]
         );
     }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use conf::identifier::{ClientId, ServerId};
 use conf::snapshot::{GlobalConf, SecurityServer};
 
+use super::attached::TakeError;
 use super::incoming::{ReceiveError, whole_fault};
 use super::outgoing::{SendError, Streamed};
 use super::ports::{Awaited, PeerAnswer, PeerFailure, Route};
+use super::protocol::clients_fault;
 use crate::fault::Fault;
 use crate::message::digests::PartDigests;
-use crate::message::rest::{RestRequest, RestResponse, request_hash};
-use crate::message::transport::{header, is_whole_fault};
+use crate::message::transport::is_whole_fault;
+use crate::message::{Request, Response, request_hash};
 use crate::serverconf::ServerConf;
 
 /// Why a request has no way to its provider.
@@ -37,17 +39,18 @@ pub enum RouteError {
 ///
 /// # Errors
 /// [`RouteError`].
-pub fn route(conf: &Arc<GlobalConf>, request: &RestRequest) -> Result<Route, RouteError> {
-    let provider = request.service.client();
+pub fn route(conf: &Arc<GlobalConf>, request: &Request) -> Result<Route, RouteError> {
+    let header = request.header();
+    let provider = header.service.client();
     let all = conf.servers_of(provider);
     if all.is_empty() {
         return Err(RouteError::UnknownProvider(provider.clone()));
     }
-    let wanted: Vec<&Arc<SecurityServer>> = match &request.security_server {
+    let wanted: Vec<&Arc<SecurityServer>> = match &header.security_server {
         None => all.iter().collect(),
         Some(server) => all.iter().filter(|candidate| candidate.id == *server).collect(),
     };
-    if let (Some(server), true) = (&request.security_server, wanted.is_empty()) {
+    if let (Some(server), true) = (&header.security_server, wanted.is_empty()) {
         return Err(RouteError::InvalidServer(server.clone()));
     }
     let servers: Vec<_> =
@@ -70,22 +73,25 @@ pub struct UnknownClient(pub ClientId);
 ///
 /// # Errors
 /// [`UnknownClient`].
-pub fn provider_is_ours(local: &ServerConf, request: &RestRequest) -> Result<(), UnknownClient> {
-    let provider = request.service.client();
+pub fn provider_is_ours(local: &ServerConf, request: &Request) -> Result<(), UnknownClient> {
+    let provider = request.header().service.client();
     if local.client(provider).is_some() { Ok(()) } else { Err(UnknownClient(provider.clone())) }
 }
 
-/// A message that is not said to be REST: with X-Road it is then SOAP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message is not said to be REST, and SOAP messages are not served by this gateway")]
-pub struct NotRest;
+/// A message that another server is to answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid security server identifier '{0}'")]
+pub struct OtherServer(pub ServerId);
 
-/// What stands in `x-road-message-type` decides how a message is read.
+/// A SOAP message that names a security server must name ours. Of REST X-Road does not ask it.
 ///
 /// # Errors
-/// [`NotRest`].
-pub fn is_rest(message_type: Option<&str>) -> Result<(), NotRest> {
-    if message_type == Some(header::REST) { Ok(()) } else { Err(NotRest) }
+/// [`OtherServer`].
+pub fn server_is_ours(own: &ServerId, request: &Request) -> Result<(), OtherServer> {
+    match (request, &request.header().security_server) {
+        (Request::Soap(_), Some(named)) if named != own => Err(OtherServer(named.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// A message whose HTTP header names another exchange.
@@ -100,8 +106,8 @@ pub struct OtherRequestId;
 ///
 /// # Compatibility
 /// X-Road calls the service, and the consumer's gateway finds the difference in the answer.
-pub fn one_request_id(header: Option<&str>, request: &RestRequest) -> Result<(), OtherRequestId> {
-    if header == Some(request.request_id.as_str()) { Ok(()) } else { Err(OtherRequestId) }
+pub fn one_request_id(header: Option<&str>, request: &Request) -> Result<(), OtherRequestId> {
+    if header == Some(request.request_id()) { Ok(()) } else { Err(OtherRequestId) }
 }
 
 /// An answer that belongs to another request.
@@ -122,29 +128,38 @@ pub enum Mismatch {
     /// The hash of another request.
     #[error("response message hash does not match request message")]
     RequestHash,
+    /// A field of a SOAP header that must be that of the request.
+    #[error("response from server proxy is not consistent with request: {0}")]
+    Field(&'static str),
 }
 
 /// The answer must be the answer to this very request.
 ///
 /// # Errors
 /// [`Mismatch`], in X-Road's order.
-pub fn answers(request: &RestRequest, digests: &PartDigests, answer: &RestResponse) -> Result<(), Mismatch> {
-    if answer.client.as_ref() != Some(&request.client) {
-        return Err(Mismatch::Client);
-    }
-    if answer.message_id != request.message_id {
-        return Err(Mismatch::MessageId);
-    }
-    if answer.service.as_ref() != Some(&request.service) {
-        return Err(Mismatch::Service);
-    }
-    if answer.request_id.as_deref() != Some(request.request_id.as_str()) {
-        return Err(Mismatch::RequestId);
-    }
-    if answer.request_hash != request_hash(digests) {
-        return Err(Mismatch::RequestHash);
-    }
-    Ok(())
+pub fn answers(request: &Request, digests: &PartDigests, answer: &Response) -> Result<(), Mismatch> {
+    let asked = request.header();
+    let refuse = |differs: bool, mismatch| if differs { Err(mismatch) } else { Ok(()) };
+    let hash = match answer {
+        Response::Rest(answer) => {
+            refuse(answer.client.as_ref() != Some(&asked.client), Mismatch::Client)?;
+            refuse(answer.message_id != asked.message_id, Mismatch::MessageId)?;
+            refuse(answer.service.as_ref() != Some(&asked.service), Mismatch::Service)?;
+            refuse(answer.request_id.as_deref() != Some(request.request_id()), Mismatch::RequestId)?;
+            Some(&answer.request_hash)
+        }
+        Response::Soap(answer) => {
+            let told = &answer.header;
+            refuse(told.client != asked.client, Mismatch::Field("client"))?;
+            refuse(told.service != asked.service, Mismatch::Field("service"))?;
+            refuse(told.user_id != asked.user_id, Mismatch::Field("userId"))?;
+            refuse(told.represented_party != asked.represented_party, Mismatch::Field("representedParty"))?;
+            refuse(told.issue != asked.issue, Mismatch::Field("issue"))?;
+            refuse(told.message_id != asked.message_id, Mismatch::Field("id"))?;
+            answer.request_hash.as_ref()
+        }
+    };
+    refuse(hash != Some(&request_hash(request.protocol(), digests)), Mismatch::RequestHash)
 }
 
 /// A peer may answer, with a fault, before it has the whole request: its answer then says more than our broken
@@ -162,6 +177,7 @@ pub async fn sent_or_refused<'a>(
             Ok(_) => Err(PeerFailure::NoAnswer(gone.to_string()).into()),
             Err(failure) => Err(failure.into()),
         },
+        Err(SendError::Source(TakeError::Soap(error))) => Err(clients_fault(error)),
         sent => sent.map_err(Into::into),
     }
 }

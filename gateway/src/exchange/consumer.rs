@@ -7,25 +7,27 @@
 //! Nothing that the peer could prove leaves before step 7; nothing is answered before step 23. A request is never sent
 //! twice: from step 5 on a failure is told, and noted in the log, as in doubt when the peer may have acted.
 //!
-//! Specification: PR-REST 4; the order of checks is that of X-Road 7.8.
+//! Specification: PR-REST 4, PR-MESS 2; the order of checks is that of X-Road 7.8.
 
 use bytes::Bytes;
 
 use super::check;
 use super::incoming::{Answer, Incoming};
 use super::outgoing::Outgoing;
-use super::ports::{Arriving, Gateway, Resumed};
+use super::ports::{Arriving, Gateway};
+use super::protocol;
 use super::record::{Exchange, Message, Progress};
 use crate::access::client_auth::{self, Connection};
 use crate::evidence::signature::{self, Verified, verify};
 use crate::fault::{Fault, Side};
-use crate::message::multipart::Boundary;
-use crate::message::rest::RestRequest;
-use crate::message::transport::{Direction, header, part};
+use crate::message::Protocol;
+use crate::message::transport::Direction;
 use crate::messagelog::{LogStore as _, Logged, Role};
 
 /// A request of an information system, as the door hands it over.
 pub struct ClientCall<'a> {
+    /// The protocol that the door was asked for.
+    pub protocol: Protocol,
     /// The method.
     pub verb: &'a str,
     /// Path and query, raw.
@@ -58,37 +60,35 @@ pub async fn serve(gateway: &Gateway, call: ClientCall<'_>) -> Result<Reply, Fau
 }
 
 async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -> Result<Reply, Fault> {
-    let ClientCall { verb, target, headers, connection, mut body } = call;
+    let (headers, connection) = (call.headers, call.connection);
     let began = gateway.clock.now();
     let conf = gateway.conf.snapshot(began)?; // one view for the whole exchange; expired: a fault
     let local = (gateway.local)();
 
     // 1 read
-    let fresh_id = || format!("{}-{}", conf.own_instance(), gateway.ids.uuid());
-    let request_id = gateway.ids.uuid();
-    let request = RestRequest::from_client(verb, target, headers, &request_id, fresh_id, local.path_rules())?;
+    let (request, following) = protocol::read_call(gateway, &conf, &local, call).await?;
+    let client = &request.header().client;
 
     // 2 know
-    client_auth::identify(local.authentication(&request.client), connection, local.own_certificate())?;
+    client_auth::identify(local.authentication(client), connection, local.own_certificate())?;
     gateway.log.ready()?;
-    let key = gateway.keys.signing_key(request.client.member(), &conf, began)?;
+    let key = gateway.keys.signing_key(client.member(), &conf, began)?;
 
     // 3 route
     let route = check::route(&conf, &request)?;
 
     // 4 connect
-    let first = body.next().await?; // a body without a byte is no part
+    let following = following.settle().await?; // a body without a byte is no part
     let link = gateway.peers.open(route).await?;
 
     // 5 stream
     let far_end = link.far_end();
     let boundary = gateway.ids.boundary();
-    let (leaving, mut answer) = link.send(http_headers(&request, headers, &boundary));
+    let (leaving, mut answer) = link.send(protocol::http_headers(&request, headers, &boundary));
     let mut outgoing = Outgoing::begin(leaving, boundary);
     outgoing.ocsp_responses(&gateway.keys.own_ocsp_responses(began));
     let vault = gateway.log.vault();
-    let body = first.map(|first| Resumed::boxed(first, body));
-    let streamed = outgoing.stream(part::REST_REQUEST, request.part(), body, vault).await;
+    let streamed = outgoing.stream(request.part(), following, vault).await;
     let streamed = check::sent_or_refused(streamed, &mut answer).await?;
 
     // 6 sign
@@ -99,10 +99,14 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let role = Role::Consumer;
     let exchange =
         Exchange { gateway, conf: &conf, local: &local, role, request: &request, far_end: &far_end };
-    let sealed = streamed.body.clone();
-    let message = (part::REST_REQUEST, request.part());
-    let message =
-        Message { part: message, body: sealed.as_ref(), digests: &digests, signature: &signature, began };
+    let sealed = streamed.attachments.clone();
+    let message = Message {
+        part: request.part(),
+        attachments: &sealed,
+        digests: &digests,
+        signature: &signature,
+        began,
+    };
     let logged = exchange.log_request((), &message).await?;
     progress.logged(&logged, &request, true);
 
@@ -115,11 +119,20 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let (far_end, began) = (answer.far_end, gateway.clock.now());
     let exchange = Exchange { far_end: &far_end, ..exchange };
     let algorithm = answer.hash_algorithm.as_deref();
-    let incoming = Incoming::new(Direction::Response, &answer.content_type, algorithm, answer.body, began)?;
-    let answer = incoming.answer_head().await?.read_body(vault).await?;
+    let incoming = Incoming::new(
+        Direction::Response,
+        request.protocol(),
+        &answer.content_type,
+        algorithm,
+        answer.body,
+        began,
+    )?;
+    let head = incoming.answer_head(answer.original_content_type).await;
+    let head = head.inspect_err(|error| progress.in_doubt = !error.is_of_service())?;
+    let answer = head.read_rest(vault).await?;
 
     // 21 verify
-    let provider = request.service.client().member();
+    let provider = request.header().service.client().member();
     let (answered, signature) = answer.evidence();
     let answer = verify(answer, &answered, &signature, &conf, &gateway.trust, provider, gateway.clock.now())?;
 
@@ -127,33 +140,17 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     check::answers(&request, &digests, &answer.message().message)?;
 
     // 23 log
-    let body = answer.message().body.clone();
-    let message = answer.message().message.part().clone();
-    let message = (part::REST_RESPONSE, &message);
-    let message =
-        Message { part: message, body: body.as_ref(), digests: &answered, signature: &signature, began };
+    let attachments = answer.message().attachments.clone();
+    let response = answer.message().message.clone();
+    let message = Message {
+        part: response.part(),
+        attachments: &attachments,
+        digests: &answered,
+        signature: &signature,
+        began,
+    };
     let reply = exchange.log_response(answer, &message, logged.sequence()).await?;
 
     // 24 reply
     Ok(reply)
-}
-
-/// The HTTP headers of the message, in X-Road's order.
-fn http_headers(
-    request: &RestRequest,
-    headers: &[(Bytes, Bytes)],
-    boundary: &Boundary,
-) -> Vec<(&'static str, String)> {
-    let original = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"))
-        .map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-    vec![
-        (header::MESSAGE_TYPE, header::REST.to_owned()),
-        (header::HASH_ALGORITHM, "SHA-512".to_owned()),
-        (header::ORIGINAL_CONTENT_TYPE, original.unwrap_or_default()),
-        (header::REQUEST_ID, request.request_id.clone()),
-        (header::PROXY_VERSION, super::PROXY_VERSION.to_owned()),
-        ("content-type", boundary.content_type()),
-    ]
 }

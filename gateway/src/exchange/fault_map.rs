@@ -8,7 +8,8 @@
 use cert_authority::error::VerifyError;
 use conf::error::ConfError;
 
-use super::check::{Mismatch, NotRest, OtherRequestId, RouteError, UnknownClient};
+use super::attached::TakeError;
+use super::check::{Mismatch, OtherRequestId, OtherServer, RouteError, UnknownClient};
 use super::incoming::ReceiveError;
 use super::outgoing::SendError;
 use super::ports::{Gone, Interrupted, KeyUnavailable, PeerFailure, ServiceFailure};
@@ -17,7 +18,9 @@ use crate::access::rights::AccessError;
 use crate::evidence::hash_chain::HashChainError;
 use crate::evidence::signature::SignatureError;
 use crate::fault::{Fault, Leaf, Scope};
+use crate::message::ParseError;
 use crate::message::rest::MessageError;
+use crate::message::soap::SoapError;
 use crate::messagelog::LogError;
 
 impl From<ConfError> for Fault {
@@ -40,6 +43,33 @@ impl From<MessageError> for Fault {
         match error.http_status() {
             Some(status) => fault.with_status(status),
             None => fault,
+        }
+    }
+}
+
+impl From<SoapError> for Fault {
+    fn from(error: SoapError) -> Self {
+        match error {
+            SoapError::Fault(fault) => Self::relayed(*fault),
+            error => Self::new(error.leaf(), error.to_string()),
+        }
+    }
+}
+
+impl From<ParseError> for Fault {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Rest(error) => error.into(),
+            ParseError::Soap(error) => error.into(),
+        }
+    }
+}
+
+impl From<TakeError> for Fault {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Soap(error) => error.into(),
+            TakeError::Interrupted(error) => error.into(),
         }
     }
 }
@@ -83,9 +113,9 @@ impl From<UnknownClient> for Fault {
     }
 }
 
-impl From<NotRest> for Fault {
-    fn from(error: NotRest) -> Self {
-        Self::new(Leaf::MissingSoap, error.to_string())
+impl From<OtherServer> for Fault {
+    fn from(error: OtherServer) -> Self {
+        Self::new(Leaf::InvalidSecurityServer, error.to_string()).within(Scope::ServiceFailed)
     }
 }
 
@@ -99,6 +129,7 @@ impl From<AccessError> for Fault {
     fn from(error: AccessError) -> Self {
         let leaf = match error {
             AccessError::UnknownService => Leaf::UnknownService,
+            AccessError::OtherProtocol => Leaf::ServiceType,
             AccessError::Path(_) | AccessError::Denied => Leaf::AccessDenied,
             AccessError::Disabled { .. } => Leaf::ServiceDisabled,
         };
@@ -118,9 +149,7 @@ impl From<ReceiveError> for Fault {
                 let fault = Self::new(error.leaf(), error.to_string());
                 if error.is_service_failure() { fault.within(Scope::ServiceFailed) } else { fault }
             }
-            ReceiveError::Message(error) => {
-                Self::new(error.leaf(), error.to_string()).within(Scope::ServiceFailed)
-            }
+            ReceiveError::Message(error) => Self::from(error).within(Scope::ServiceFailed),
             ReceiveError::Interrupted(error) => Self::from(error).within(Scope::ServiceFailed),
             ReceiveError::Held(error) => error.into(),
         }
@@ -143,7 +172,7 @@ impl From<SendError> for Fault {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Gone(error) => error.into(),
-            SendError::Interrupted(error) => error.into(),
+            SendError::Source(error) => error.into(),
             SendError::Held(error) => error.into(),
         }
     }
@@ -248,7 +277,15 @@ impl From<LogError> for Fault {
 
 impl From<Mismatch> for Fault {
     fn from(error: Mismatch) -> Self {
-        Self::new(Leaf::InconsistentResponse, error.to_string())
+        let fault = Self::new(Leaf::InconsistentResponse, error.to_string());
+        match error {
+            Mismatch::Field(_) => fault.within(Scope::ServiceFailed),
+            Mismatch::Client
+            | Mismatch::MessageId
+            | Mismatch::Service
+            | Mismatch::RequestId
+            | Mismatch::RequestHash => fault,
+        }
     }
 }
 
@@ -264,6 +301,5 @@ mod tests {
         assert_eq!(code(no_answer.into()), "server.serverproxy.io_error");
         let cut_off = ReceiveError::Interrupted(Interrupted("closed".to_owned()));
         assert_eq!(code(cut_off.into()), "server.serverproxy.service_failed.io_error");
-        assert_eq!(code(NotRest.into()), "server.serverproxy.missing_soap");
     }
 }

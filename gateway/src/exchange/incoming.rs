@@ -1,10 +1,10 @@
 //! A message as it comes in: its head first, so that cheap refusals come before a body is read.
 //!
 //! ```text
-//! Incoming::request_head ──► Head<RestRequest>  (OCSP responses, message part)
-//!         Head::read_body ──► Received<RestRequest>  (body sealed, every part hashed, signature at hand)
+//! Incoming::request_head ──► Head<Request>  (OCSP responses, message part)
+//!         Head::read_rest ──► Received<Request>  (attachments sealed, every part hashed, signature at hand)
 //! ```
-//! The body goes through the log's vault: encrypted, in memory or in a file without a name, within a quota. It is
+//! Attachments go through the log's vault: encrypted, in memory or in a file without a name, within a quota. They are
 //! nobody's yet: what is received is not believed before its signature is verified.
 //!
 //! Specification: PR-MESSTRANSP 3; XROAD-FACTS 2.3. Not here: the order of parts ([`crate::message::transport`]).
@@ -13,13 +13,16 @@ use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::UnixTime;
 
+use super::attached::Attachment;
 use super::ports::{Arriving, Interrupted};
 use crate::evidence::signature::SignatureBundle;
 use crate::fault::{ReceivedFault, soap};
 use crate::message::digests::PartDigests;
-use crate::message::rest::{MessageError, RestRequest, RestResponse};
+use crate::message::multipart::{Part, PartHead};
+use crate::message::soap::SoapError;
 use crate::message::transport::{self, Direction, Item, TransportError};
-use crate::messagelog::{LogError, SealedBody, Vault};
+use crate::message::{self, Beside, ParseError, Protocol, Response};
+use crate::messagelog::{BodyWriter, LogError, Vault};
 
 /// Why a message could not be received.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +32,7 @@ pub enum ReceiveError {
     Transport(#[from] TransportError),
     /// What its message part says.
     #[error(transparent)]
-    Message(#[from] MessageError),
+    Message(ParseError),
     /// The sender does not say how it hashed.
     #[error("the digest algorithm {0:?} is not known")]
     HashAlgorithm(Option<String>),
@@ -52,16 +55,22 @@ impl ReceiveError {
     pub const fn is_told(&self) -> bool {
         matches!(self, Self::Fault(_))
     }
+
+    /// Whether the service itself has told how the exchange ended: a fault in its own words, of SOAP.
+    pub fn is_of_service(&self) -> bool {
+        matches!(self, Self::Fault(fault) if !fault.code.to_ascii_lowercase().starts_with("server."))
+    }
 }
 
 /// A message that comes in.
 pub struct Incoming {
+    protocol: Protocol,
     source: Box<dyn Arriving>,
     parts: transport::Incoming,
     began: UnixTime,
 }
 
-/// A message whose message part is known; its body has not been read.
+/// A message whose message part is known; what follows it has not been read.
 pub struct Head<H> {
     /// What the message part says.
     pub message: H,
@@ -77,8 +86,8 @@ pub struct Received<H> {
     pub message: H,
     /// OCSP responses that came before it.
     pub ocsp_responses: Vec<Bytes>,
-    /// The body, sealed.
-    pub body: Option<SealedBody>,
+    /// What followed it, sealed: the body of REST, the attachments of SOAP.
+    pub attachments: Vec<Attachment>,
     /// Digests of all parts, as they were read.
     pub digests: PartDigests,
     /// The signature, not verified.
@@ -88,9 +97,9 @@ pub struct Received<H> {
 }
 
 /// A request from another gateway.
-pub type Request = Received<RestRequest>;
+pub type Request = Received<message::Request>;
 /// An answer from another gateway.
-pub type Answer = Received<RestResponse>;
+pub type Answer = Received<Response>;
 
 impl<H> Received<H> {
     /// What a signature is verified with: the digests as read, and the signature as received. Cheap copies, so that
@@ -100,8 +109,8 @@ impl<H> Received<H> {
     }
 }
 
-impl AsRef<RestRequest> for Request {
-    fn as_ref(&self) -> &RestRequest {
+impl AsRef<message::Request> for Request {
+    fn as_ref(&self) -> &message::Request {
         &self.message
     }
 }
@@ -113,6 +122,7 @@ impl Incoming {
     /// [`ReceiveError::HashAlgorithm`], [`ReceiveError::Transport`].
     pub fn new(
         direction: Direction,
+        protocol: Protocol,
         content_type: &str,
         hash_algorithm: Option<&str>,
         source: Box<dyn Arriving>,
@@ -122,36 +132,45 @@ impl Incoming {
             .and_then(DigestAlgorithm::from_name)
             .filter(|algorithm| !matches!(algorithm, DigestAlgorithm::Sha1 | DigestAlgorithm::Sha224))
             .ok_or_else(|| ReceiveError::HashAlgorithm(hash_algorithm.map(str::to_owned)))?;
-        let parts = transport::Incoming::new(direction, content_type, algorithm)?;
-        Ok(Self { source, parts, began })
+        let parts = transport::Incoming::new(direction, protocol, content_type, algorithm)?;
+        Ok(Self { protocol, source, parts, began })
     }
 
     /// Reads up to the message part of a request.
     ///
     /// # Errors
     /// [`ReceiveError`].
-    pub async fn request_head(self) -> Result<Head<RestRequest>, ReceiveError> {
-        self.head(RestRequest::parse).await
+    pub async fn request_head(self, beside: Beside) -> Result<Head<message::Request>, ReceiveError> {
+        let protocol = self.protocol;
+        self.head(|part| message::Request::parse(protocol, part, beside)).await
     }
 
-    /// Reads up to the message part of an answer.
+    /// Reads up to the message part of an answer, which had this content type where it came from.
     ///
     /// # Errors
     /// [`ReceiveError`]; a fault in place of the answer is [`ReceiveError::Fault`].
-    pub async fn answer_head(self) -> Result<Head<RestResponse>, ReceiveError> {
-        self.head(RestResponse::parse).await
+    pub async fn answer_head(self, content_type: Option<String>) -> Result<Head<Response>, ReceiveError> {
+        let protocol = self.protocol;
+        self.head(|part| Response::parse(protocol, part, content_type)).await
     }
 
-    async fn head<H>(mut self, parse: fn(Bytes) -> Result<H, MessageError>) -> Result<Head<H>, ReceiveError> {
+    async fn head<H>(
+        mut self,
+        parse: impl FnOnce(Part) -> Result<H, ParseError>,
+    ) -> Result<Head<H>, ReceiveError> {
         let mut ocsp_responses = Vec::new();
         loop {
             match self.next().await? {
                 Item::OcspResponse(response) => ocsp_responses.push(response),
                 Item::Message(part) => {
-                    return Ok(Head { message: parse(part)?, ocsp_responses, incoming: self });
+                    let message = parse(part).map_err(|error| match error {
+                        ParseError::Soap(SoapError::Fault(fault)) => ReceiveError::Fault(*fault),
+                        error => ReceiveError::Message(error),
+                    })?;
+                    return Ok(Head { message, ocsp_responses, incoming: self });
                 }
                 Item::Fault(fault) => return Err(read_fault(&fault)),
-                _ => return Err(TransportError::MissingRest.into()),
+                _ => return Err(TransportError::MissingMessage(self.protocol).into()),
             }
         }
     }
@@ -171,26 +190,26 @@ impl Incoming {
 }
 
 impl<H> Head<H> {
-    /// Reads the rest: body, hash chain, signature, up to the end of the stream.
+    /// Reads the rest: attachments, hash chain, signature, up to the end of the stream.
     ///
     /// # Errors
     /// [`ReceiveError`].
-    pub async fn read_body(self, vault: &Vault) -> Result<Received<H>, ReceiveError> {
+    pub async fn read_rest(self, vault: &Vault) -> Result<Received<H>, ReceiveError> {
         let Self { message, ocsp_responses, mut incoming } = self;
-        let mut writer = None;
-        let mut body = None;
+        let mut under_way: Option<(PartHead, BodyWriter)> = None;
+        let mut attachments = Vec::new();
         let (mut signature, mut hash_chain_result, mut hash_chain) = (None, None, None);
         loop {
             match incoming.next().await? {
-                Item::BodyBegin => writer = Some(vault.writer()?),
-                Item::BodyData(data) => {
-                    if let Some(writer) = &mut writer {
+                Item::AttachmentBegin(head) => under_way = Some((head, vault.writer()?)),
+                Item::AttachmentData(data) => {
+                    if let Some((_, writer)) = &mut under_way {
                         writer.write(&data).await?;
                     }
                 }
-                Item::BodyEnd => {
-                    if let Some(writer) = writer.take() {
-                        body = Some(writer.finish().await?);
+                Item::AttachmentEnd => {
+                    if let Some((head, writer)) = under_way.take() {
+                        attachments.push(Attachment { head, body: writer.finish().await? });
                     }
                 }
                 Item::HashChainResult(bytes) => hash_chain_result = Some(bytes),
@@ -208,7 +227,7 @@ impl<H> Head<H> {
         let digests = parts.finish()?;
         let signature_xml = signature.ok_or(TransportError::MissingSignature)?;
         let signature = SignatureBundle { signature_xml, hash_chain_result, hash_chain };
-        Ok(Received { message, ocsp_responses, body, digests, signature, began })
+        Ok(Received { message, ocsp_responses, attachments, digests, signature, began })
     }
 }
 

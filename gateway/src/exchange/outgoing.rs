@@ -2,7 +2,7 @@
 //! against the proof that the message is logged.
 //!
 //! ```text
-//! Outgoing::begin ─ ocsp ─ message ─ body ──► Streamed ──(sign, log)──► Streamed::release(signature, &Logged)
+//! Outgoing::begin ─ ocsp ─ message ─ attachments ──► Streamed ──(sign, log)──► Streamed::release(signature, &Logged)
 //! ```
 //! [`Streamed::release`] is the commit point of X-Road: until then the peer holds nothing that it could prove.
 //! Small messages are held back until then and leave in one piece; of large ones the body is gone by then.
@@ -12,12 +12,14 @@
 use bytes::{Bytes, BytesMut};
 use cert_authority::algorithm::DigestAlgorithm;
 
-use super::ports::{Arriving, Gone, Interrupted, Leaving};
+use super::attached::{Attachment, Following, Piece, TakeError};
+use super::ports::{Gone, Leaving};
 use crate::evidence::signature::SignatureBundle;
+use crate::message::MessagePart;
 use crate::message::digests::{PartDigests, RunningDigests};
-use crate::message::multipart::{Boundary, Writer};
+use crate::message::multipart::{Boundary, ContentType, PartHead, Writer};
 use crate::message::transport::part;
-use crate::messagelog::{LogError, Logged, SealedBody, Vault};
+use crate::messagelog::{BodyWriter, LogError, Logged, Vault};
 
 /// What is held back until the signature is there, at most.
 const HELD_BACK: usize = 32 * 1024;
@@ -28,10 +30,10 @@ pub enum SendError {
     /// The receiver has gone, or has answered already.
     #[error(transparent)]
     Gone(#[from] Gone),
-    /// Where the body comes from, it broke off.
+    /// Where the attachments come from, they broke off, or are none.
     #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    /// There is no room for the body.
+    Source(#[from] TakeError),
+    /// There is no room for an attachment.
     #[error(transparent)]
     Held(#[from] LogError),
 }
@@ -39,7 +41,10 @@ pub enum SendError {
 /// A message that leaves. Dropped before its end, the receiver sees it cut off.
 pub struct Outgoing {
     leaving: Option<Box<dyn Leaving>>,
+    boundary: Boundary,
     writer: Writer,
+    /// Writes the attachments of SOAP.
+    nested: Option<Writer>,
     /// Written, not yet handed over.
     pending: BytesMut,
 }
@@ -48,7 +53,8 @@ impl Outgoing {
     /// Begins a message.
     pub fn begin(leaving: Box<dyn Leaving>, boundary: Boundary) -> Self {
         let pending = BytesMut::with_capacity(HELD_BACK);
-        Self { leaving: Some(leaving), writer: Writer::new(boundary), pending }
+        let writer = Writer::new(boundary.clone());
+        Self { leaving: Some(leaving), boundary, writer, nested: None, pending }
     }
 
     /// Puts the OCSP responses for our TLS certificate first.
@@ -58,33 +64,65 @@ impl Outgoing {
         }
     }
 
-    /// Sends the message part and the body, which is sealed while it flows. No body is no part; one without bytes is.
+    /// Sends the message part and what follows it, which is sealed while it flows.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn stream(
         &mut self,
-        media_type: &str,
-        message: &Bytes,
-        body: Option<Box<dyn Arriving>>,
+        message: MessagePart<'_>,
+        mut following: Following,
         vault: &Vault,
     ) -> Result<Streamed<'_>, SendError> {
-        self.pending.extend_from_slice(&self.writer.part(media_type, message));
-        let mut digests = RunningDigests::of_message(DigestAlgorithm::Sha512, message);
-        let mut sealed = None;
-        if let Some(mut body) = body {
-            self.pending.extend_from_slice(&self.writer.begin_part(part::REST_BODY));
-            let mut writer = vault.writer()?;
-            digests.update(b"");
-            while let Some(chunk) = body.next().await? {
-                digests.update(&chunk);
-                writer.write(&chunk).await?;
-                self.push(chunk).await?;
+        self.pending.extend_from_slice(&self.writer.begin_part(message.content_type, message.headers));
+        self.pending.extend_from_slice(message.content);
+        let mut digests = RunningDigests::of_message(DigestAlgorithm::Sha512, message.content);
+        let mut attachments = Vec::new();
+        let mut under_way: Option<(PartHead, BodyWriter)> = None;
+        while let Some(piece) = following.next().await? {
+            match piece {
+                Piece::Begin(head) => {
+                    seal(under_way.take(), &mut attachments).await?;
+                    digests.end_part();
+                    digests.update(b"");
+                    under_way = Some((self.begin_attachment(head), vault.writer()?));
+                }
+                Piece::Data(chunk) => {
+                    digests.update(&chunk);
+                    if let Some((_, writer)) = &mut under_way {
+                        writer.write(&chunk).await?;
+                    }
+                    self.push(chunk).await?;
+                }
             }
-            digests.end_part();
-            sealed = Some(writer.finish().await?);
         }
-        Ok(Streamed { outgoing: self, digests: digests.finish(), body: sealed })
+        seal(under_way, &mut attachments).await?;
+        self.end_attachments();
+        Ok(Streamed { outgoing: self, digests: digests.finish(), attachments })
+    }
+
+    /// Begins the part of a body, which says nothing of itself, or of an attachment of SOAP, among those that are there.
+    fn begin_attachment(&mut self, head: PartHead) -> PartHead {
+        let Some(content_type) = &head.content_type else {
+            self.pending.extend_from_slice(&self.writer.begin_part(part::REST_BODY, &[]));
+            return PartHead { content_type: ContentType::parse(part::REST_BODY).ok(), ..head };
+        };
+        let Self { boundary, writer, nested, pending, .. } = self;
+        let nested = nested.get_or_insert_with(|| {
+            let inner = boundary.nested();
+            pending.extend_from_slice(&writer.begin_part(&inner.content_type(), &[]));
+            // As X-Road begins it.
+            pending.extend_from_slice(b"\r\n");
+            Writer::new(inner)
+        });
+        pending.extend_from_slice(&nested.begin_part(content_type.as_str(), &head.headers));
+        head
+    }
+
+    fn end_attachments(&mut self) {
+        if let Some(mut nested) = self.nested.take() {
+            self.pending.extend_from_slice(&nested.end());
+        }
     }
 
     /// Ends the message with a fault in the place of the signature.
@@ -109,6 +147,7 @@ impl Outgoing {
     }
 
     async fn end(&mut self, last: &[(&str, &[u8])]) -> Result<(), Gone> {
+        self.end_attachments();
         let mut leaving = self.leaving.take().ok_or(Gone)?;
         for (media_type, content) in last {
             self.pending.extend_from_slice(&self.writer.part(media_type, content));
@@ -124,8 +163,19 @@ pub struct Streamed<'a> {
     outgoing: &'a mut Outgoing,
     /// Digests of all parts.
     pub digests: PartDigests,
-    /// The body, sealed.
-    pub body: Option<SealedBody>,
+    /// What follows the message part, sealed.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Seals the attachment that was under way.
+async fn seal(
+    under_way: Option<(PartHead, BodyWriter)>,
+    attachments: &mut Vec<Attachment>,
+) -> Result<(), LogError> {
+    if let Some((head, writer)) = under_way {
+        attachments.push(Attachment { head, body: writer.finish().await? });
+    }
+    Ok(())
 }
 
 impl Streamed<'_> {

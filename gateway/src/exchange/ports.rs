@@ -226,6 +226,8 @@ pub struct PeerAnswer {
     pub content_type: String,
     /// `x-hash-algorithm`.
     pub hash_algorithm: Option<String>,
+    /// `x-original-content-type`.
+    pub original_content_type: Option<String>,
     /// The body.
     pub body: Box<dyn Arriving>,
     /// The server that answered.

@@ -1,16 +1,15 @@
 //! What of an exchange is logged: its messages, and how it ended when it has no signed answer.
 
-use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use conf::identifier::ClientId;
 use conf::snapshot::GlobalConf;
 
+use super::attached::Attachment;
 use super::ports::{FarEnd, Gateway};
 use crate::evidence::signature::SignatureBundle;
 use crate::fault::Fault;
 use crate::message::digests::PartDigests;
-use crate::message::rest::RestRequest;
-use crate::message::transport::part;
+use crate::message::{MessagePart, Request};
 use crate::messagelog::record::{Circumstances, Outcome, OutcomeRecord};
 use crate::messagelog::{LogError, LogStore as _, Logged, MessageRecord, Part, Record, Role, SealedBody};
 use crate::serverconf::ServerConf;
@@ -26,17 +25,17 @@ pub struct Exchange<'a> {
     /// On which side we are.
     pub role: Role,
     /// The request.
-    pub request: &'a RestRequest,
+    pub request: &'a Request,
     /// The gateway on the other side.
     pub far_end: &'a FarEnd,
 }
 
 /// One message of it.
 pub struct Message<'a> {
-    /// Media type and bytes of the message part.
-    pub part: (&'static str, &'a Bytes),
-    /// The body.
-    pub body: Option<&'a SealedBody>,
+    /// The message part.
+    pub part: MessagePart<'a>,
+    /// What followed it.
+    pub attachments: &'a [Attachment],
     /// Digests of all parts.
     pub digests: &'a PartDigests,
     /// The signature.
@@ -80,11 +79,11 @@ impl Exchange<'_> {
         message: &Message<'_>,
         answers: Option<u64>,
     ) -> Result<(MessageRecord, Vec<Option<SealedBody>>), LogError> {
-        let request = self.request;
+        let request = self.request.header();
         let mut record = MessageRecord::new(
             self.role,
             request.message_id.as_str(),
-            request.request_id.as_str(),
+            self.request.request_id(),
             request.client.clone(),
             request.service.clone(),
             message.signature.signature_xml.clone(),
@@ -108,13 +107,16 @@ impl Exchange<'_> {
             tls_suite: self.far_end.agreed.suite.clone(),
             ..Circumstances::default()
         };
-        let (media_type, bytes) = message.part;
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        record.parts.push(Part::new(media_type, length, message.digests.message));
-        let mut contents = vec![Some(self.gateway.log.vault().seal(bytes)?)];
-        if let (Some(body), Some(digest)) = (message.body, message.digests.attachments.first()) {
-            record.parts.push(Part::new(part::REST_BODY, body.length(), *digest));
-            contents.push(Some(body.clone()).filter(|_| self.local.keeps_bodies_of(self.own())));
+        let MessagePart { content_type, content, .. } = message.part;
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        record.parts.push(Part::new(content_type, length, message.digests.message));
+        let mut contents = vec![Some(self.gateway.log.vault().seal(content)?)];
+        let keeps = self.local.keeps_bodies_of(self.own());
+        for (Attachment { head, body }, digest) in
+            message.attachments.iter().zip(&message.digests.attachments)
+        {
+            record.parts.push(Part::new(head.media_type(), body.length(), *digest));
+            contents.push(Some(body.clone()).filter(|_| keeps));
         }
         Ok((record, contents))
     }
@@ -122,8 +124,8 @@ impl Exchange<'_> {
     /// Our own party to the exchange.
     fn own(&self) -> &ClientId {
         match self.role {
-            Role::Consumer => &self.request.client,
-            Role::Provider => self.request.service.client(),
+            Role::Consumer => &self.request.header().client,
+            Role::Provider => self.request.header().service.client(),
         }
     }
 }
@@ -139,8 +141,8 @@ pub struct Progress {
 
 impl Progress {
     /// The request is logged.
-    pub fn logged<M>(&mut self, logged: &Logged<M>, request: &RestRequest, in_doubt: bool) {
-        self.logged = Some((logged.sequence(), request.message_id.clone()));
+    pub fn logged<M>(&mut self, logged: &Logged<M>, request: &Request, in_doubt: bool) {
+        self.logged = Some((logged.sequence(), request.header().message_id.clone()));
         self.in_doubt = in_doubt;
     }
 

@@ -127,11 +127,19 @@ fault_codes! {
     UnknownMember                 "unknown_member"                     InformationSystem  "A client or a provider is not registered.";
     UnknownService                "unknown_service"                    InformationSystem  "The provider offers no such service.";
     ServiceType                   "service_type"                       InformationSystem  "The service speaks another protocol.";
+    MissingHeader                 "missing_header"                     InformationSystem  "A SOAP message has no header.";
+    MissingHeaderField            "missing_header_field"               InformationSystem  "A field of the SOAP header is missing.";
+    MissingBody                   "missing_body"                       InformationSystem  "A SOAP message has no body.";
+    InvalidBody                   "invalid_body"                       InformationSystem  "A SOAP body has not exactly one element.";
+    InconsistentHeaders           "inconsistent_headers"               InformationSystem  "SOAP header and body ask for different services.";
+    InvalidProtocolVersion        "invalid_protocol_version"           InformationSystem  "The version of the message protocol is not known.";
+    InvalidSoapAction             "invalid_soap_action"                InformationSystem  "SOAPAction is not a URI in quotation marks.";
     InvalidSecurityServer         "invalid_security_server"            InformationSystem  "The gateway that the request asks for is not one of the provider's.";
     InvalidHttpMethod             "invalid_http_method"                InformationSystem  "This method is not served here.";
 
     AccessDenied                  "access_denied"                      Provider           "The client has no right to this service, or not to this endpoint.";
     ServiceDisabled               "service_disabled"                   Provider           "The provider has switched the service off for now.";
+    HttpError                     "http_error"                         Provider           "The service answered with an HTTP error, not with a message.";
     ServiceMissingUrl             "service_missing_url"                Provider           "The service has no address.";
     ServiceMalformedUrl           "service_malformed_url"              Provider           "The service's address is no URL.";
     MaintenanceMode               "maintenance_mode"                   Provider           "The provider's gateway is being maintained.";
@@ -143,9 +151,9 @@ fault_codes! {
     MimeParsingFailed             "mime_parsing_failed"                Peer               "A message is no well-formed multipart.";
     InvalidMessage                "invalid_message"                    Peer               "A message has more parts than it may, or was seen before.";
     MissingRest                   "missing_rest"                       Peer               "A message has no REST part.";
-    MissingSoap                   "missing_soap"                       Peer               "A message is not said to be REST, and has no SOAP part.";
+    MissingSoap                   "missing_soap"                       Peer               "There is no SOAP message where one must be.";
     MissingSignature              "missing_signature"                  Peer               "A message has no signature.";
-    InvalidSoap                   "invalid_soap"                       Peer               "A fault that was received cannot be read.";
+    InvalidSoap                   "invalid_soap"                       Peer               "A SOAP message, or a fault, cannot be read.";
     InvalidXml                    "invalid_xml"                        Peer               "An XML document is not well-formed, or not valid.";
     InconsistentResponse          "inconsistent_response"              Peer               "The answer does not belong to the request.";
 

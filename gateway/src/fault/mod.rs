@@ -20,6 +20,8 @@ pub mod soap;
 
 use std::fmt;
 
+use bytes::Bytes;
+
 pub use code::{FaultCode, Leaf, Mender, Scope, Side};
 pub use soap::ReceivedFault;
 
@@ -31,6 +33,7 @@ pub struct Fault {
     text: String,
     id: Option<String>,
     status: Option<u16>,
+    envelope: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +45,25 @@ enum Code {
 impl Fault {
     /// A fault found here.
     pub fn new(leaf: Leaf, text: impl Into<String>) -> Self {
-        Self { code: Code::Own(FaultCode::new(leaf)), text: text.into(), id: None, status: None }
+        Self {
+            code: Code::Own(FaultCode::new(leaf)),
+            text: text.into(),
+            id: None,
+            status: None,
+            envelope: None,
+        }
     }
 
     /// A fault that another gateway reported: its code, text and id stay as they are.
     pub fn relayed(received: ReceivedFault) -> Self {
-        let ReceivedFault { code, text, detail } = received;
-        Self { code: Code::Relayed(code), text, id: detail, status: None }
+        let ReceivedFault { code, text, detail, envelope } = received;
+        Self { code: Code::Relayed(code), text, id: detail, status: None, envelope: Some(envelope) }
+    }
+
+    /// A fault that somebody sent where a message belongs: its code stays, below the side that is at fault.
+    pub fn sent_by(side: Side, received: ReceivedFault) -> Self {
+        let code = format!("{}.{}", side.wire(), received.code);
+        Self { code: Code::Relayed(code), text: received.text, id: None, status: None, envelope: None }
     }
 
     /// Puts the code below a scope. Nothing changes when it begins with that scope already, or was relayed.
@@ -74,6 +89,16 @@ impl Fault {
     pub fn identified(mut self, id: impl Into<String>) -> Self {
         self.id.get_or_insert_with(|| id.into());
         self
+    }
+
+    /// Whether somebody else found it, and we only hand it on.
+    pub const fn is_relayed(&self) -> bool {
+        matches!(self.code, Code::Relayed(_))
+    }
+
+    /// What was received, of a fault that was.
+    pub fn envelope(&self) -> Option<&Bytes> {
+        self.envelope.as_ref()
     }
 
     /// Fixes the HTTP status that an information system gets: for what is wrong with the HTTP request itself,
@@ -135,7 +160,9 @@ mod tests {
     use super::*;
 
     fn relayed(code: &str) -> Fault {
-        Fault::relayed(ReceivedFault { code: code.into(), text: "t".into(), detail: Some("peer-id".into()) })
+        let envelope = Bytes::from_static(b"<fault/>");
+        let (text, detail) = ("t".into(), Some("peer-id".into()));
+        Fault::relayed(ReceivedFault { code: code.into(), text, detail, envelope })
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct ReceivedFault {
     pub text: String,
     /// Its id, if it has one.
     pub detail: Option<String>,
+    /// All of it, as it was written: what information systems that speak SOAP get.
+    pub envelope: Bytes,
 }
 
 /// Why a received fault cannot be read.
@@ -55,8 +57,12 @@ pub enum SoapFaultError {
     Code,
 }
 
-/// Writes a fault for another gateway.
+/// Writes a fault for another gateway, or for an information system that speaks SOAP. One that was received is handed on
+/// as it came.
 pub fn render(fault: &Fault) -> Bytes {
+    if let Some(envelope) = fault.envelope() {
+        return envelope.clone();
+    }
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><SOAP-ENV:Envelope xmlns:SOAP-ENV=\"{ENVELOPE}\"><SOAP-ENV:Body>\
          <SOAP-ENV:Fault><faultcode>{}</faultcode><faultstring>{}</faultstring><faultactor></faultactor><detail>\
@@ -98,6 +104,7 @@ pub fn parse(bytes: &[u8]) -> Result<ReceivedFault, SoapFaultError> {
         code,
         text: field("faultstring").map(content).unwrap_or_default(),
         detail: field("detail").and_then(|detail| detail.first_element_child()).map(content),
+        envelope: Bytes::copy_from_slice(bytes),
     })
 }
 
@@ -153,7 +160,12 @@ mod tests {
         let xml = format!(
             "\u{feff}<e:Envelope xmlns:e=\"{ENVELOPE}\">\n<e:Body>\n <e:Fault><faultcode> Client.X </faultcode></e:Fault></e:Body></e:Envelope>"
         );
-        let expected = ReceivedFault { code: "Client.X".into(), text: String::new(), detail: None };
+        let expected = ReceivedFault {
+            code: "Client.X".into(),
+            text: String::new(),
+            detail: None,
+            envelope: xml.clone().into(),
+        };
         assert_eq!(parse(xml.as_bytes()), Ok(expected));
     }
 

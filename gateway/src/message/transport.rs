@@ -4,6 +4,8 @@
 //! request    application/ocsp-response *          the sender's TLS certificate and its issuers
 //!            application/x-road-rest-request      the message part
 //!            application/x-road-rest-body ?       the body, of any size
+//!         or text/xml, application/xop+xml        the message part of SOAP
+//!            multipart/mixed ?                    its attachments, of any number and size, each a part of its own
 //!            application/hash-chain-result ?      with a body, or in a batch
 //!            application/hash-chain ?
 //!            signature/bdoc-1.0/ts                the signature, or text/xml: a fault
@@ -14,15 +16,17 @@
 //! [`Incoming::finish`] gives are those of the bytes that the caller has seen.
 //!
 //! Specification: PR-MESSTRANSP 2 and 3; the order of checks of release 7.8. Threat T14.
-//! Not here: SOAP messages; what the parts say, and whether the signature is one.
+//! Not here: what the parts say, and whether the signature is one.
 
 use bytes::{Bytes, BytesMut};
 use cert_authority::algorithm::DigestAlgorithm;
 
+use super::Protocol;
 use super::digests::{PartDigests, RunningDigests};
-use super::multipart::{ContentType, Event, Limits, MultipartError, Reader};
+use super::multipart::{ContentType, Event, Limits, MultipartError, Part, PartHead, Reader};
 use super::rest::MAX_PART_BYTES;
-use crate::fault::{Leaf, soap};
+use super::soap::{MAX_ENVELOPE_BYTES, is_envelope};
+use crate::fault::{self, Leaf};
 
 /// Headers of the HTTP request and response that carry a message.
 pub mod header {
@@ -34,6 +38,8 @@ pub mod header {
     pub const HASH_ALGORITHM: &str = "x-hash-algorithm";
     /// The content type of the information system's own request; empty when it had none.
     pub const ORIGINAL_CONTENT_TYPE: &str = "x-original-content-type";
+    /// `SOAPAction` of the information system's own request; empty when it had none.
+    pub const ORIGINAL_SOAP_ACTION: &str = "x-original-soapaction";
     /// The id of the exchange.
     pub const REQUEST_ID: &str = "x-road-request-id";
     /// The release of the sending gateway.
@@ -50,6 +56,8 @@ pub mod part {
     pub const REST_RESPONSE: &str = "application/x-road-rest-response";
     /// The body.
     pub const REST_BODY: &str = "application/x-road-rest-body";
+    /// The attachments of a SOAP message.
+    pub const ATTACHMENTS: &str = "multipart/mixed";
     /// The result of the hash chain: what the signature is over.
     pub const HASH_CHAIN_RESULT: &str = "application/hash-chain-result";
     /// The hash chain.
@@ -65,6 +73,10 @@ const MAX_OCSP_RESPONSES: usize = 10;
 const MAX_OCSP_BYTES: usize = 64 * 1024;
 const MAX_CHAIN_BYTES: usize = 256 * 1024;
 const MAX_SIGNATURE_BYTES: usize = 1024 * 1024;
+
+/// What attachments may be; their bytes are not limited here.
+pub const ATTACHMENT_LIMITS: Limits =
+    Limits { part_head: 8 * 1024, parts: 1000, around: 8 * 1024, folded: false };
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +95,13 @@ pub enum Item {
     /// An OCSP response, DER.
     OcspResponse(Bytes),
     /// The message part.
-    Message(Bytes),
-    /// There is a body, be it empty.
-    BodyBegin,
-    /// More of the body; never empty.
-    BodyData(Bytes),
-    /// The body is complete.
-    BodyEnd,
+    Message(Part),
+    /// There is an attachment, be it empty: the body of REST, an attachment of SOAP.
+    AttachmentBegin(PartHead),
+    /// More of the attachment; never empty.
+    AttachmentData(Bytes),
+    /// The attachment is complete.
+    AttachmentEnd,
     /// The result of the hash chain.
     HashChainResult(Bytes),
     /// The hash chain.
@@ -117,9 +129,12 @@ pub enum TransportError {
     /// A part is longer, or there are more of its kind, than any message needs.
     #[error("{0} too large")]
     TooLarge(&'static str),
-    /// It ended without a message part, or has one of another kind.
-    #[error("the message has no REST part")]
-    MissingRest,
+    /// It ended without a message part, or has one of another protocol.
+    #[error("the message has no {} part", if matches!(.0, Protocol::Rest) { "REST" } else { "SOAP" })]
+    MissingMessage(Protocol),
+    /// An attachment that does not say what it is.
+    #[error("an attachment has no content type")]
+    Untyped,
     /// It ended without a signature.
     #[error("the message has no signature")]
     MissingSignature,
@@ -130,16 +145,17 @@ impl TransportError {
     pub const fn leaf(&self) -> Leaf {
         match self {
             Self::Multipart(error) => error.leaf(),
-            Self::UnexpectedPart(_) => Leaf::InvalidContentType,
+            Self::UnexpectedPart(_) | Self::Untyped => Leaf::InvalidContentType,
             Self::ExtraPart(_) | Self::TooLarge(_) => Leaf::InvalidMessage,
-            Self::MissingRest => Leaf::MissingRest,
+            Self::MissingMessage(Protocol::Rest) => Leaf::MissingRest,
+            Self::MissingMessage(Protocol::Soap) => Leaf::MissingSoap,
             Self::MissingSignature => Leaf::MissingSignature,
         }
     }
 
     /// Whether X-Road puts its code below `service_failed`: not when the message is well-formed but incomplete.
     pub const fn is_service_failure(&self) -> bool {
-        !matches!(self, Self::MissingRest | Self::MissingSignature)
+        !matches!(self, Self::MissingMessage(_) | Self::MissingSignature)
     }
 }
 
@@ -152,8 +168,11 @@ pub fn is_whole_fault(content_type: &str) -> bool {
 #[derive(Debug)]
 pub struct Incoming {
     direction: Direction,
+    protocol: Protocol,
     algorithm: DigestAlgorithm,
     reader: Reader,
+    /// Takes the attachments of SOAP apart.
+    nested: Option<Reader>,
     next: Slot,
     current: Option<Current>,
     ocsp_responses: usize,
@@ -175,7 +194,8 @@ enum Slot {
 #[derive(Debug)]
 enum Current {
     Body,
-    Small { kind: Small, content: BytesMut },
+    Attachments,
+    Small { kind: Small, head: PartHead, content: BytesMut },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,13 +215,16 @@ impl Incoming {
     /// [`TransportError::Multipart`].
     pub fn new(
         direction: Direction,
+        protocol: Protocol,
         content_type: &str,
         algorithm: DigestAlgorithm,
     ) -> Result<Self, TransportError> {
         Ok(Self {
             direction,
+            protocol,
             algorithm,
             reader: Reader::new(content_type, Limits::default())?,
+            nested: None,
             next: Slot::Message,
             current: None,
             ocsp_responses: 0,
@@ -221,21 +244,24 @@ impl Incoming {
     /// [`TransportError`].
     pub fn pull(&mut self) -> Result<Item, TransportError> {
         loop {
+            if let Some(item) = self.attachments()? {
+                return Ok(item);
+            }
             match self.reader.pull()? {
                 Event::NeedMore => return Ok(Item::NeedMore),
                 Event::End => return Ok(Item::End),
                 Event::PartHead(head) => {
-                    if self.begin(head.media_type())? {
-                        return Ok(Item::BodyBegin);
+                    if let Some(item) = self.begin(head)? {
+                        return Ok(item);
                     }
                 }
                 Event::Data(data) => {
-                    if let Some(data) = self.take(data)? {
-                        return Ok(Item::BodyData(data));
+                    if let Some(item) = self.take(data)? {
+                        return Ok(item);
                     }
                 }
                 Event::PartEnd => {
-                    if let Some(item) = self.end() {
+                    if let Some(item) = self.end()? {
                         return Ok(item);
                     }
                 }
@@ -246,16 +272,39 @@ impl Incoming {
     /// Says that nothing more will be pushed, and gives the digests of what was handed on.
     ///
     /// # Errors
-    /// [`TransportError::Multipart`] when it was cut short, [`TransportError::MissingRest`],
+    /// [`TransportError::Multipart`] when it was cut short, [`TransportError::MissingMessage`],
     /// [`TransportError::MissingSignature`].
     pub fn finish(self) -> Result<PartDigests, TransportError> {
         self.reader.finish()?;
-        let digests = self.digests.ok_or(TransportError::MissingRest)?;
+        let digests = self.digests.ok_or(TransportError::MissingMessage(self.protocol))?;
         if self.is_signed { Ok(digests.finish()) } else { Err(TransportError::MissingSignature) }
     }
 
-    /// Begins a part; says whether it is the body.
-    fn begin(&mut self, media_type: &str) -> Result<bool, TransportError> {
+    /// What the attachments of SOAP give next, from what has been pushed of them.
+    fn attachments(&mut self) -> Result<Option<Item>, TransportError> {
+        let (Some(nested), Some(digests)) = (&mut self.nested, &mut self.digests) else { return Ok(None) };
+        Ok(match nested.pull()? {
+            Event::NeedMore | Event::End => None,
+            Event::PartHead(head) if head.content_type.is_none() => return Err(TransportError::Untyped),
+            Event::PartHead(head) => {
+                digests.update(b"");
+                Some(Item::AttachmentBegin(head))
+            }
+            Event::Data(data) => {
+                digests.update(&data);
+                Some(Item::AttachmentData(data))
+            }
+            Event::PartEnd => {
+                digests.end_part();
+                Some(Item::AttachmentEnd)
+            }
+        })
+    }
+
+    /// Begins a part.
+    fn begin(&mut self, head: PartHead) -> Result<Option<Item>, TransportError> {
+        let is_rest = self.protocol == Protocol::Rest;
+        let media_type = head.media_type();
         let (kind, next) = match media_type {
             _ if self.next == Slot::Nothing => return Err(TransportError::ExtraPart(media_type.to_owned())),
             part::OCSP_RESPONSE if self.next == Slot::Message => {
@@ -267,15 +316,22 @@ impl Incoming {
             }
             part::REST_REQUEST | part::REST_RESPONSE if self.next == Slot::Message => {
                 let is_request = media_type == part::REST_REQUEST;
-                if is_request != (self.direction == Direction::Request) {
-                    return Err(TransportError::MissingRest);
+                if !is_rest || is_request != (self.direction == Direction::Request) {
+                    return Err(TransportError::MissingMessage(self.protocol));
                 }
                 (Small::Message, Slot::Body)
             }
-            part::REST_BODY if self.next == Slot::Body => {
+            part::REST_BODY if is_rest && self.next == Slot::Body => {
                 self.next = Slot::HashChainResult;
                 self.current = Some(Current::Body);
-                return Ok(true);
+                return Ok(Some(Item::AttachmentBegin(head)));
+            }
+            part::ATTACHMENTS if !is_rest && self.next == Slot::Body => {
+                let content_type = head.content_type.as_ref().map_or("", ContentType::as_str);
+                self.nested = Some(Reader::new(content_type, ATTACHMENT_LIMITS)?);
+                self.next = Slot::HashChainResult;
+                self.current = Some(Current::Attachments);
+                return Ok(None);
             }
             part::HASH_CHAIN_RESULT if (Slot::Body..=Slot::HashChainResult).contains(&self.next) => {
                 (Small::HashChainResult, Slot::HashChain)
@@ -284,53 +340,65 @@ impl Incoming {
                 (Small::HashChain, Slot::Signature)
             }
             part::SIGNATURE if self.next != Slot::Message => (Small::Signature, Slot::Nothing),
+            // Whether it is a fault in place of a message, whoever reads it sees.
+            _ if !is_rest && self.next == Slot::Message && is_envelope(media_type) => {
+                (Small::Message, Slot::Body)
+            }
             part::FAULT if self.next != Slot::Message || self.direction == Direction::Response => {
                 (Small::Fault, Slot::Nothing)
             }
             // X-Road takes it for a SOAP message.
-            part::FAULT => return Err(TransportError::MissingRest),
+            part::FAULT => return Err(TransportError::MissingMessage(Protocol::Rest)),
             other => return Err(TransportError::UnexpectedPart(other.to_owned())),
         };
         self.next = next;
-        self.current = Some(Current::Small { kind, content: BytesMut::new() });
-        Ok(false)
+        self.current = Some(Current::Small { kind, head, content: BytesMut::new() });
+        Ok(None)
     }
 
     /// Takes data of the current part; gives it back when it is the body's.
-    fn take(&mut self, data: Bytes) -> Result<Option<Bytes>, TransportError> {
+    fn take(&mut self, data: Bytes) -> Result<Option<Item>, TransportError> {
         match &mut self.current {
             Some(Current::Body) => {
                 self.digests.iter_mut().for_each(|digests| digests.update(&data));
-                Ok(Some(data))
+                return Ok(Some(Item::AttachmentData(data)));
             }
-            Some(Current::Small { kind, content }) => {
-                if content.len() + data.len() > kind.limit() {
+            Some(Current::Attachments) => self.nested.iter_mut().for_each(|nested| nested.push(data.clone())),
+            Some(Current::Small { kind, content, .. }) => {
+                if content.len() + data.len() > kind.limit(self.protocol) {
                     return Err(TransportError::TooLarge(kind.name()));
                 }
                 content.extend_from_slice(&data);
-                Ok(None)
             }
-            None => Ok(None),
+            None => {}
         }
+        Ok(None)
     }
 
-    fn end(&mut self) -> Option<Item> {
-        let (kind, content) = match self.current.take()? {
-            Current::Small { kind, content } => (kind, content.freeze()),
-            Current::Body => {
+    fn end(&mut self) -> Result<Option<Item>, TransportError> {
+        let (kind, head, content) = match self.current.take() {
+            None => return Ok(None),
+            Some(Current::Small { kind, head, content }) => (kind, head, content.freeze()),
+            Some(Current::Attachments) => {
+                if let Some(nested) = self.nested.take() {
+                    nested.finish()?;
+                }
+                return Ok(None);
+            }
+            Some(Current::Body) => {
                 if let Some(digests) = &mut self.digests {
                     // A body of no bytes is a part all the same.
                     digests.update(b"");
                     digests.end_part();
                 }
-                return Some(Item::BodyEnd);
+                return Ok(Some(Item::AttachmentEnd));
             }
         };
-        Some(match kind {
+        Ok(Some(match kind {
             Small::OcspResponse => Item::OcspResponse(content),
             Small::Message => {
                 self.digests = Some(RunningDigests::of_message(self.algorithm, &content));
-                Item::Message(content)
+                Item::Message(Part { head, content })
             }
             Small::HashChainResult => Item::HashChainResult(content),
             Small::HashChain => Item::HashChain(content),
@@ -339,18 +407,21 @@ impl Incoming {
                 Item::Signature(content)
             }
             Small::Fault => Item::Fault(content),
-        })
+        }))
     }
 }
 
 impl Small {
-    const fn limit(self) -> usize {
+    const fn limit(self, protocol: Protocol) -> usize {
         match self {
             Self::OcspResponse => MAX_OCSP_BYTES,
-            Self::Message => MAX_PART_BYTES,
+            Self::Message => match protocol {
+                Protocol::Rest => MAX_PART_BYTES,
+                Protocol::Soap => MAX_ENVELOPE_BYTES,
+            },
             Self::HashChainResult | Self::HashChain => MAX_CHAIN_BYTES,
             Self::Signature => MAX_SIGNATURE_BYTES,
-            Self::Fault => soap::MAX_BYTES,
+            Self::Fault => fault::soap::MAX_BYTES,
         }
     }
 

@@ -38,7 +38,7 @@ pub struct ServerConf {
 pub struct Client {
     /// How its information systems are known.
     pub authentication: Authentication,
-    services: HashMap<String, Service>,
+    services: HashMap<ServiceId, Service>,
 }
 
 /// A service of a client.
@@ -112,10 +112,9 @@ impl ServerConf {
         self.client(id).map(|client| &client.authentication)
     }
 
-    /// A service, if one of our clients offers it. REST services have no version.
+    /// A service, if one of our clients offers it.
     pub fn service(&self, id: &ServiceId) -> Option<&Service> {
-        let services = &self.client(id.client())?.services;
-        services.get(id.code()).filter(|_| id.version().is_none())
+        self.client(id.client())?.services.get(id)
     }
 
     /// Who may call a service.
@@ -155,14 +154,18 @@ impl Client {
         let services = client
             .services
             .iter()
-            .map(|service| (service.code.clone(), Service::new(service, Arc::clone(&groups))))
+            .filter_map(|service| {
+                let id =
+                    ServiceId::new(client.id.clone(), &*service.code, service.version.as_deref()).ok()?;
+                Some((id, Service::new(service, Arc::clone(&groups))))
+            })
             .collect();
         Self { authentication, services }
     }
 
-    /// What the client offers, by code.
-    pub fn services(&self) -> impl Iterator<Item = (&str, &Service)> {
-        self.services.iter().map(|(code, service)| (code.as_str(), service))
+    /// What the client offers.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceId, &Service)> {
+        self.services.iter()
     }
 }
 
@@ -173,7 +176,12 @@ impl Service {
             url: service.url.clone(),
             timeout: service.timeout,
             trust: service.trust.clone(),
-            access: ServiceAccess { rights, groups, disabled: service.disabled.clone() },
+            access: ServiceAccess {
+                protocol: service.protocol,
+                rights,
+                groups,
+                disabled: service.disabled.clone(),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::access::client_auth::{Connection, IdentifyError, identify};
 use crate::access::groups::GlobalGroups;
 use crate::access::rights::{AccessError, authorize};
+use crate::message::Request;
 use crate::message::rest::RestRequest;
 use conf::identifier::GlobalGroupId;
 
@@ -78,8 +79,8 @@ fn call(settings: &ServerConf, verb: &str, client: &str, path: &str) -> Result<(
         "{verb}\r\n/r1/DEMO/GOV/2002/registry/{path}\r\nX-Road-Client:DEMO/GOV/1001/{client}\r\nx-road-id:i\r\n\
          x-road-request-id:r\r\n"
     );
-    let request = RestRequest::parse(part.into()).unwrap();
-    let access = settings.access(&request.service);
+    let request = Request::Rest(RestRequest::parse(part.into()).unwrap());
+    let access = settings.access(&request.header().service);
     authorize(request.clone(), access, &Ministries, settings.path_rules()).map(|_| ())
 }
 
@@ -117,7 +118,7 @@ fn services_and_clients_are_found_by_their_identifiers() {
     let registry: ClientId = "DEMO/GOV/2002/registry".parse().unwrap();
     let versioned = ServiceId::new(registry.clone(), "records", Some("v1")).unwrap();
     assert!(settings.service(&versioned).is_none());
-    let mut codes: Vec<_> = settings.client(&registry).unwrap().services().map(|(code, _)| code).collect();
+    let mut codes: Vec<_> = settings.client(&registry).unwrap().services().map(|(id, _)| id.code()).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["closed", "records"]);
     assert_eq!(settings.clients().count(), 3);

@@ -12,7 +12,7 @@ use gateway::message::transport::{Direction, header};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::compare::{body, fault_code, header_lines, lines, of_today, part_lines};
+use super::compare::{body, fault_code, header_lines, lines, of_today, signed, soap_message};
 use super::recording::{Case, Http, Parts, latin1};
 use super::world::{World, read_message, said};
 use super::{SideJudged, proof};
@@ -22,19 +22,21 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
     let Some(raw) = case.file("client-request.http") else { return Ok(None) };
     let expected = case.http("client-response.http").ok_or("no answer to the client is recorded")?;
     let recorded = case.sent("request");
-    let recorded_part = recorded.as_ref().and_then(|sent| Parts::of(Direction::Request, sent).message);
+    let message_part =
+        |sent: &Http| Parts::of(Direction::Request, case.protocol(), sent).message.map(|part| part.content);
+    let recorded_part = recorded.as_ref().and_then(message_part);
 
     let mut answer = ask(world, case, &raw, recorded_part.as_ref()).await?;
     let sent = world.played.sent();
     let mut differences = Vec::new();
     sent_differs(world, case, sent.as_ref(), recorded.as_ref(), &mut differences).await;
 
-    let part = sent.as_ref().and_then(|sent| Parts::of(Direction::Request, sent).message);
+    let part = sent.as_ref().and_then(message_part);
     if differences.is_empty() && part != recorded_part {
         let again = as_signed(case, recorded.as_ref()).ok_or("the recorded request cannot be put again")?;
         answer = ask(world, case, &again, recorded_part.as_ref()).await?;
         let sent = world.played.sent();
-        let part = sent.as_ref().and_then(|sent| Parts::of(Direction::Request, sent).message);
+        let part = sent.as_ref().and_then(message_part);
         if part != recorded_part {
             differences.push("signs something else, the request being put again as it was signed".to_owned());
         }
@@ -46,13 +48,18 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
 /// Sends a request to the door, with the recorded ids and the recorded answer in store.
 async fn ask(world: &World, case: &Case, raw: &[u8], recorded: Option<&Bytes>) -> Result<Http, String> {
     let recorded = recorded.and_then(|part| RestRequest::parse(part.clone()).ok());
-    let ids = recorded.map_or_else(Vec::new, |request| {
-        let prefix = format!("{}-", request.service.client().member().instance());
-        let message_id = request.message_id.strip_prefix(&prefix).unwrap_or_default();
-        let given = case.http("client-request.http").is_some_and(|given| given.header("x-road-id").is_some());
-        let own = if given { Vec::new() } else { vec![message_id.to_owned()] };
-        std::iter::once(request.request_id).chain(own).collect()
-    });
+    let soap_id = || case.sent("request").and_then(|sent| sent.header("x-road-request-id"));
+    let ids = recorded.map_or_else(
+        || soap_id().into_iter().collect(),
+        |request| {
+            let prefix = format!("{}-", request.header.service.client().member().instance());
+            let message_id = request.header.message_id.strip_prefix(&prefix).unwrap_or_default();
+            let given =
+                case.http("client-request.http").is_some_and(|given| given.header("x-road-id").is_some());
+            let own = if given { Vec::new() } else { vec![message_id.to_owned()] };
+            std::iter::once(request.request_id).chain(own).collect()
+        },
+    );
     world.played.prepare(ids, case.received("response"));
     let mut stream = TcpStream::connect(world.door).await.map_err(said)?;
     stream.write_all(raw).await.map_err(said)?;
@@ -62,8 +69,8 @@ async fn ask(world: &World, case: &Case, raw: &[u8], recorded: Option<&Bytes>) -
 
 /// The request as the original's HTTP library had written it when it was signed.
 fn as_signed(case: &Case, recorded: Option<&Http>) -> Option<Vec<u8>> {
-    let parts = Parts::of(Direction::Request, recorded?);
-    let request = RestRequest::parse(parts.message?).ok()?;
+    let parts = Parts::of(Direction::Request, case.protocol(), recorded?);
+    let request = RestRequest::parse(parts.signed()?.clone()).ok()?;
     let has_id = case.http("client-request.http")?.header("x-road-id").is_some();
     let query = request.query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut raw =
@@ -77,9 +84,9 @@ fn as_signed(case: &Case, recorded: Option<&Http>) -> Option<Vec<u8>> {
             raw.extend_from_slice(piece);
         }
     }
-    if let Some(body) = parts.body {
+    if let Some(body) = parts.body() {
         raw.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-        raw.extend_from_slice(&body);
+        raw.extend_from_slice(body);
     } else {
         raw.extend_from_slice(b"\r\n");
     }
@@ -99,21 +106,29 @@ async fn sent_differs(
         (None, Some(_)) => return differences.push("sends nothing".to_owned()),
         (Some(sent), Some(recorded)) => (sent, recorded),
     };
-    let (ours, theirs) = (Parts::of(Direction::Request, sent), Parts::of(Direction::Request, recorded));
-    let part = |parts: &Parts| parts.message.as_ref().map(part_lines).unwrap_or_default();
-    differences.extend(lines("signs", &part(&ours), &part(&theirs)));
-    differences.extend(body("signs a body", ours.body.as_ref(), theirs.body.as_ref()));
-    if case.facts.kind != "batch" && ours.has_chain != theirs.has_chain {
+    let parts = |message| Parts::of(Direction::Request, case.protocol(), message);
+    let (ours, theirs) = (parts(sent), parts(recorded));
+    differences.extend(signed(case.protocol(), &ours, &theirs));
+    if case.is_soap() && ours.signed() != theirs.signed() {
+        differences.push("signs other bytes".to_owned());
+    }
+    if !case.name.starts_with("batch-") && ours.has_chain != theirs.has_chain {
         differences.push("has another form of signature".to_owned());
     }
     let told = |message: &Http| -> Vec<String> {
-        [header::MESSAGE_TYPE, header::HASH_ALGORITHM, header::ORIGINAL_CONTENT_TYPE, header::REQUEST_ID]
-            .iter()
-            .map(|name| format!("{name}:{}", message.header(name).unwrap_or_default().to_ascii_lowercase()))
-            .collect()
+        [
+            header::MESSAGE_TYPE,
+            header::HASH_ALGORITHM,
+            header::ORIGINAL_CONTENT_TYPE,
+            header::ORIGINAL_SOAP_ACTION,
+            header::REQUEST_ID,
+        ]
+        .iter()
+        .map(|name| format!("{name}:{}", message.header(name).unwrap_or_default().to_ascii_lowercase()))
+        .collect()
     };
     differences.extend(lines("sends headers", &told(sent), &told(recorded)));
-    differences.extend(proof::problem(world, Direction::Request, sent).await);
+    differences.extend(proof::problem(world, Direction::Request, case.protocol(), sent).await);
 }
 
 fn answer_differs(case: &Case, ours: &Http, recorded: &Http, differences: &mut Vec<String>) -> String {
@@ -143,12 +158,16 @@ fn answer_differs(case: &Case, ours: &Http, recorded: &Http, differences: &mut V
         }
         differences.extend(lines("answers with fields", &fields(ours), &fields(recorded)));
         // The text of a fault is each release's own, but a peer's fault is handed on as it is.
-        let relayed = case
-            .received("response")
-            .is_some_and(|answer| fault_code(&answer, &Parts::of(Direction::Response, &answer)).is_some());
+        let relayed = case.received("response").is_some_and(|answer| {
+            fault_code(&answer, &Parts::of(Direction::Response, case.protocol(), &answer)).is_some()
+        });
         if relayed {
             differences.extend(body("answers with a body", Some(&ours.body), Some(&recorded.body)));
         }
+        return outcome;
+    }
+    if case.is_soap() {
+        differences.extend(soap_message("answers", ours, recorded));
         return outcome;
     }
     let kept = |answer: &Http| -> Vec<String> {

@@ -18,8 +18,6 @@
 //! | `compare` | what may differ: XROAD-FACTS 7 |
 //! | `proof` | whether what we have sent verifies |
 //! | [`stricter`] | where we differ on purpose |
-//!
-//! Not judged: SOAP, which is counted apart.
 
 mod compare;
 mod consumer;
@@ -45,8 +43,6 @@ pub enum Verdict {
     Stricter(&'static str),
     /// Otherwise.
     Wrong,
-    /// A SOAP message.
-    NotJudged,
 }
 
 /// One case, judged.
@@ -67,7 +63,6 @@ impl fmt::Display for Judged {
             Verdict::AsRecorded => write!(f, "as recorded  {name}: {seen}"),
             Verdict::Stricter(reason) => write!(f, "stricter     {name}: {seen} ({reason})"),
             Verdict::Wrong => write!(f, "WRONG        {name}: {seen}"),
-            Verdict::NotJudged => write!(f, "not judged   {name}: SOAP"),
         }
     }
 }
@@ -85,17 +80,12 @@ impl Report {
         self.cases.iter().filter(|case| fits(&case.verdict)).count()
     }
 
-    /// REST cases.
-    pub fn judged(&self) -> usize {
-        self.count(|verdict| *verdict != Verdict::NotJudged)
-    }
-
-    /// REST cases that are as recorded, or stricter on purpose.
+    /// Cases that are as recorded, or stricter on purpose.
     pub fn right(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::AsRecorded | Verdict::Stricter(_)))
     }
 
-    /// REST cases that are stricter on purpose.
+    /// Cases that are stricter on purpose.
     pub fn stricter(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Stricter(_)))
     }
@@ -103,10 +93,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let soap = self.count(|verdict| *verdict == Verdict::NotJudged);
-        let (right, judged, stricter) = (self.right(), self.judged(), self.stricter());
-        writeln!(f, "{stricter} stricter than recorded, each for its reason; {soap} not judged: SOAP")?;
-        write!(f, "{right} of {judged}")
+        let (right, all, stricter) = (self.right(), self.cases.len(), self.stricter());
+        writeln!(f, "{stricter} stricter than recorded, each for its reason")?;
+        write!(f, "{right} of {all}")
     }
 }
 
@@ -128,9 +117,6 @@ pub async fn judge(folder: &Path, mut told: impl FnMut(&Judged)) -> Result<Repor
 
 async fn judge_case(world: &World, case: &Case) -> Result<Judged, String> {
     let name = case.name.clone();
-    if case.is_soap() {
-        return Ok(Judged { name, verdict: Verdict::NotJudged, seen: String::new() });
-    }
     world.turn_to(case.at).await?;
     let sides = [
         ("provider", provider::judge(world, case).await?),

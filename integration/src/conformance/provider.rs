@@ -8,8 +8,9 @@ use gateway::exchange::provider::{self, PeerCall, Reply};
 use gateway::fault::Fault;
 use gateway::message::multipart::Boundary;
 use gateway::message::transport::Direction;
+use gateway::message::{Beside, Protocol};
 
-use super::compare::{body, fault_code, header_lines, lines, of_today, part_lines};
+use super::compare::{body, fault_code, header_lines, lines, of_today, signed, soap_message};
 use super::recording::{Case, Http, Parts};
 use super::world::{Gathered, InMemory, World};
 use super::{SideJudged, proof};
@@ -27,7 +28,11 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
         message_type: message.header("x-road-message-type"),
         content_type: message.header("content-type").unwrap_or_default(),
         hash_algorithm: message.header("x-hash-algorithm"),
-        request_id: message.header("x-road-request-id"),
+        beside: Beside {
+            request_id: message.header("x-road-request-id"),
+            content_type: message.header("x-original-content-type"),
+            action: message.header("x-original-soapaction"),
+        },
         body: InMemory::boxed(message.body),
     };
     provider::serve(&world.provider, call, Box::new(KeptReply(Arc::clone(&kept)))).await;
@@ -37,34 +42,34 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
 
     let recorded = case.sent("response").ok_or_else(|| format!("{}: no answer is recorded", case.name))?;
     let mut differences = Vec::new();
-    let outcome = answer_differs(world, &answered, &recorded, &mut differences).await?;
-    service_differs(&asked, case.http("provider-request.http").as_ref(), &mut differences);
+    let outcome = answer_differs(world, case, &answered, &recorded, &mut differences).await?;
+    service_differs(case, &asked, case.http("provider-request.http").as_ref(), &mut differences);
     Ok(Some(SideJudged { outcome, differences }))
 }
 
 async fn answer_differs(
     world: &World,
+    case: &Case,
     answered: &Answered,
     recorded: &Http,
     differences: &mut Vec<String>,
 ) -> Result<String, String> {
-    let recorded_parts = Parts::of(Direction::Response, recorded);
+    let recorded_parts = Parts::of(Direction::Response, case.protocol(), recorded);
     let expected = fault_code(recorded, &recorded_parts);
     let (code, parts) = match answered {
         Answered::Nothing => (Some("nothing".to_owned()), Parts::default()),
         Answered::Whole(code) => (Some(of_today(code)), Parts::default()),
         Answered::Parts(message) => {
-            let parts = Parts::of(Direction::Response, message);
+            let parts = Parts::of(Direction::Response, case.protocol(), message);
             (fault_code(message, &parts), parts)
         }
     };
     match (&code, &expected) {
         (None, None) => {
-            let (Some(ours), Some(theirs)) = (&parts.message, &recorded_parts.message) else {
+            if parts.message.is_none() || recorded_parts.message.is_none() {
                 return Err("an answer without a message part".to_owned());
-            };
-            differences.extend(lines("signs", &part_lines(ours), &part_lines(theirs)));
-            differences.extend(body("signs a body", parts.body.as_ref(), recorded_parts.body.as_ref()));
+            }
+            differences.extend(signed(case.protocol(), &parts, &recorded_parts));
         }
         (Some(ours), expected) if Some(ours) != expected.as_ref() => {
             differences.push(format!("answers {ours}"))
@@ -75,12 +80,12 @@ async fn answer_differs(
     if code.is_none()
         && let Answered::Parts(message) = answered
     {
-        differences.extend(proof::problem(world, Direction::Response, message).await);
+        differences.extend(proof::problem(world, Direction::Response, case.protocol(), message).await);
     }
     Ok(code.map_or_else(|| "answers".to_owned(), |code| format!("refuses: {code}")))
 }
 
-fn service_differs(asked: &[Http], recorded: Option<&Http>, differences: &mut Vec<String>) {
+fn service_differs(case: &Case, asked: &[Http], recorded: Option<&Http>, differences: &mut Vec<String>) {
     let (ours, recorded) = match (asked, recorded) {
         ([], None) => return,
         ([], Some(_)) => return differences.push("does not call the service".to_owned()),
@@ -91,8 +96,19 @@ fn service_differs(asked: &[Http], recorded: Option<&Http>, differences: &mut Ve
     if ours.start != recorded.start {
         differences.push(format!("asks {:?} instead of {:?}", ours.start, recorded.start));
     }
-    differences.extend(lines("asks", &header_lines(ours), &header_lines(recorded)));
-    differences.extend(body("asks with a body", Some(&ours.body), Some(&recorded.body)));
+    match case.protocol() {
+        Protocol::Rest => {
+            differences.extend(lines("asks", &header_lines(ours), &header_lines(recorded)));
+            differences.extend(body("asks with a body", Some(&ours.body), Some(&recorded.body)));
+        }
+        Protocol::Soap => {
+            let action = |message: &Http| message.header("soapaction").unwrap_or_default();
+            if action(ours) != action(recorded) {
+                differences.push(format!("asks with the action {:?}", action(ours)));
+            }
+            differences.extend(soap_message("asks", ours, recorded));
+        }
+    }
 }
 
 /// What our provider has answered.
@@ -115,7 +131,7 @@ impl Reply for KeptReply {
         Self::keep(&self.0, Answered::Whole(fault.code()));
     }
 
-    fn begin(self: Box<Self>, boundary: &Boundary) -> Box<dyn Leaving> {
+    fn begin(self: Box<Self>, boundary: &Boundary, _: Option<&str>) -> Box<dyn Leaving> {
         let content_type = (Bytes::from("content-type"), Bytes::from(boundary.content_type()));
         let kept = self.0;
         Gathered::boxed(move |body| {

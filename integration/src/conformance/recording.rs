@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::UnixTime;
+use gateway::fault::soap;
+use gateway::message::Protocol;
+use gateway::message::multipart::{Part, PartHead};
 use gateway::message::transport::{Direction, Incoming, Item};
 use serde::Deserialize;
 
@@ -22,7 +25,6 @@ pub(super) struct Case {
 /// What `case.json` says, as far as it is needed.
 #[derive(Debug, Deserialize)]
 pub(super) struct Facts {
-    pub(super) kind: String,
     clock_utc: String,
     pub(super) error_code: Option<String>,
 }
@@ -47,6 +49,11 @@ impl Case {
     pub(super) fn is_soap(&self) -> bool {
         let mut words = self.name.split('-');
         words.next() != Some("rest") && self.name.split('-').any(|word| word == "soap")
+    }
+
+    /// Its protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        if self.is_soap() { Protocol::Soap } else { Protocol::Rest }
     }
 
     /// A file of the case.
@@ -176,34 +183,55 @@ pub(super) fn latin1(bytes: &[u8]) -> String {
 /// The parts of a transport message, as far as it can be read.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pub(super) message: Option<Bytes>,
-    pub(super) body: Option<Bytes>,
+    pub(super) message: Option<Part>,
+    /// The body of REST, the attachments of SOAP.
+    pub(super) attachments: Vec<Part>,
     pub(super) has_chain: bool,
     pub(super) fault: Option<Bytes>,
 }
 
 impl Parts {
     /// Takes a message apart.
-    pub(super) fn of(direction: Direction, message: &Http) -> Self {
+    pub(super) fn of(direction: Direction, protocol: Protocol, message: &Http) -> Self {
         let mut parts = Self::default();
         let content_type = message.header("content-type").unwrap_or_default();
-        let Ok(mut incoming) = Incoming::new(direction, &content_type, DigestAlgorithm::Sha512) else {
+        let Ok(mut incoming) = Incoming::new(direction, protocol, &content_type, DigestAlgorithm::Sha512)
+        else {
             return parts;
         };
         incoming.push(message.body.clone());
-        let mut body: Option<Vec<u8>> = None;
+        let mut under_way: Option<(PartHead, Vec<u8>)> = None;
         while let Ok(item) = incoming.pull() {
             match item {
                 Item::NeedMore | Item::End => break,
+                Item::Message(message) if soap::parse(&message.content).is_ok() => {
+                    parts.fault = Some(message.content);
+                }
                 Item::Message(message) => parts.message = Some(message),
-                Item::BodyBegin => body = Some(Vec::new()),
-                Item::BodyData(data) => body.get_or_insert_default().extend_from_slice(&data),
+                Item::AttachmentBegin(head) => under_way = Some((head, Vec::new())),
+                Item::AttachmentData(data) => {
+                    under_way.iter_mut().for_each(|(_, content)| content.extend_from_slice(&data));
+                }
+                Item::AttachmentEnd => {
+                    let ended = under_way.take();
+                    let part = ended.map(|(head, content)| Part { head, content: content.into() });
+                    parts.attachments.extend(part);
+                }
                 Item::HashChain(_) => parts.has_chain = true,
                 Item::Fault(fault) => parts.fault = Some(fault),
-                Item::OcspResponse(_) | Item::BodyEnd | Item::HashChainResult(_) | Item::Signature(_) => {}
+                Item::OcspResponse(_) | Item::HashChainResult(_) | Item::Signature(_) => {}
             }
         }
-        parts.body = body.map(Bytes::from);
         parts
+    }
+
+    /// The bytes of the message part.
+    pub(super) fn signed(&self) -> Option<&Bytes> {
+        self.message.as_ref().map(|message| &message.content)
+    }
+
+    /// The body of REST.
+    pub(super) fn body(&self) -> Option<&Bytes> {
+        self.attachments.first().map(|body| &body.content)
     }
 }

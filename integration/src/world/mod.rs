@@ -277,6 +277,9 @@ fn provider_clients(service: &InformationService) -> String {
          [[client.service]]\ncode = \"closed\"\nurl = \"{url}/closed\"\n\n\
          [[client.service]]\ncode = \"off\"\nurl = \"{url}/off\"\ndisabled = \"moved house\"\n\
          [[client.service.allow]]\nto = \"{PORTAL}\"\n\n\
+         [[client.service]]\ncode = \"people\"\nversion = \"v1\"\nprotocol = \"soap\"\nurl = \"{url}/soap\"\n\
+         timeout = \"500 ms\"\n[[client.service.allow]]\nto = \"{PORTAL}\"\n\n\
+         [[client.service]]\ncode = \"shut\"\nprotocol = \"soap\"\nurl = \"{url}/soap\"\n\n\
          [[client.service]]\ncode = \"down\"\nurl = \"http://{}:1/\"\n\
          [[client.service.allow]]\nto = \"{PORTAL}\"\n",
         service.host

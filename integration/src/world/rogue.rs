@@ -14,6 +14,7 @@ use cert_authority::clock::Clock as _;
 use cert_authority::crypto::digest;
 use cert_authority::x509::issue::Profile;
 use gateway::evidence::signature::{self, SignatureBundle, SigningKey};
+use gateway::message::Protocol;
 use gateway::message::digests::PartDigests;
 use gateway::message::multipart::Boundary;
 use gateway::message::rest::{PathRules, RestRequest, RestResponse, request_hash};
@@ -438,12 +439,13 @@ async fn signed(
 /// The request in a transport message, and its digests.
 fn read(message: &Message) -> (RestRequest, PartDigests) {
     let content_type = message.header("content-type").unwrap_or_default();
-    let mut incoming = Incoming::new(Direction::Request, content_type, DigestAlgorithm::Sha512).unwrap();
+    let (direction, algorithm) = (Direction::Request, DigestAlgorithm::Sha512);
+    let mut incoming = Incoming::new(direction, Protocol::Rest, content_type, algorithm).unwrap();
     incoming.push(message.body.clone());
     let mut request = None;
     loop {
         match incoming.pull().unwrap() {
-            Item::Message(bytes) => request = Some(RestRequest::parse(bytes).unwrap()),
+            Item::Message(part) => request = Some(RestRequest::parse(part.content).unwrap()),
             Item::End | Item::NeedMore => break,
             _ => {}
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::access::endpoint::PathGlob;
+use crate::message::rest::RestRequest;
 use crate::message::rest::Verb;
 
 const STRICT: PathRules = PathRules { encoded_slash: false, dot_segments: false };
@@ -18,11 +19,11 @@ impl GlobalGroups for Ministries {
     }
 }
 
-fn request(verb: &str, client: &str, path: &str) -> RestRequest {
+fn request(verb: &str, client: &str, path: &str) -> Request {
     let part = format!(
         "{verb}\r\n/r1/EE/COM/9/sub/service{path}\r\nX-Road-Client:{client}\r\nx-road-id:i\r\nx-road-request-id:r\r\n"
     );
-    RestRequest::parse(part.into()).unwrap()
+    Request::Rest(RestRequest::parse(part.into()).unwrap())
 }
 
 fn client(id: &str) -> Subject {
@@ -39,6 +40,7 @@ fn service() -> ServiceAccess {
     let neighbours: LocalGroupId = "neighbours".parse().unwrap();
     let members: HashSet<ClientId> = ["EE/GOV/2/near".parse().unwrap()].into();
     ServiceAccess {
+        protocol: Protocol::Rest,
         rights: [
             (client("EE/GOV/1/whole"), Reach::Service),
             (client("EE/GOV/1/reader"), endpoints(&[(Some(Verb::Get), "/records/*"), (None, "/open/**")])),
@@ -55,7 +57,7 @@ fn service() -> ServiceAccess {
     }
 }
 
-fn decide(request: RestRequest, rules: PathRules) -> Result<(), AccessError> {
+fn decide(request: Request, rules: PathRules) -> Result<(), AccessError> {
     authorize(request, Some(&service()), &Ministries, rules).map(|_| ())
 }
 

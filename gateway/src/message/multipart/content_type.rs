@@ -8,6 +8,7 @@ use crate::message::text::is_token;
 /// A media type with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentType {
+    text: String,
     media_type: String,
     parameters: Vec<(String, String)>,
 }
@@ -45,7 +46,27 @@ impl ContentType {
             parameters.push((name, text));
             rest = after.trim_start_matches([' ', '\t']);
         }
-        if rest.is_empty() { Ok(Self { media_type, parameters }) } else { Err(bad("characters at its end")) }
+        if !rest.is_empty() {
+            return Err(bad("characters at its end"));
+        }
+        Ok(Self { text: value.trim_matches([' ', '\t']).to_owned(), media_type, parameters })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Written anew, with another boundary.
+    pub fn with_boundary(&self, boundary: &Boundary) -> String {
+        let mut text = self.media_type.clone();
+        let kept = self.parameters.iter().filter(|(name, _)| name != "boundary");
+        for (name, value) in kept {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            text.push_str(&format!("; {name}=\"{quoted}\""));
+        }
+        text.push_str(&format!("; boundary={}", boundary.as_str()));
+        text
     }
 
     /// `type/subtype`, in lower case.

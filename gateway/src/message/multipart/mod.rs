@@ -22,7 +22,7 @@ mod reader;
 mod writer;
 
 pub use content_type::ContentType;
-pub use reader::{Event, Limits, PartHead, Reader};
+pub use reader::{Event, Limits, Part, PartHead, Reader};
 pub use writer::{Boundary, Writer};
 
 use crate::fault::Leaf;

@@ -10,9 +10,10 @@
 //!
 //! # Compatibility
 //! As X-Road: text before the first and after the last delimiter is ignored (within a limit), header names
-//! have any case. Stricter: bare LF, folded headers, doubled `Content-Type`, and a missing closing delimiter are
+//! have any case. Stricter: bare LF, folded headers between gateways, doubled `Content-Type`, and a missing closing delimiter are
 //! refused.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -30,16 +31,19 @@ pub struct Limits {
     pub parts: usize,
     /// Bytes before the first part, and after the last one.
     pub around: usize,
+    /// Whether a part's header may go on in the next line, as the libraries of some information systems write it. It
+    /// is read as one line.
+    pub folded: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { part_head: 8 * 1024, parts: 32, around: 8 * 1024 }
+        Self { part_head: 8 * 1024, parts: 32, around: 8 * 1024, folded: false }
     }
 }
 
 /// The head of a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartHead {
     /// The content type; none when the head does not say.
     pub content_type: Option<ContentType>,
@@ -47,7 +51,21 @@ pub struct PartHead {
     pub headers: Vec<(String, String)>,
 }
 
+/// A part that is held whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its head.
+    pub head: PartHead,
+    /// Its bytes.
+    pub content: Bytes,
+}
+
 impl PartHead {
+    /// A head that says its content type and nothing else.
+    pub const fn of(content_type: ContentType) -> Self {
+        Self { content_type: Some(content_type), headers: Vec::new() }
+    }
+
     /// `type/subtype` in lower case; empty when the head does not say.
     pub fn media_type(&self) -> &str {
         self.content_type.as_ref().map_or("", ContentType::media_type)
@@ -223,7 +241,7 @@ impl Reader {
             return Err(MultipartError::TooManyParts);
         }
         self.state = State::Body;
-        Ok(Some(Event::PartHead(read_head(&lines)?)))
+        Ok(Some(Event::PartHead(read_head(&lines, self.limits.folded)?)))
     }
 
     fn after_delimiter(&mut self, state: State) -> Option<Event> {
@@ -276,9 +294,14 @@ impl Reader {
 }
 
 /// Reads the lines of a head, each preceded by its line end.
-fn read_head(lines: &[u8]) -> Result<PartHead, MultipartError> {
+fn read_head(lines: &[u8], folded: bool) -> Result<PartHead, MultipartError> {
     let bad = |why| MultipartError::Header(why);
     let text = std::str::from_utf8(lines).map_err(|_| bad("not UTF-8"))?;
+    let text = if folded {
+        Cow::Owned(text.replace("\r\n ", " ").replace("\r\n\t", " "))
+    } else {
+        Cow::Borrowed(text)
+    };
     let mut head = PartHead { content_type: None, headers: Vec::new() };
     for line in text.split("\r\n").filter(|line| !line.is_empty()) {
         if line.starts_with([' ', '\t']) {

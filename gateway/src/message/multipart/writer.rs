@@ -29,6 +29,12 @@ impl Boundary {
         Self("xtop".chars().chain(random.into_iter().map(letter)).collect())
     }
 
+    /// The boundary of attachments inside a message with this one: `xatt` and the same letters.
+    #[must_use]
+    pub fn nested(&self) -> Self {
+        Self(format!("xatt{}", self.0.strip_prefix("xtop").unwrap_or(&self.0)))
+    }
+
     /// The value of the `Content-Type` header of a body with this boundary.
     pub fn content_type(&self) -> String {
         format!("multipart/mixed; charset=UTF-8; boundary={}", self.0)
@@ -54,13 +60,13 @@ impl Writer {
     }
 
     /// Begins a part: ends the one before, and writes delimiter and head. The part's bytes follow.
-    pub fn begin_part(&mut self, content_type: &str) -> Bytes {
-        self.head(content_type).into()
+    pub fn begin_part(&mut self, content_type: &str, headers: &[(String, String)]) -> Bytes {
+        self.head(content_type, headers).into()
     }
 
     /// A whole part: for the small ones, it copies the content.
     pub fn part(&mut self, content_type: &str, content: &[u8]) -> Bytes {
-        let mut bytes = self.head(content_type).into_bytes();
+        let mut bytes = self.head(content_type, &[]).into_bytes();
         bytes.extend_from_slice(content);
         bytes.into()
     }
@@ -70,12 +76,13 @@ impl Writer {
         format!("{}--{}--\r\n", self.line_end(), self.boundary.as_str()).into()
     }
 
-    fn head(&mut self, content_type: &str) -> String {
-        let head = format!(
-            "{}--{}\r\ncontent-type: {content_type}\r\n\r\n",
-            self.line_end(),
-            self.boundary.as_str()
-        );
+    fn head(&mut self, content_type: &str, headers: &[(String, String)]) -> String {
+        let boundary = self.boundary.as_str();
+        let mut head = format!("{}--{boundary}\r\ncontent-type: {content_type}\r\n", self.line_end());
+        for (name, value) in headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head.push_str("\r\n");
         self.parts += 1;
         head
     }
@@ -98,7 +105,7 @@ mod tests {
             "multipart/mixed; charset=UTF-8; boundary=xtopA"
         );
         let mut body = writer.part("application/ocsp-response", b"DER").to_vec();
-        body.extend(writer.begin_part("application/x-road-rest-body"));
+        body.extend(writer.begin_part("application/x-road-rest-body", &[]));
         body.extend(b"body");
         body.extend(writer.end());
         let expected = "--xtopA\r\ncontent-type: application/ocsp-response\r\n\r\nDER\r\n\

@@ -26,7 +26,7 @@ mod response;
 mod tests;
 
 pub use path::{PathHazard, PathRules, ServicePath};
-pub use request::{RepresentedParty, RestRequest, Verb};
+pub use request::{RestRequest, Verb};
 pub use response::RestResponse;
 
 use base64::Engine as _;

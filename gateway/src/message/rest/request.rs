@@ -5,6 +5,7 @@ use conf::identifier::{ClientId, ServerId, ServiceId, decode_segment};
 
 use super::part::{Headers, Lines, Taken, name};
 use super::{MessageError, PathRules, ServicePath};
+use crate::message::header::{MessageHeader, RepresentedParty};
 use crate::message::text::breaks_lines;
 
 /// The methods that X-Road carries.
@@ -51,15 +52,6 @@ impl Verb {
     }
 }
 
-/// On whose behalf a client asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepresentedParty {
-    /// The class of the party.
-    pub class: Option<String>,
-    /// The code of the party.
-    pub code: String,
-}
-
 /// A request: the bytes that are signed, and what they say. Made only by reading such bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestRequest {
@@ -72,24 +64,12 @@ pub struct RestRequest {
     pub query: Option<String>,
     /// All headers, in order, as HTTP carries them.
     pub headers: Headers,
-    /// Who asks.
-    pub client: ClientId,
-    /// What is asked for.
-    pub service: ServiceId,
+    /// Who asks whom for what.
+    pub header: MessageHeader,
     /// What follows the service code in the path.
     pub service_path: ServicePath,
-    /// The id that the information system gave, or our own.
-    pub message_id: String,
     /// The id of this one exchange.
     pub request_id: String,
-    /// The user on whose behalf the information system asks.
-    pub user_id: Option<String>,
-    /// What the request is about: a case, an issue.
-    pub issue: Option<String>,
-    /// On whose behalf the client asks.
-    pub represented_party: Option<RepresentedParty>,
-    /// The provider's gateway that is to answer.
-    pub security_server: Option<ServerId>,
 }
 
 impl RestRequest {
@@ -127,7 +107,7 @@ impl RestRequest {
         if taken.count(name::CLIENT) > 1 {
             return Err(MessageError::ClientTwice);
         }
-        if holds_unseen(&request.service) {
+        if holds_unseen(&request.header.service) {
             return Err(MessageError::IdentifierCharacter);
         }
         request.service_path.check(rules)?;
@@ -169,18 +149,20 @@ impl RestRequest {
             path: path.to_owned(),
             query: query.map(str::to_owned),
             headers: taken.headers(),
-            client: ClientId::parse_encoded(client).map_err(identifier("client"))?,
-            service,
+            header: MessageHeader {
+                client: ClientId::parse_encoded(client).map_err(identifier("client"))?,
+                service,
+                message_id: message_id.to_owned(),
+                user_id: taken.first_value(name::USER_ID).map(str::to_owned),
+                issue: taken.first_value(name::ISSUE).map(str::to_owned),
+                represented_party: represented_party.map(read_represented_party).transpose()?,
+                security_server: security_server
+                    .map(ServerId::parse_encoded)
+                    .transpose()
+                    .map_err(identifier("security server"))?,
+            },
             service_path: ServicePath::new(service_path),
-            message_id: message_id.to_owned(),
             request_id: request_id.to_owned(),
-            user_id: taken.first_value(name::USER_ID).map(str::to_owned),
-            issue: taken.first_value(name::ISSUE).map(str::to_owned),
-            represented_party: represented_party.map(read_represented_party).transpose()?,
-            security_server: security_server
-                .map(ServerId::parse_encoded)
-                .transpose()
-                .map_err(identifier("security server"))?,
         })
     }
 }

@@ -48,9 +48,9 @@ impl RestResponse {
         }
         let mut lines = Lines::new(&status.to_string(), &latin1(reason));
         lines.headers(headers, &[name::MESSAGE_ID, name::CLIENT, name::REQUEST_ID, name::REQUEST_HASH]);
-        lines.header(name::MESSAGE_ID, &request.message_id);
-        lines.header(name::CLIENT, &request.client.encoded());
-        lines.header(name::SERVICE, &request.service.encoded());
+        lines.header(name::MESSAGE_ID, &request.header.message_id);
+        lines.header(name::CLIENT, &request.header.client.encoded());
+        lines.header(name::SERVICE, &request.header.service.encoded());
         lines.header(name::REQUEST_ID, &request.request_id);
         lines.header(name::REQUEST_HASH, request_hash);
         Self::parse(lines.finish())

@@ -6,6 +6,7 @@ use cert_authority::crypto::digest;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::header::RepresentedParty;
 
 const TARGET: &str = "/r1/EE/BUSINESS/producer/sub/rest1";
 const STRICT: PathRules = PathRules { encoded_slash: false, dot_segments: false };
@@ -62,18 +63,18 @@ fn a_request_is_written_as_x_road_writes_it() {
          Accept:*/*\r\nX-Road-UserId:u1\r\nX-Road-UserId:u2\r\nX-Road-Issue:i\r\nx-road-request-id:rid\r\n\
          x-road-id:fresh\r\n"
     );
-    assert_eq!(request.service.to_string(), "EE/BUSINESS/producer/sub/rest1");
-    assert_eq!(request.client.to_string(), "EE/BUSINESS/consumer/sub");
+    assert_eq!(request.header.service.to_string(), "EE/BUSINESS/producer/sub/rest1");
+    assert_eq!(request.header.client.to_string(), "EE/BUSINESS/consumer/sub");
     assert_eq!((request.service_path.raw(), request.query.as_deref()), ("/a%20b", Some("x=%C3%A4&y")));
-    assert_eq!((request.message_id.as_str(), request.request_id.as_str()), ("fresh", "rid"));
-    assert_eq!((request.user_id.as_deref(), request.issue.as_deref()), (Some("u1"), Some("i")));
+    assert_eq!((request.header.message_id.as_str(), request.request_id.as_str()), ("fresh", "rid"));
+    assert_eq!((request.header.user_id.as_deref(), request.header.issue.as_deref()), (Some("u1"), Some("i")));
     assert_eq!(RestRequest::parse(request.part().clone()), Ok(request));
 }
 
 #[test]
 fn the_last_message_id_counts_and_no_other_is_made() {
     let request = ask("GET", TARGET, &[client(), ("X-Road-Id", b"a"), ("x-road-id", b"b")]).unwrap();
-    assert_eq!(request.message_id, "b");
+    assert_eq!(request.header.message_id, "b");
     assert!(!text(request.part()).contains("fresh"));
 }
 
@@ -106,10 +107,10 @@ fn optional_identifiers_are_read() {
         ],
     )
     .unwrap();
-    assert_eq!(request.security_server.unwrap().to_string(), "EE/BUSINESS/producer/ss1");
+    assert_eq!(request.header.security_server.unwrap().to_string(), "EE/BUSINESS/producer/ss1");
     let party = RepresentedParty { class: Some("COM".into()), code: "1/2".into() };
-    assert_eq!(request.represented_party, Some(party));
-    let code_only = with_header("X-Road-Represented-Party", b"12").unwrap().represented_party;
+    assert_eq!(request.header.represented_party, Some(party));
+    let code_only = with_header("X-Road-Represented-Party", b"12").unwrap().header.represented_party;
     assert_eq!(code_only, Some(RepresentedParty { class: None, code: "12".into() }));
 }
 
@@ -230,7 +231,7 @@ fn path_hazards_are_refused_from_clients_and_read_from_peers() {
 #[test]
 fn a_slash_in_an_identifier_is_legal_and_a_control_character_is_not() {
     let request = get("/r1/EE/BUSINESS/prod%2Fucer/sub/rest1/x").unwrap();
-    assert_eq!(request.service.client().member().code(), "prod/ucer");
+    assert_eq!(request.header.service.client().member().code(), "prod/ucer");
     for escape in ["%0A", "%00", "%7F", "%E2%80%8B", "%EF%BB%BF"] {
         let target = format!("/r1/EE/BUSINESS/producer/s{escape}/rest1");
         assert_eq!(get(&target), Err(MessageError::IdentifierCharacter), "{escape}");
@@ -272,7 +273,8 @@ fn too_large_a_head_is_refused() {
 #[test]
 fn received_parts_that_are_no_requests_are_refused() {
     let part = |lines: &str| {
-        RestRequest::parse(format!("GET\r\n{TARGET}\r\n{lines}").into()).map(|request| request.message_id)
+        RestRequest::parse(format!("GET\r\n{TARGET}\r\n{lines}").into())
+            .map(|request| request.header.message_id)
     };
     let good = "X-Road-Client:EE/B/c\r\nx-road-id:i\r\nx-road-request-id:r\r\n";
     assert_eq!(part(good), Ok("i".into()));
@@ -321,8 +323,8 @@ fn a_response_is_written_as_x_road_writes_it() {
          x-road-request-id:rid\r\nx-road-request-hash:aGFzaA==\r\n"
     );
     assert_eq!((response.status, response.reason.as_ref()), (200, b"\xc4".as_slice()));
-    assert_eq!(response.service.as_ref(), Some(&request.service));
-    assert_eq!(response.client.as_ref(), Some(&request.client));
+    assert_eq!(response.service.as_ref(), Some(&request.header.service));
+    assert_eq!(response.client.as_ref(), Some(&request.header.client));
     assert_eq!(response.request_id.as_deref(), Some("rid"));
     assert_eq!(RestResponse::parse(response.part().clone()), Ok(response));
 }

@@ -24,19 +24,27 @@ fn body(parts: &[(&str, &str)]) -> Bytes {
     body.into()
 }
 
+fn head(media_type: &str) -> PartHead {
+    PartHead::of(ContentType::parse(media_type).unwrap())
+}
+
+fn message(media_type: &str, content: &'static str) -> Item {
+    Item::Message(Part { head: head(media_type), content: content.into() })
+}
+
 fn receive(
     direction: Direction,
     body: &Bytes,
     piece: usize,
 ) -> Result<(Vec<Item>, Result<PartDigests, TransportError>), TransportError> {
-    let mut incoming = Incoming::new(direction, TYPE, SHA512)?;
+    let mut incoming = Incoming::new(direction, Protocol::Rest, TYPE, SHA512)?;
     let mut items: Vec<Item> = Vec::new();
     for at in (0..body.len()).step_by(piece) {
         incoming.push(body.slice(at..body.len().min(at + piece)));
         loop {
             match (incoming.pull()?, items.last_mut()) {
                 (Item::NeedMore | Item::End, _) => break,
-                (Item::BodyData(more), Some(Item::BodyData(data))) => {
+                (Item::AttachmentData(more), Some(Item::AttachmentData(data))) => {
                     *data = [&data[..], &more].concat().into()
                 }
                 (item, _) => items.push(item),
@@ -66,10 +74,10 @@ fn a_whole_request_is_taken_apart_and_hashed() {
         [
             Item::OcspResponse("der".into()),
             Item::OcspResponse("der".into()),
-            Item::Message("GET".into()),
-            Item::BodyBegin,
-            Item::BodyData("body".into()),
-            Item::BodyEnd,
+            message(part::REST_REQUEST, "GET"),
+            Item::AttachmentBegin(head(part::REST_BODY)),
+            Item::AttachmentData("body".into()),
+            Item::AttachmentEnd,
             Item::HashChainResult("result".into()),
             Item::HashChain("chain".into()),
             Item::Signature("signature".into()),
@@ -95,7 +103,7 @@ fn an_empty_body_is_a_part_and_an_absent_one_is_none() {
     let empty =
         receive(Direction::Request, &body(&[REQUEST, (part::REST_BODY, ""), SIGNATURE]), 1000).unwrap();
     assert_eq!(empty.1.unwrap().attachments, [digest(SHA512, b"")]);
-    assert_eq!(empty.0[1..3], [Item::BodyBegin, Item::BodyEnd]);
+    assert_eq!(empty.0[1..3], [Item::AttachmentBegin(head(part::REST_BODY)), Item::AttachmentEnd]);
     let absent = receive(Direction::Request, &body(&[REQUEST, SIGNATURE]), 1000).unwrap();
     assert_eq!(absent.1.unwrap().attachments, []);
 }
@@ -146,7 +154,7 @@ fn a_message_without_its_main_parts_is_refused() {
         assert_eq!((refused.leaf(), refused.is_service_failure()), (leaf, false), "{parts:?}");
     }
     let other = received(Direction::Response, &[REQUEST, SIGNATURE]).unwrap_err();
-    assert_eq!(other, TransportError::MissingRest);
+    assert_eq!(other, TransportError::MissingMessage(Protocol::Rest));
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn parts_larger_than_any_message_needs_are_refused() {
         (part::HASH_CHAIN_RESULT, MAX_CHAIN_BYTES),
         (part::HASH_CHAIN, MAX_CHAIN_BYTES),
         (part::SIGNATURE, MAX_SIGNATURE_BYTES),
-        (part::FAULT, soap::MAX_BYTES),
+        (part::FAULT, fault::soap::MAX_BYTES),
     ] {
         let content = "x".repeat(length + 1);
         let refused = receive(Direction::Request, &body(&[REQUEST, (kind, &content)]), 10_000).unwrap_err();
@@ -204,7 +212,7 @@ fn a_content_type_that_is_no_message_is_refused() {
         ("multipart/mixed; boundary=b; boundary=c", Leaf::MimeParsingFailed),
         ("", Leaf::MimeParsingFailed),
     ] {
-        let refused = Incoming::new(Direction::Request, content_type, SHA512).unwrap_err();
+        let refused = Incoming::new(Direction::Request, Protocol::Rest, content_type, SHA512).unwrap_err();
         assert_eq!((refused.leaf(), refused.is_service_failure()), (leaf, true), "{content_type}");
     }
 }

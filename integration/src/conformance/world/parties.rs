@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use conf::identifier::{ClientId, MemberId, ServiceId};
-use gateway::message::rest::RestRequest;
 use gateway::message::transport::Direction;
+use gateway::message::{Beside, Request};
 
 use super::super::recording::{Case, Parts, latin1};
 
@@ -15,34 +15,40 @@ use super::super::recording::{Case, Parts, latin1};
 pub(super) struct Parties {
     clients: BTreeSet<ClientId>,
     /// The services of each provider that exists.
-    providers: BTreeMap<ClientId, BTreeSet<String>>,
+    providers: BTreeMap<ClientId, BTreeSet<Offer>>,
 }
+
+/// A service: its code, its version, and whether it speaks SOAP.
+type Offer = (String, Option<String>, bool);
 
 impl Parties {
     /// Looks through the requests of all cases.
     pub(super) fn of(cases: &[Case]) -> Self {
         let mut parties = Self::default();
-        for case in cases.iter().filter(|case| !case.is_soap()) {
+        for case in cases {
             parties.look_at(case);
         }
         parties
     }
 
     fn look_at(&mut self, case: &Case) {
-        let is_soap_service =
-            case.facts.error_code.as_ref().is_some_and(|code| code.ends_with(".ServiceType"));
+        // A call in the other protocol is refused for that: the service speaks the one that the case does not.
+        let is_refused = case.facts.error_code.as_ref().is_some_and(|code| code.ends_with(".ServiceType"));
+        let is_soap = case.is_soap() != is_refused;
         for message in [case.sent("request"), case.received("request")].into_iter().flatten() {
-            let part = Parts::of(Direction::Request, &message).message;
-            let Some(Ok(request)) = part.map(RestRequest::parse) else { continue };
-            self.clients.insert(request.client);
-            self.offers(&request.service, is_soap_service);
+            let Some(part) = Parts::of(Direction::Request, case.protocol(), &message).message else {
+                continue;
+            };
+            let Ok(request) = Request::parse(case.protocol(), part, Beside::default()) else { continue };
+            self.clients.insert(request.header().client.clone());
+            self.offers(&request.header().service, is_soap);
         }
         let Some(request) = case.http("client-request.http") else { return };
         let target = request.start.split(' ').nth(1).unwrap_or_default();
         let named = target.split_once("/r1/").map(|(_, path)| path.split('?').next().unwrap_or_default());
         let segments: Vec<&str> = named.unwrap_or_default().split('/').take(5).collect();
         if let Ok(service) = ServiceId::parse_encoded(&segments.join("/")) {
-            self.offers(&service, is_soap_service);
+            self.offers(&service, is_soap);
         }
         for (name, value) in &request.headers {
             if name.eq_ignore_ascii_case(b"x-road-client")
@@ -58,8 +64,8 @@ impl Parties {
             return;
         }
         let services = self.providers.entry(service.client().clone()).or_default();
-        if !service.code().contains("nosuch") && !is_soap {
-            services.insert(service.code().to_owned());
+        if !service.code().contains("nosuch") {
+            services.insert((service.code().to_owned(), service.version().map(str::to_owned), is_soap));
         }
     }
 
@@ -89,13 +95,22 @@ impl Parties {
         let mut text = head(server);
         for (provider, codes) in &self.providers {
             text.push_str(&client(provider));
-            for code in codes {
+            for (code, version, is_soap) in codes {
                 let slash = if code.contains("slash") { "/" } else { "" };
+                // Nobody listens at the discard port.
+                let address =
+                    if code.contains("down") { "127.0.0.1:9".to_owned() } else { service.to_string() };
                 let _ = write!(
                     text,
-                    "[[client.service]]\ncode = {}\nurl = \"http://{service}/base{slash}\"\ntimeout = \"5 s\"\n",
+                    "[[client.service]]\ncode = {}\nurl = \"http://{address}/base{slash}\"\ntimeout = \"5 s\"\n",
                     quoted(code)
                 );
+                if *is_soap {
+                    text.push_str("protocol = \"soap\"\n");
+                }
+                if let Some(version) = version {
+                    let _ = writeln!(text, "version = {}", quoted(version));
+                }
                 if code.contains("disabled") {
                     text.push_str("disabled = \"closed\"\n");
                 }

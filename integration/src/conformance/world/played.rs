@@ -161,6 +161,7 @@ impl PeerLink for Link {
             Ok(PeerAnswer {
                 content_type: answer.header("content-type").unwrap_or_default(),
                 hash_algorithm: answer.header("x-hash-algorithm"),
+                original_content_type: answer.header("x-original-content-type"),
                 body: InMemory::boxed(answer.body),
                 far_end,
             })
