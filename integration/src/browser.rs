@@ -205,7 +205,7 @@ impl Browser {
     async fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let headers = [("Content-Type", "application/json")];
-        let reply = client::send(self.address, method, path, &headers, &body).await?;
+        let reply = client::send(self.address, method, path, &headers, body).await?;
         let mut answer: Value =
             serde_json::from_slice(&reply.body).map_err(|error| format!("{path}: {error}"))?;
         if !reply.status.is_success() {

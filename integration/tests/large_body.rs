@@ -1,10 +1,12 @@
-//! A body of 1 GiB through both gateways: how much memory it takes, and that its evidence is whole.
+//! A body of 1 GiB, and a SOAP attachment of 1 GiB, through both gateways: how much memory they take, and that their
+//! evidence is whole.
 //!
 //! Real programs, real files on a real disk; `curl` sends, the demo's service counts what arrives.
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Seek as _, SeekFrom, Write as _};
     use std::path::Path;
     use std::process::Command;
 
@@ -12,7 +14,7 @@ mod tests {
     use integration::demo::layout::{CONSUMER, Layout, ORGANISATIONS, PROVIDER};
     use integration::demo::narrator::Narrator;
     use integration::demo::programs::Programs;
-    use integration::demo::story::service_path;
+    use integration::demo::story::{service_path, soap_message};
     use serde_json::Value;
 
     const PORTS: u16 = 18_800;
@@ -40,6 +42,28 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         text(&output.stdout)
+    }
+
+    /// Sends a SOAP message with the attachment of a file's length.
+    fn attach(layout: &Layout, folder: &Path, length: u64) -> String {
+        let (content_type, whole) = soap_message("large-plan", 0);
+        let end = b"\r\n--part--\r\n";
+        let file = folder.join("plan");
+        let mut written = fs::File::create(&file).unwrap();
+        written.write_all(whole.strip_suffix(end).unwrap()).unwrap();
+        let begin = written.metadata().unwrap().len();
+        written.set_len(begin + length).unwrap();
+        written.seek(SeekFrom::End(0)).unwrap();
+        written.write_all(end).unwrap();
+        let output = Command::new("curl")
+            .args(["-sS", "--fail-with-body", "-m", "300", "-X", "POST", "-T"])
+            .arg(&file)
+            .args(["-H", &format!("Content-Type: {content_type}")])
+            .arg(format!("http://{}/", layout.http(&CONSUMER)))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -70,19 +94,31 @@ mod tests {
         let receipt = post(&layout, &body("large", GIB));
         let receipt: Value = serde_json::from_str(&receipt).unwrap();
         assert_eq!(receipt["received_bytes"], GIB, "{receipt}");
-        for (organisation, process, before) in processes {
-            let after = peak(process);
-            println!("{}: peak resident memory {before} KiB, then {after} KiB", organisation.folder);
-            assert!(after - before < ALLOWED, "{} grew by {} KiB", organisation.folder, after - before);
-        }
+        let grown = |what: &str| {
+            for (organisation, process, before) in &processes {
+                let after = peak(*process);
+                println!(
+                    "{}: peak resident memory {before} KiB, then {after} KiB: {what}",
+                    organisation.folder
+                );
+                assert!(after - before < ALLOWED, "{} grew by {} KiB", organisation.folder, after - before);
+            }
+        };
+        grown("a body of 1 GiB");
+        let answer = attach(&layout, folder.path(), GIB);
+        let received = answer.split_once("<received>").and_then(|(_, rest)| rest.split_once('<'));
+        let received = received.unwrap_or_else(|| panic!("{answer}")).0.parse::<u64>().unwrap();
+        assert!((GIB..GIB + 10_000).contains(&received), "{received}");
+        grown("a SOAP attachment of 1 GiB");
 
         for holder in [CONSUMER, PROVIDER] {
             let folder = layout.folder(holder.folder);
             let run = |arguments: &[&str]| programs.run(&folder, "passerelle-gateway", arguments).unwrap();
-            let last = run(&["log", "list", "--json", "--limit", "2"]);
+            let last = run(&["log", "list", "--json", "--limit", "8"]);
             let records: Vec<Value> = last.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let request = records.iter().find(|record| record["kind"] == "request").unwrap();
-            assert!(request["length"].as_u64().unwrap() >= GIB, "{request}");
+            let is_large = |record: &&Value| record["length"].as_u64().unwrap_or_default() >= GIB;
+            let large = records.iter().filter(is_large).map(|record| record["kind"].clone());
+            assert_eq!(large.collect::<Vec<_>>(), ["request", "request"], "{records:#?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// The longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An answer.
 #[derive(Debug)]
@@ -40,13 +40,13 @@ pub async fn send(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: impl Into<Bytes>,
 ) -> Result<Reply, String> {
     let mut request = Request::builder().method(method).uri(path).header("Host", address.to_string());
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    let request = request.body(Full::new(body.into()));
     let request = request.map_err(|error| format!("{method} {path}: {error}"))?;
     match tokio::time::timeout(PATIENCE, exchange(address, request)).await {
         Ok(Ok(reply)) => Ok(reply),

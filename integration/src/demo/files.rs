@@ -2,7 +2,9 @@
 //!
 //! Every key is explained in `conf/examples/`. Not here: keys, certificates, tokens; see [`super::init`].
 
-use super::layout::{CLASS, CONSUMER, INSTANCE, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE};
+use super::layout::{
+    CLASS, CONSUMER, INSTANCE, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE, SOAP_SERVICE,
+};
 
 /// What the consumer's portal may do: `gateway.toml` of the provider.
 pub const RIGHTS: [&str; 4] =
@@ -183,6 +185,15 @@ url = "http://{service}"
 [[client.service.allow]]
 to = "{consumer}"
 endpoints = [{endpoints}]
+
+[[client.service]]
+code = "{SOAP_SERVICE}"
+version = "v1"
+protocol = "soap"
+url = "http://{service}/plans"
+
+[[client.service.allow]]
+to = "{consumer}"
 "#,
             service = layout.service(),
             consumer = CONSUMER.client(),

@@ -67,6 +67,8 @@ pub const ORGANISATIONS: [Organisation; 2] = [CONSUMER, PROVIDER];
 
 /// The service that the provider offers.
 pub const SERVICE: &str = "records";
+/// The code of the SOAP service.
+pub const SOAP_SERVICE: &str = "depositPlan";
 
 impl Organisation {
     /// `DEMO/GOV/1001`.

@@ -8,6 +8,7 @@
 //! | `GET /municipalities` | all of them |
 //! | `GET /municipalities/CODE` | one, or 404 |
 //! | `POST /declarations` | a receipt with length of the body that arrived |
+//! | `POST /plans` | SOAP: the header of the request, and the length of what arrived with it |
 //! | `GET /bytes/N` | N bytes, streamed; for measurements |
 
 use std::convert::Infallible;
@@ -96,7 +97,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 async fn answer(request: Request<Incoming>) -> Result<Answer, hyper::Error> {
     let (head, body) = request.into_parts();
-    let received = drain(body).await?;
+    let (received, beginning) = drain(body).await?;
     let path = head.uri.path();
     let answer = match (&head.method, path.split('/').skip(1).collect::<Vec<_>>().as_slice()) {
         (&Method::GET, ["municipalities"]) => json(StatusCode::OK, &REGISTER),
@@ -107,6 +108,7 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, hyper::Error> {
         (&Method::POST, ["declarations"]) => {
             json(StatusCode::OK, &serde_json::json!({ "accepted": true, "received_bytes": received }))
         }
+        (&Method::POST, ["plans"]) => plan(&String::from_utf8_lossy(&beginning), received),
         (&Method::GET, ["bytes", count]) => match count.parse() {
             Ok(count) => zeros(count),
             Err(_) => json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": "not a number" })),
@@ -116,14 +118,45 @@ async fn answer(request: Request<Incoming>) -> Result<Answer, hyper::Error> {
     Ok(answer)
 }
 
-async fn drain(mut body: Incoming) -> Result<u64, hyper::Error> {
-    let mut received = 0_u64;
+/// Reads a body to its end; gives its length and its first 64 KiB.
+async fn drain(mut body: Incoming) -> Result<(u64, Vec<u8>), hyper::Error> {
+    const KEPT: usize = 64 << 10;
+    let (mut received, mut beginning) = (0_u64, Vec::new());
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
             received = received.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            let wanted = KEPT.saturating_sub(beginning.len()).min(data.len());
+            beginning.extend_from_slice(data.get(..wanted).unwrap_or_default());
         }
     }
-    Ok(received)
+    Ok((received, beginning))
+}
+
+/// The answer to a plan that was deposited: as a SOAP service must, it gives the header of the request back.
+fn plan(request: &str, received: u64) -> Answer {
+    let (begin, end) = ("<soap:Header>", "</soap:Header>");
+    let header = request.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+    let Some((header, _)) = header else {
+        return xml(StatusCode::BAD_REQUEST, "<error>no SOAP</error>".to_owned());
+    };
+    xml(
+        StatusCode::OK,
+        format!(
+            "<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+             xmlns:xroad=\"http://x-road.eu/xsd/xroad.xsd\" xmlns:id=\"http://x-road.eu/xsd/identifiers\">{begin}{header}{end}\
+             <soap:Body><depositPlanResponse xmlns=\"urn:register\"><received>{received}</received>\
+             </depositPlanResponse></soap:Body></soap:Envelope>"
+        ),
+    )
+}
+
+fn xml(status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed());
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/xml; charset=utf-8"));
+    answer
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {

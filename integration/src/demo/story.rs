@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{self, Reply};
 use super::ecosystem::Ecosystem;
-use super::layout::{CLASS, CONSUMER, INSTANCE, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE};
+use super::layout::{
+    CLASS, CONSUMER, INSTANCE, Layout, ORGANISATIONS, Organisation, PROVIDER, SERVICE, SOAP_SERVICE,
+};
 use super::narrator::Narrator;
 
 /// The longest wait for a time-stamp; they come every 2 s.
@@ -21,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the POST carries.
 const DECLARATION: &str =
     r#"{"municipality":"66023","subject":"noise","text":"Works at night on rue Sainte-Catherine."}"#;
+
+/// Bytes of the plan.
+const ATTACHED: usize = 100_000_000;
 
 /// The path of the service at the consumer's door.
 #[must_use]
@@ -36,12 +41,14 @@ pub async fn tell(ecosystem: &Ecosystem, narrator: &Narrator) -> Result<String, 
     let teller = Teller { ecosystem, layout: &ecosystem.layout, narrator };
     let get = teller.get().await?;
     let post = teller.post().await?;
+    let plan = teller.plan().await?;
     teller.refused().await?;
-    teller.evidence(&[("GET", &get), ("POST", &post)])?;
-    teller.timestamps(&[&get, &post]).await?;
+    teller.evidence(&[("GET", &get), ("POST", &post), ("SOAP message", &plan)])?;
+    teller.timestamps(&[&get, &post, &plan]).await?;
     // Each side proves what the other one signed.
     teller.container(&PROVIDER, "request", &post, &CONSUMER)?;
     teller.container(&CONSUMER, "response", &post, &PROVIDER)?;
+    teller.container(&PROVIDER, "request", &plan, &CONSUMER)?;
     Ok(post)
 }
 
@@ -95,6 +102,37 @@ pub fn by_hand(ecosystem: &Ecosystem, id: Option<&str>, narrator: &Narrator) {
     }
 }
 
+/// A SOAP message with an attachment of so many bytes: its content type, and its bytes.
+#[must_use]
+pub fn soap_message(id: &str, attached: usize) -> (String, Vec<u8>) {
+    let identifier = |organisation: &Organisation| {
+        format!(
+            "<id:xRoadInstance>{INSTANCE}</id:xRoadInstance><id:memberClass>{CLASS}</id:memberClass>\
+             <id:memberCode>{}</id:memberCode><id:subsystemCode>{}</id:subsystemCode>",
+            organisation.member, organisation.subsystem
+        )
+    };
+    let envelope = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+         xmlns:xroad=\"http://x-road.eu/xsd/xroad.xsd\" xmlns:id=\"http://x-road.eu/xsd/identifiers\">\n\
+         <soap:Header>\n  <xroad:client id:objectType=\"SUBSYSTEM\">{}</xroad:client>\n  \
+         <xroad:service id:objectType=\"SERVICE\">{}<id:serviceCode>{SOAP_SERVICE}</id:serviceCode>\
+         <id:serviceVersion>v1</id:serviceVersion></xroad:service>\n  <xroad:id>{id}</xroad:id>\n  \
+         <xroad:protocolVersion>4.0</xroad:protocolVersion>\n</soap:Header>\n\
+         <soap:Body><depositPlan xmlns=\"urn:register\"><plan href=\"cid:plan\"/></depositPlan></soap:Body></soap:Envelope>",
+        identifier(&CONSUMER),
+        identifier(&PROVIDER),
+    );
+    let mut body = format!(
+        "--part\r\nContent-Type: text/xml; charset=UTF-8\r\nContent-ID: <envelope>\r\n\r\n{envelope}\r\n--part\r\n\
+         Content-Type: application/octet-stream\r\nContent-ID: <plan>\r\n\r\n"
+    )
+    .into_bytes();
+    body.resize(body.len() + attached, b'.');
+    body.extend_from_slice(b"\r\n--part--\r\n");
+    ("multipart/related; type=\"text/xml\"; start=\"<envelope>\"; boundary=part".to_owned(), body)
+}
+
 struct Teller<'a> {
     ecosystem: &'a Ecosystem,
     layout: &'a Layout,
@@ -129,6 +167,40 @@ impl Teller<'_> {
         let received = answer.get("received_bytes").and_then(Value::as_u64).unwrap_or_default();
         expect("the bytes that the register received", &DECLARATION.len().to_string(), received)?;
         exchange_id(&reply)
+    }
+
+    /// SOAP, with an attachment of 100 MB. Gives the exchange's id.
+    async fn plan(&self) -> Result<String, String> {
+        self.narrator.step("A plan of 100 MB, attached to a SOAP message");
+        self.narrator.say(
+            "The same gateways and the same story, in the older protocol: an envelope, and an attachment that flows\n\
+             through both gateways without being held in memory. The envelope and the attachment are signed.",
+        );
+        let id = "demo-plan-1";
+        let (content_type, body) = soap_message(id, ATTACHED);
+        let length = body.len();
+        self.narrator.say(&format!("\n> POST /\n> Content-Type: {content_type}\n> {length} bytes"));
+        let began = Instant::now();
+        let headers = [("Content-Type", content_type.as_str()), ("SOAPAction", "\"\"")];
+        let reply = client::send(self.layout.http(&CONSUMER), "POST", "/", &headers, body).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let answer = String::from_utf8_lossy(&reply.body);
+        self.narrator.say(&format!("< {}   ({seconds:.2} s)\n< {answer}", reply.status));
+        expect("the status of the answer", "200 OK", reply.status)?;
+        let between = |begin: &str, end: &str| {
+            let found = answer.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+            found.map_or("", |(text, _)| text).to_owned()
+        };
+        expect("whether the answer names its request's hash", "yes", yes(answer.contains("requestHash")))?;
+        expect("the id in the answer", id, between("<xroad:id>", "</xroad:id>"))?;
+        let received = between("<received>", "</received>").parse::<usize>().unwrap_or_default();
+        // The boundary between the parts is each gateway's own.
+        expect(
+            "whether all of it has arrived",
+            "yes",
+            yes(received >= ATTACHED && received < length + 1000),
+        )?;
+        Ok(id.to_owned())
     }
 
     async fn refused(&self) -> Result<(), String> {
