@@ -324,7 +324,7 @@ impl Teller<'_> {
         let record = records.iter().find(|record| text(record, "kind") == kind);
         let number = record.map(number).ok_or_else(|| format!("no {kind} of {id} in the log"))?;
         let folder = self.layout.folder(holder.folder);
-        let file = container_file(self.layout, holder, kind).display().to_string();
+        let file = container_file(self.layout, holder, number, kind).display().to_string();
         self.gateway(&folder, &["log", "export", &number.to_string(), "--out", &file])?;
         self.narrator.say(&format!("passerelle-gateway log export {number} --out {file}"));
 
@@ -378,8 +378,8 @@ impl Teller<'_> {
     }
 }
 
-fn container_file(layout: &Layout, holder: &Organisation, kind: &str) -> PathBuf {
-    layout.folder(holder.folder).join(format!("{kind}.asice"))
+fn container_file(layout: &Layout, holder: &Organisation, number: u64, kind: &str) -> PathBuf {
+    layout.folder(holder.folder).join(format!("{number}-{kind}.asice"))
 }
 
 fn exchange_id(reply: &Reply) -> Result<String, String> {
