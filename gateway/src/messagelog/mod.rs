@@ -16,7 +16,7 @@
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `salvage` | what is whole in a damaged log |
-//! | `index`, [`reader`] | finding and reading records |
+//! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
 //! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
@@ -39,6 +39,7 @@ mod key;
 mod lock;
 pub mod reader;
 pub mod record;
+mod records;
 mod recover;
 mod salvage;
 mod segment;

@@ -1,11 +1,10 @@
 //! Finding and reading records. Blocks while it reads files: from asynchronous code call it off the runtime's threads.
 //!
-//! Not here: writing, judging ([`super::verify`]), containers ([`crate::evidence::asic`]).
+//! Not here: where records lie (`records`), writing, judging ([`super::verify`]), containers ([`crate::evidence::asic`]).
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -15,17 +14,15 @@ use conf::identifier::{ClientId, MemberId, ServiceId};
 use super::{
     body::{SealedBody, Vault},
     error::LogError,
-    frame::{ChunkType, Frame},
-    index::{Block, Index, service_key},
+    frame::Frame,
+    index::{Block, service_key},
     record::{Kind, MessageRecord, Outcome, Part, Place, Record, Role, TimestampRecord},
-    segment::{self, Position, Segment},
+    records::{Chunks, Records},
+    segment::Position,
     stamp,
     tree::{Hash, Tree},
     writer::State,
 };
-
-/// How many segment files are kept open.
-const OPEN_FILES: usize = 32;
 
 /// Reads a log. Cheap to clone.
 #[derive(Clone)]
@@ -33,11 +30,9 @@ pub struct Reader(Arc<Shared>);
 
 struct Shared {
     log: PathBuf,
-    id: [u8; 16],
-    index: Arc<Index>,
+    records: Box<dyn Records>,
     state: Arc<State>,
     vault: Vault,
-    files: Mutex<HashMap<u64, Arc<Segment>>>,
 }
 
 /// A record, read.
@@ -146,14 +141,8 @@ pub struct Material {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        log: PathBuf,
-        id: [u8; 16],
-        index: Arc<Index>,
-        state: Arc<State>,
-        vault: Vault,
-    ) -> Self {
-        Self(Arc::new(Shared { log, id, index, state, vault, files: Mutex::default() }))
+    pub(crate) fn new(log: PathBuf, records: Box<dyn Records>, state: Arc<State>, vault: Vault) -> Self {
+        Self(Arc::new(Shared { log, records, state, vault }))
     }
 
     /// How many records are durable.
@@ -177,15 +166,15 @@ impl Reader {
     /// # Errors
     /// As [`Self::get`].
     pub fn leaves(&self, first: u64, count: usize) -> Result<Vec<Hash>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         let mut leaves = Vec::with_capacity(count);
         let mut next = first;
-        while let Some(block) = self.0.index.block_of(next)? {
+        while let Some(block) = self.0.records.block_of(next)? {
             let skipped = usize::try_from(next.saturating_sub(block.first)).unwrap_or(usize::MAX);
-            for (position, _, _) in block.places.iter().skip(skipped).take(count - leaves.len()) {
-                leaves.push(self.leaf(*position)?);
-                next = next.saturating_add(1);
-            }
+            let wanted = block.places.iter().skip(skipped).take(count - leaves.len());
+            let positions: Vec<Position> = wanted.map(|(position, _, _)| *position).collect();
+            next = next.saturating_add(u64::try_from(positions.len()).unwrap_or(0));
+            leaves.extend(self.0.records.leaves(&positions)?);
             if leaves.len() == count {
                 break;
             }
@@ -193,34 +182,14 @@ impl Reader {
         Ok(leaves)
     }
 
-    fn leaf(&self, position: Position) -> Result<Hash, LogError> {
-        let segment = self.segment(position.segment)?;
-        let mut offset = position.offset;
-        loop {
-            let head = segment::read_head(&segment, offset)?;
-            if head.kind == ChunkType::Frame {
-                return Ok(head.hash);
-            }
-            offset = offset.saturating_add(head.size());
-        }
-    }
-
     /// The bytes of a frame: what the leaf of the tree is the hash of.
     ///
     /// # Errors
     /// As [`Self::get`].
     pub fn frame(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         let Some(position) = self.position(sequence)? else { return Ok(None) };
-        let segment = self.segment(position.segment)?;
-        let mut offset = position.offset;
-        loop {
-            let chunk = segment::read_chunk(&segment, offset)?;
-            offset = chunk.end();
-            if chunk.head.kind == ChunkType::Frame {
-                return Ok(Some(chunk.content));
-            }
-        }
+        Ok(Some(self.0.records.chunks(position)?.frame))
     }
 
     /// The directory of the log.
@@ -233,7 +202,7 @@ impl Reader {
     /// # Errors
     /// [`LogError::Damaged`] when it is not what was written; [`LogError::Index`], [`LogError::Io`].
     pub fn get(&self, sequence: u64) -> Result<Option<StoredRecord>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         let Some(position) = self.position(sequence)? else { return Ok(None) };
         self.read(position, sequence).map(|(record, _)| Some(record))
     }
@@ -243,9 +212,9 @@ impl Reader {
     /// # Errors
     /// As [`Self::get`].
     pub fn by_message_id(&self, message_id: &str) -> Result<Vec<StoredRecord>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         let mut records = Vec::new();
-        for sequence in self.0.index.by_message_id(message_id)? {
+        for sequence in self.0.records.by_message_id(message_id)? {
             let found = self.get(sequence)?;
             records.extend(found.filter(|found| found.record.message_id() == Some(message_id)));
         }
@@ -263,7 +232,7 @@ impl Reader {
         cursor: Option<u64>,
         limit: usize,
     ) -> Result<Vec<StoredRecord>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         if let Some(message_id) = &filter.message_id {
             return self.find_by_id(filter, message_id, order, cursor, limit);
         }
@@ -272,7 +241,7 @@ impl Reader {
             (Order::OldestFirst, cursor) => Some(cursor.map_or(0, |c| c.saturating_add(1))),
             (Order::NewestFirst, cursor) => cursor.unwrap_or_else(|| self.len()).checked_sub(1),
         };
-        while let Some(block) = next.map(|next| self.0.index.block_of(next)).transpose()?.flatten() {
+        while let Some(block) = next.map(|next| self.0.records.block_of(next)).transpose()?.flatten() {
             let start = next.unwrap_or(0);
             self.find_in_block(&block, filter, order, start, limit, &mut found)?;
             if found.len() >= limit {
@@ -384,7 +353,7 @@ impl Reader {
             return Ok(false);
         }
         let stamped = |wanted: bool| -> Result<bool, LogError> {
-            let below = self.0.index.stamped_below()?;
+            let below = self.0.records.stamped_below()?;
             let is = record.sequence < below || self.timestamp_of(record.sequence)?.is_some();
             Ok(record.record.kind().is_message() && is == wanted)
         };
@@ -428,8 +397,8 @@ impl Reader {
     /// # Errors
     /// As [`Self::get`].
     pub fn timestamp_of(&self, sequence: u64) -> Result<Option<TimestampRecord>, LogError> {
-        self.0.index.wait_for(self.len())?;
-        let Some(stamp) = self.0.index.stamp_of(sequence)? else { return Ok(None) };
+        self.0.records.wait_for(self.len())?;
+        let Some(stamp) = self.0.records.stamp_of(sequence)? else { return Ok(None) };
         let found = self.get(stamp)?.ok_or_else(|| gone(stamp))?;
         Ok(match found.record {
             Record::Timestamp(stamp) => Some(stamp).filter(|stamp| stamp.position(sequence).is_some()),
@@ -453,17 +422,17 @@ impl Reader {
 
     /// Every message below this number has its time-stamp.
     pub(crate) fn stamped_below(&self) -> Result<u64, LogError> {
-        self.0.index.wait_for(self.len())?;
-        self.0.index.stamped_below()
+        self.0.records.wait_for(self.len())?;
+        self.0.records.stamped_below()
     }
 
     /// The oldest messages without a time-stamp, at most `limit`: number and digest of the signature of each, and when
     /// the first was logged, and its signature.
     pub(crate) fn unstamped(&self, limit: usize) -> Result<Option<Unstamped>, LogError> {
-        self.0.index.wait_for(self.len())?;
+        self.0.records.wait_for(self.len())?;
         let mut found: Option<Unstamped> = None;
-        let mut next = self.0.index.stamped_below()?;
-        while let Some(block) = self.0.index.block_of(next)? {
+        let mut next = self.0.records.stamped_below()?;
+        while let Some(block) = self.0.records.block_of(next)? {
             for (sequence, (position, kind, time)) in (block.first..).zip(&block.places) {
                 if sequence < next || !kind.is_message() {
                     continue;
@@ -491,7 +460,7 @@ impl Reader {
     }
 
     fn position(&self, sequence: u64) -> Result<Option<Position>, LogError> {
-        let Some(block) = self.0.index.block_of(sequence)? else { return Ok(None) };
+        let Some(block) = self.0.records.block_of(sequence)? else { return Ok(None) };
         let at = sequence.checked_sub(block.first).and_then(|at| usize::try_from(at).ok());
         Ok(at.and_then(|at| block.places.get(at)).map(|(position, _, _)| *position))
     }
@@ -502,34 +471,10 @@ impl Reader {
         position: Position,
         sequence: u64,
     ) -> Result<(StoredRecord, Vec<(Hash, Bytes)>), LogError> {
-        let segment = self.segment(position.segment)?;
-        let mut blobs = Vec::new();
-        let mut offset = position.offset;
-        loop {
-            let chunk = segment::read_chunk(&segment, offset)?;
-            offset = chunk.end();
-            if chunk.head.kind == ChunkType::Blob {
-                blobs.push((chunk.head.hash, chunk.content));
-                continue;
-            }
-            let frame = Frame::decode(&chunk.content).ok().filter(|frame| frame.head.sequence == sequence);
-            let frame = frame.ok_or_else(|| gone(sequence))?;
-            let (time, leaf) = (frame.head.time, chunk.head.hash);
-            return Ok((StoredRecord { sequence, time, leaf, record: frame.record }, blobs));
-        }
-    }
-
-    fn segment(&self, number: u64) -> Result<Arc<Segment>, LogError> {
-        let mut files = self.0.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(segment) = files.get(&number) {
-            return Ok(Arc::clone(segment));
-        }
-        let segment = Arc::new(segment::open(&self.0.log, &self.0.id, number)?);
-        if files.len() >= OPEN_FILES {
-            files.clear();
-        }
-        files.insert(number, Arc::clone(&segment));
-        Ok(segment)
+        let Chunks { blobs, frame, leaf } = self.0.records.chunks(position)?;
+        let frame = Frame::decode(&frame).ok().filter(|frame| frame.head.sequence == sequence);
+        let frame = frame.ok_or_else(|| gone(sequence))?;
+        Ok((StoredRecord { sequence, time: frame.head.time, leaf, record: frame.record }, blobs))
     }
 }
 

@@ -36,6 +36,7 @@ use super::{
     lock::Lock,
     reader::Reader,
     record::{MessageRecord, Record},
+    records::Files,
     recover,
     salvage::salvage,
     segment,
@@ -163,8 +164,8 @@ impl MessageLog {
         }
         let vault = open_vault(&config, &clock, &disk)?;
         let (index, state) = (Arc::new(index), Arc::new(State::default()));
-        let reader =
-            Reader::new(directory.clone(), id, Arc::clone(&index), Arc::clone(&state), vault.clone());
+        let files = Files::new(directory.clone(), id, Arc::clone(&index));
+        let reader = Reader::new(directory.clone(), Box::new(files), Arc::clone(&state), vault.clone());
         let (queue, waiting) = mpsc::channel(config.queue);
         let (indexed, to_index) = std_mpsc::channel();
         state.reached(&found.tree);
@@ -359,7 +360,8 @@ pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogE
     state.reached(&tree);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     let vault = open_vault(config, clock, &disk)?;
-    Ok(Reader::new(config.directory.clone(), id, Arc::new(index), Arc::new(state), vault))
+    let files = Files::new(config.directory.clone(), id, Arc::new(index));
+    Ok(Reader::new(config.directory.clone(), Box::new(files), Arc::new(state), vault))
 }
 
 fn open_vault(config: &Config, clock: &Arc<dyn Clock>, disk: &Arc<dyn Disk>) -> Result<Vault, LogError> {

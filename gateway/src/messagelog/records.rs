@@ -1,0 +1,137 @@
+//! Where records lie: what a reader asks of a store, and the answers of segment files and their index.
+//!
+//! Not here: what records say, searching ([`super::reader`]); the answers of PostgreSQL.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{
+    error::LogError,
+    frame::ChunkType,
+    index::{Block, Index},
+    segment::{self, Position, Segment},
+    tree::Hash,
+};
+
+/// How many segment files are kept open.
+const OPEN_FILES: usize = 32;
+
+/// The bytes of a record and of the bodies that lie beside it, found to be what was written.
+pub(crate) struct Chunks {
+    /// Encrypted bodies and their digests.
+    pub(crate) blobs: Vec<(Hash, Bytes)>,
+    /// The frame.
+    pub(crate) frame: Bytes,
+    /// Its hash.
+    pub(crate) leaf: Hash,
+}
+
+/// A store of records. Its calls block.
+pub(crate) trait Records: Send + Sync {
+    /// Waits until everything below `sequence` can be found.
+    fn wait_for(&self, sequence: u64) -> Result<(), LogError>;
+
+    /// A block of records that holds `sequence`, if there is such a record.
+    fn block_of(&self, sequence: u64) -> Result<Option<Arc<Block>>, LogError>;
+
+    /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
+    fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError>;
+
+    /// The number of the time-stamp's record that covers `sequence`.
+    fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError>;
+
+    /// Every message below this number has its time-stamp.
+    fn stamped_below(&self) -> Result<u64, LogError>;
+
+    /// The leaf hashes of records that follow each other, without reading their frames.
+    fn leaves(&self, positions: &[Position]) -> Result<Vec<Hash>, LogError>;
+
+    /// What stands at a position.
+    fn chunks(&self, position: Position) -> Result<Chunks, LogError>;
+}
+
+/// Segment files and their index.
+pub(crate) struct Files {
+    log: PathBuf,
+    id: [u8; 16],
+    index: Arc<Index>,
+    open: Mutex<HashMap<u64, Arc<Segment>>>,
+}
+
+impl Files {
+    pub(crate) fn new(log: PathBuf, id: [u8; 16], index: Arc<Index>) -> Self {
+        Self { log, id, index, open: Mutex::default() }
+    }
+
+    fn segment(&self, number: u64) -> Result<Arc<Segment>, LogError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = open.get(&number) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = Arc::new(segment::open(&self.log, &self.id, number)?);
+        if open.len() >= OPEN_FILES {
+            open.clear();
+        }
+        open.insert(number, Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    fn leaf(&self, position: Position) -> Result<Hash, LogError> {
+        let segment = self.segment(position.segment)?;
+        let mut offset = position.offset;
+        loop {
+            let head = segment::read_head(&segment, offset)?;
+            if head.kind == ChunkType::Frame {
+                return Ok(head.hash);
+            }
+            offset = offset.saturating_add(head.size());
+        }
+    }
+}
+
+impl Records for Files {
+    fn wait_for(&self, sequence: u64) -> Result<(), LogError> {
+        self.index.wait_for(sequence)
+    }
+
+    fn block_of(&self, sequence: u64) -> Result<Option<Arc<Block>>, LogError> {
+        self.index.block_of(sequence)
+    }
+
+    fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError> {
+        self.index.by_message_id(message_id)
+    }
+
+    fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {
+        self.index.stamp_of(sequence)
+    }
+
+    fn stamped_below(&self) -> Result<u64, LogError> {
+        self.index.stamped_below()
+    }
+
+    fn leaves(&self, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
+        positions.iter().map(|position| self.leaf(*position)).collect()
+    }
+
+    fn chunks(&self, position: Position) -> Result<Chunks, LogError> {
+        let segment = self.segment(position.segment)?;
+        let mut blobs = Vec::new();
+        let mut offset = position.offset;
+        loop {
+            let chunk = segment::read_chunk(&segment, offset)?;
+            offset = chunk.end();
+            match chunk.head.kind {
+                ChunkType::Blob => blobs.push((chunk.head.hash, chunk.content)),
+                ChunkType::Frame => {
+                    return Ok(Chunks { blobs, frame: chunk.content, leaf: chunk.head.hash });
+                }
+            }
+        }
+    }
+}
