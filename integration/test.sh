@@ -4,7 +4,7 @@
 #   integration/test.sh                 install (apt, a Python venv), then test
 #   integration/test.sh --no-install    test only; the judges must be there already
 #
-# The independent judges (openssl, xmllint, xmlsec1, signxml, curl, unzip, age, Chromium) are part of the tests: where one is
+# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium) are part of the tests: where one is
 # missing the run stops and says so, it never passes by leaving a judge out. The power-cut test mounts file systems from
 # images, as root or by sudo; where that cannot be (a container without the right), the run says that it was left out.
 set -euo pipefail
@@ -23,7 +23,7 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium (apt), signxml (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium (apt), signxml and moto (Python venv in $venv)"
   need=""
   for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver python3-venv gcc; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
@@ -36,13 +36,16 @@ if [ "$install" = yes ]; then
   fi
   [ -x "$venv/bin/python" ] || { mkdir -p "$(dirname "$venv")"; python3 -m venv "$venv"; }
   "$venv/bin/python" -c 'import signxml' 2>/dev/null || "$venv/bin/pip" install --quiet 'signxml==5.2.0'
+  "$venv/bin/python" -c 'import moto.server' 2>/dev/null || "$venv/bin/pip" install --quiet 'moto[server]==5.2.5'
 fi
 export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
 
 for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver "$PASSERELLE_PYTHON"; do
   command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
-"$PASSERELLE_PYTHON" -c 'import signxml' || { echo "missing: signxml. Run integration/test.sh without --no-install." >&2; exit 1; }
+for module in signxml moto.server boto3; do
+  "$PASSERELLE_PYTHON" -c "import $module" || { echo "missing: $module. Run integration/test.sh without --no-install." >&2; exit 1; }
+done
 
 if [ -z "${CONFORMANCE_DIR:-}" ] && [ -d ../shared/conformance ]; then
   CONFORMANCE_DIR="$(cd ../shared/conformance && pwd)"; export CONFORMANCE_DIR

@@ -6,7 +6,8 @@
 //! | [`read`](mod@read), [`chains`] | judging one archive, and several together |
 //! | [`write`](mod@write) | making one archive |
 //! | [`encryption`] | who can read them |
-//! | [`target`] | where archives go |
+//! | [`target`] | where archives go: the port, and a directory |
+//! | [`bucket`] | where archives go: an S3-compatible object store |
 //! | [`ledger`] | what is archived, derived from the log |
 //! | [`archiver`], [`task`] | doing it, at an interval |
 //! | [`cleaning`] | erasing what is archived and old |
@@ -16,6 +17,8 @@
 //! Not here: the containers ([`crate::evidence::asic`]), the log ([`crate::messagelog`]).
 
 pub mod archiver;
+pub mod bucket;
+mod bucket_http;
 pub mod chains;
 pub mod cleaning;
 pub mod encryption;

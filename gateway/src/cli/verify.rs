@@ -19,7 +19,7 @@ use super::table::printable;
 use crate::archive::encryption::Identities;
 use crate::audit::archives::Shelves;
 use crate::audit::verify::{Grounds, Report, verify};
-use crate::config::Config;
+use crate::config::{Config, archive::Place};
 
 const NOT_VALID: u8 = 1;
 const NOT_JUDGED: u8 = 2;
@@ -85,7 +85,11 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
         (directory, conf) => {
             let config = Config::load(settings).map_err(|error| error.to_string())?;
             if directory.is_none() && archives.is_empty() && !arguments.no_archives {
-                archives.extend(config.archive.map(|archive| archive.directory));
+                // What lies in a bucket is judged when it has been fetched: --archives.
+                archives.extend(config.archive.and_then(|archive| match archive.place {
+                    Place::Directory(directory) => Some(directory),
+                    Place::Bucket(_) => None,
+                }));
             }
             let directory = directory.clone().unwrap_or(config.log.directory);
             (directory, conf.clone().unwrap_or(config.configuration.directory))

@@ -5,7 +5,8 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use super::{Allow, Config, ServiceTrust, Subject};
+use super::archive::Place;
+use super::{Allow, Archive, Config, ServiceTrust, Subject};
 
 /// The settings as text: a line each, then the clients with their services and rights.
 pub fn explain(config: &Config) -> String {
@@ -47,22 +48,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         }
         writeln!(out, "log.checkpoints.quorum        {}", checkpoints.quorum)?;
     }
-    match &config.archive {
-        None => writeln!(out, "archive                       off")?,
-        Some(archive) => {
-            writeln!(out, "archive.directory             {}", archive.directory.display())?;
-            writeln!(out, "archive.grouping              {:?}", archive.settings.grouping)?;
-            writeln!(out, "archive.rotate                {} bytes", archive.settings.rotate_at)?;
-            writeln!(out, "archive.every                 {}", Span(archive.every))?;
-            let keep =
-                archive.keep_bodies.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string());
-            writeln!(out, "archive.keep_bodies           {keep}")?;
-            match &archive.settings.recipients {
-                None => writeln!(out, "archive.recipients            everybody: not encrypted")?,
-                Some(recipients) => writeln!(out, "archive.recipients            {recipients}")?,
-            }
-        }
-    }
+    write_archive(out, config.archive.as_ref())?;
     if let Some(witness) = &config.witness {
         writeln!(out, "witness                       {} at {}", witness.name, witness.listen)?;
         for log in &witness.logs {
@@ -91,6 +77,38 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     {
         if on {
             writeln!(out, "DANGEROUS                     {name} = true")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_archive(out: &mut String, archive: Option<&Archive>) -> fmt::Result {
+    match archive {
+        None => writeln!(out, "archive                       off")?,
+        Some(archive) => {
+            match &archive.place {
+                Place::Directory(directory) => {
+                    writeln!(out, "archive.directory             {}", directory.display())?;
+                }
+                Place::Bucket(at) => {
+                    writeln!(
+                        out,
+                        "archive.s3                    {}/{}/{}",
+                        at.endpoint, at.bucket, at.prefix
+                    )?;
+                    writeln!(out, "archive.s3.credentials        {}", at.credentials.display())?;
+                }
+            }
+            writeln!(out, "archive.grouping              {:?}", archive.settings.grouping)?;
+            writeln!(out, "archive.rotate                {} bytes", archive.settings.rotate_at)?;
+            writeln!(out, "archive.every                 {}", Span(archive.every))?;
+            let keep =
+                archive.keep_bodies.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string());
+            writeln!(out, "archive.keep_bodies           {keep}")?;
+            match &archive.settings.recipients {
+                None => writeln!(out, "archive.recipients            everybody: not encrypted")?,
+                Some(recipients) => writeln!(out, "archive.recipients            {recipients}")?,
+            }
         }
     }
     Ok(())

@@ -25,7 +25,7 @@ pub(crate) struct File {
     pub(crate) peers: Peers,
     pub(crate) administration: Administration,
     pub(crate) log: Log,
-    pub(crate) archive: Option<ArchiveFile>,
+    pub(crate) archive: Option<Spanned<ArchiveFile>>,
     pub(crate) witness: Option<WitnessFile>,
     pub(crate) timestamping: Timestamping,
     pub(crate) limits: Limits,

@@ -12,7 +12,9 @@ use std::time::Duration;
 use cert_authority::settings::{Problems, Text, parse_duration};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, MemberId, ServerId};
+use toml::Spanned;
 
+use super::archive::{Archive, ArchiveFile};
 use super::file::{self, File, OrOff};
 use super::transparency::{self, CheckpointsFile};
 use super::{
@@ -52,6 +54,7 @@ impl Config {
         let log = resolver.log(&file.log);
         let witness =
             file.witness.as_ref().map(|witness| witness.resolve(text, folder, &mut resolver.problems));
+        let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive));
         let timestamping = resolver.timestamping(&file.timestamping);
         let output = resolver.output(&file.output);
         let transport = Resolver::transport(&file);
@@ -78,7 +81,7 @@ impl Config {
             transport,
             administration,
             log,
-            archive: file.archive.as_ref().map(|archive| archive.resolve(folder)),
+            archive,
             witness,
             timestamping,
             output,
@@ -369,6 +372,18 @@ impl Resolver<'_> {
         Some(Checkpoints { origin: origin?, key, previous_keys, every, quorum, witnesses })
     }
 
+    fn archive(&mut self, file: &Spanned<ArchiveFile>) -> Option<Archive> {
+        let mut authorities = Vec::new();
+        if let Some(bucket) = file.get_ref().bucket() {
+            authorities = self.certificates(bucket.authorities.as_slice(), "archive.s3.authorities");
+            if let Some(reason) = bucket.fault() {
+                self.fault(&bucket.endpoint, "archive.s3.endpoint", reason);
+            }
+        }
+        let archive = file.get_ref().resolve(self.folder, authorities);
+        archive.map_err(|reason| self.problems.at(self.text, &file.span(), "archive", reason)).ok()
+    }
+
     fn timestamping(&mut self, file: &file::Timestamping) -> Timestamping {
         let interval = file.interval.as_ref().and_then(|at| {
             self.read(at, "timestamping.interval", |text| match text {
@@ -405,7 +420,7 @@ impl Resolver<'_> {
         let bytes = |size: Option<u64>, default: usize| {
             size.map_or(default, |size| usize::try_from(size).unwrap_or(usize::MAX))
         };
-        let count = |value: &Option<toml::Spanned<usize>>, default: usize| {
+        let count = |value: &Option<Spanned<usize>>, default: usize| {
             value.as_ref().map_or(default, |value| (*value.get_ref()).max(1))
         };
         let usual = DoorLimits::default();
@@ -618,6 +633,45 @@ mod tests {
             faults(&format!("{LEAST}[[client]]\nid = \"DEMO/GOV/1/a\"\n")),
             ["Some(6) client[1].authentication"]
         );
+    }
+
+    /// The example says the other place in comments.
+    #[test]
+    fn the_example_shows_how_archives_go_to_a_bucket() {
+        let begin = EXAMPLE.find("# [archive.s3]").unwrap();
+        let lines = EXAMPLE[begin..].lines().take_while(|line| line.starts_with('#'));
+        let settings = lines.map(|line| line.trim_start_matches("# ")).filter(|line| !line.starts_with('#'));
+        let settings: Vec<&str> = settings.collect();
+        let folder = tempfile::tempdir().unwrap();
+        let pem = folder.path().join("store-ca.pem");
+        cert_authority::durable::write(&pem, rcgen_certificate().as_bytes()).unwrap();
+        let text = format!("{LEAST}[archive]\n{}", settings.join("\n"));
+        let place = Config::parse(&text, folder.path()).unwrap().archive.unwrap().place;
+        let super::super::archive::Place::Bucket(at) = place else { panic!("{place:?}") };
+        assert_eq!(
+            (at.bucket.as_str(), at.prefix.as_str(), at.region.as_str()),
+            ("archives", "ss1", "us-east-1")
+        );
+        assert_eq!((at.authorities.len(), at.credentials), (1, folder.path().join("keys/s3")));
+        let without = |key: &str| {
+            let left = settings.iter().filter(|line| !line.starts_with(key)).copied();
+            format!("{LEAST}[archive]\n{}", left.collect::<Vec<_>>().join("\n"))
+        };
+        for (faulty, told) in [
+            (without("authorities"), "Some(7) archive.s3.endpoint"),
+            (without("bucket"), "Some(6) archive"),
+            (without("credentials"), "Some(6) archive"),
+            (without("allow_http").replace("https://", "http://"), "Some(7) archive.s3.endpoint"),
+            (text.replace("https://", "ftp://"), "Some(7) archive.s3.endpoint"),
+            (format!("{LEAST}[archive]\nevery = \"1 h\"\n"), "Some(5) archive"),
+            (text.replace("[archive]", "[archive]\ndirectory = \"x\""), "Some(5) archive"),
+        ] {
+            let told_of = faults(&faulty);
+            let of_it = told_of.iter().filter(|fault| !fault.ends_with(".authorities")).count();
+            assert!(of_it == 1 && told_of.iter().any(|fault| fault.starts_with(told)), "{told}: {told_of:?}");
+        }
+        let open = text.replace("https://", "http://").replace("allow_http = false", "allow_http = true");
+        assert!(Config::parse(&open, folder.path()).is_ok());
     }
 
     #[test]
