@@ -2,18 +2,20 @@
 //! and is built again from the segments.
 //!
 //! ```text
-//! "i" first 8 bytes of SHA-256(message id), number   -> segment, offset
+//! "i" shard, number of the first of 65536 records     -> which message ids of the shard are among them, sorted
 //! "b" number of the first of 256 records              -> their places, times, kinds; clients and services among them
 //! "s" number of the first record of a time-stamp      -> number of the last, number of the time-stamp's record
 //! "m" ...                                             -> the log's id, how far the index reaches
 //! ```
-//! A block of 256 records says who occurs in it, so that a search passes over the others; the block that is not full
-//! yet is in memory, and read again from its segment after a restart.
+//! A block of 256 records says who occurs in it, so that a search passes over the others. Message ids have no order, and
+//! each at a place of its own in a growing tree would cost more and more: they are gathered, sorted, and put away by runs
+//! of 65,536 records, in 256 shards by the first byte of their hash, so that one id is looked for in one shard. The block
+//! and the run that are not full yet are in memory, and read again from their segments after a restart.
 //!
 //! Not here: reading records ([`super::reader`]).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
@@ -32,11 +34,17 @@ use super::{
 };
 
 const BLOCK: usize = 256;
+/// Records of a run; a multiple of [`BLOCK`].
+const RUN: u64 = 65_536;
+/// An entry of a run: 8 bytes of the id's hash, 4 bytes of the record's place in the run.
+const ENTRY: usize = 12;
 /// How long a reader waits for the index to catch up.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How often what is new goes to the disk.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const LOG: &[u8] = b"mlog";
+/// Stands behind the log's id; an index of another format is built anew.
+const FORMAT: u8 = 2;
 const REACH: &[u8] = b"mreach";
 const TOP: &[u8] = b"mtop";
 const STAMPED: &[u8] = b"mstamped";
@@ -151,10 +159,27 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 struct Open {
     block: Block,
+    /// Hashes of message ids since the last full run, with their numbers.
+    ids: BTreeSet<([u8; 8], u64)>,
     failed: Option<String>,
 }
 
 impl Open {
+    /// Puts the ids of a full run away.
+    fn end_run(&mut self, batch: &mut sled::Batch) {
+        let first = self.next().saturating_sub(RUN);
+        let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        for (hash, number) in std::mem::take(&mut self.ids) {
+            let place = u32::try_from(number.saturating_sub(first)).unwrap_or(u32::MAX);
+            let shard = shards.entry(shard_of(hash)).or_default();
+            shard.extend_from_slice(&hash);
+            shard.put_u32(place);
+        }
+        for (shard, entries) in shards {
+            batch.insert(run_key(shard, first), entries);
+        }
+    }
+
     /// The number after the last one known.
     fn next(&self) -> u64 {
         self.block.first.saturating_add(u64::try_from(self.block.places.len()).unwrap_or(0))
@@ -189,7 +214,7 @@ impl Index {
     /// An index for one who only reads; it is gone when dropped.
     pub(crate) fn temporary(id: &[u8; 16]) -> Result<Self, LogError> {
         let db = sled::Config::new().temporary(true).flush_every_ms(None).open().map_err(failed)?;
-        db.insert(LOG, id).map_err(failed)?;
+        db.insert(LOG, mark(id)).map_err(failed)?;
         Ok(Self::new(db, 0))
     }
 
@@ -201,13 +226,13 @@ impl Index {
             _ => {}
         }
         let db = open_db(directory)?;
-        db.insert(LOG, id).map_err(failed)?;
+        db.insert(LOG, mark(id)).map_err(failed)?;
         Ok((Self::new(db, 0), Known { from: None, top: 0 }))
     }
 
     fn new(db: sled::Db, first: u64) -> Self {
         let block = Block { first, ..Block::default() };
-        Self { db, open: Mutex::new(Open { block, failed: None }), caught_up: Condvar::new() }
+        Self { db, open: Mutex::new(Open { block, ..Open::default() }), caught_up: Condvar::new() }
     }
 
     /// Works until no more records can come.
@@ -245,19 +270,17 @@ impl Index {
             if record.sequence < open.next() {
                 continue;
             }
-            if let Some(hash) = record.facts.id {
-                batch.insert([b"i", &hash[..], &record.sequence.to_be_bytes()].concat(), &[]);
-            }
+            open.ids.extend(record.facts.id.map(|hash| (hash, record.sequence)));
             if let Some((first, last)) = record.facts.covers {
                 let value = [last.to_be_bytes(), record.sequence.to_be_bytes()].concat();
                 batch.insert(&key(b's', first), value);
                 batch.insert(STAMPED, &last.saturating_add(1).to_be_bytes());
             }
             let sequence = record.sequence;
-            let begins = open.block.places.is_empty().then_some(record.position);
-            if let Some(position) = begins {
-                // From here on the block must be read again after a restart.
-                let reach = [sequence, position.segment, position.offset];
+            if sequence.is_multiple_of(RUN) {
+                // From here on records must be read again after a restart.
+                let Position { segment, offset } = record.position;
+                let reach = [sequence, segment, offset];
                 batch.insert(REACH, reach.map(u64::to_be_bytes).concat());
             }
             open.block.add(record);
@@ -265,6 +288,9 @@ impl Index {
                 let next = Block { first: sequence.saturating_add(1), ..Block::default() };
                 let full = std::mem::replace(&mut open.block, next);
                 batch.insert(&key(b'b', full.first), full.encode());
+            }
+            if open.next().is_multiple_of(RUN) {
+                open.end_run(&mut batch);
             }
         }
         batch.insert(TOP, &open.next().to_be_bytes());
@@ -306,12 +332,23 @@ impl Index {
 
     /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
     pub(crate) fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError> {
-        let prefix = [b"i", &id_hash(message_id)[..]].concat();
-        self.db
-            .scan_prefix(prefix)
-            .keys()
-            .map(|found| found.map_err(failed).and_then(|found| number(&found)))
-            .collect()
+        let hash = id_hash(message_id);
+        let mut numbers = Vec::new();
+        // Before the runs are looked through: one that ends meanwhile is then found twice rather than not at all.
+        let recent: Vec<u64> =
+            self.lock().ids.range((hash, 0)..=(hash, u64::MAX)).map(|(_, number)| *number).collect();
+        for run in self.db.scan_prefix([b'i', shard_of(hash)]) {
+            let (found, entries) = run.map_err(failed)?;
+            let first = number(&found)?;
+            let (entries, _) = entries.as_chunks::<ENTRY>();
+            let from = entries.partition_point(|entry| entry.first_chunk() < Some(&hash));
+            let same = entries.iter().skip(from).take_while(|entry| entry.first_chunk() == Some(&hash));
+            let places = same.filter_map(|entry| entry.last_chunk().copied().map(u32::from_be_bytes));
+            numbers.extend(places.map(|place| first.saturating_add(u64::from(place))));
+        }
+        numbers.extend(recent);
+        numbers.dedup();
+        Ok(numbers)
     }
 
     /// The number of the time-stamp's record that covers `sequence`.
@@ -343,8 +380,8 @@ fn open_db(directory: &Path) -> Result<sled::Db, LogError> {
 /// How far an index reaches, or why it cannot be used.
 fn known(db: &sled::Db, id: &[u8; 16]) -> Result<Known, &'static str> {
     let get = |name: &[u8]| db.get(name).map_err(|_| "it cannot be read");
-    if get(LOG)?.is_none_or(|found| found.as_ref() != id) {
-        return Err("it is another log's");
+    if get(LOG)?.is_none_or(|found| found.as_ref() != mark(id)) {
+        return Err("it is another log's, or of another format");
     }
     let top = get(TOP)?.map_or(Ok(0), |value| number(&value)).map_err(|_| "it is damaged")?;
     let Some(reach) = get(REACH)? else { return Ok(Known { from: None, top }) };
@@ -366,6 +403,20 @@ fn id_hash(message_id: &str) -> [u8; 8] {
     tree::sha256(message_id.as_bytes()).first_chunk().copied().unwrap_or_default()
 }
 
+/// What says whose index it is.
+fn mark(id: &[u8; 16]) -> Vec<u8> {
+    [id, &[FORMAT][..]].concat()
+}
+
+const fn shard_of(hash: [u8; 8]) -> u8 {
+    let [shard, ..] = hash;
+    shard
+}
+
+fn run_key(shard: u8, first: u64) -> Vec<u8> {
+    [&[b'i', shard], &first.to_be_bytes()[..]].concat()
+}
+
 fn key(kind: u8, number: u64) -> [u8; 9] {
     let mut key = [kind; 9];
     key.iter_mut().skip(1).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
@@ -380,4 +431,64 @@ fn number(bytes: &[u8]) -> Result<u64, LogError> {
 
 fn failed(error: sled::Error) -> LogError {
     LogError::Index(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(sequence: u64, id: &str) -> Indexed {
+        let facts = Facts { id: Some(id_hash(id)), client: Some("c".to_owned()), ..Facts::default() };
+        let position = Position { segment: 1, offset: sequence };
+        Indexed { sequence, kind: Kind::Request, time: UnixTime::from_secs(1), position, facts }
+    }
+
+    /// Every id stands twice, 100,000 records apart.
+    fn records(first: u64, end: u64) -> Vec<Indexed> {
+        (first..end).map(|sequence| record(sequence, &(sequence % 100_000).to_string())).collect()
+    }
+
+    #[test]
+    fn an_id_is_found_in_runs_that_are_full_and_in_the_one_that_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = [7; 16];
+        let count = 2 * RUN + 30_000;
+        {
+            let (index, known) = Index::open(directory.path(), &id).unwrap();
+            assert!(known.from.is_none());
+            for first in (0..count).step_by(10_000) {
+                index.add(records(first, (first + 10_000).min(count))).unwrap();
+            }
+            index.db.flush().unwrap();
+        }
+        let (index, known) = Index::open(directory.path(), &id).unwrap();
+        let from = known.from.unwrap();
+        assert_eq!((known.top, from.sequence, from.position.offset), (count, 2 * RUN, 2 * RUN));
+        // What stands in the run that is not full is told again.
+        index.add(records(from.sequence, count)).unwrap();
+        for number in [0, 1, 999, 60_000, 65_535, 65_536, 99_999] {
+            let found = index.by_message_id(&number.to_string()).unwrap();
+            let expected: Vec<u64> = [number, number + 100_000].into_iter().filter(|n| *n < count).collect();
+            assert_eq!(found, expected, "{number}");
+        }
+        assert_eq!(index.by_message_id("nobody").unwrap(), Vec::<u64>::new());
+        let block = index.block_of(70_000).unwrap().unwrap();
+        assert_eq!((block.first, block.places.len()), (70_000 / 256 * 256, 256));
+    }
+
+    #[test]
+    fn an_index_of_another_log_or_format_is_built_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let filled = |id: &[u8; 16]| {
+            let (index, known) = Index::open(directory.path(), id).unwrap();
+            index.add(records(0, 300)).unwrap();
+            index.db.flush().unwrap();
+            known.top
+        };
+        assert_eq!((filled(&[1; 16]), filled(&[1; 16]), filled(&[2; 16])), (0, 300, 0));
+        let db = open_db(&directory.path().join("index")).unwrap();
+        db.insert(LOG, &[2; 16]).unwrap();
+        drop(db);
+        assert_eq!(filled(&[2; 16]), 0);
+    }
 }

@@ -3,7 +3,7 @@
 //! A chunk that is not whole at the end of the last segment was torn by a power cut: nobody was answered for it. A chunk
 //! that is not whole anywhere else was durable once: then the log does not start.
 
-use std::{io, path::Path};
+use std::{io, num::NonZero, path::Path, sync::mpsc, thread};
 
 use super::{
     disk::Disk,
@@ -75,30 +75,67 @@ pub(crate) fn read(
     if from.position.segment > last.header.number {
         return Err(LogError::CutOff { expected: from.sequence, found: last.header.tree.size() });
     }
-    let mut walk = Walk { from, sequence: 0, begin: 0, batch: Vec::new(), found: &mut found };
-    for (place, segment) in earlier.iter().enumerate() {
-        let number = segment.header.number;
-        if number < from.position.segment {
-            continue;
-        }
-        let here = number == from.position.segment;
-        walk.sequence = if here { from.sequence } else { segment.header.tree.size() };
-        let end = walk.segment(segment, if here { from.position.offset } else { FIRST_CHUNK }, &mut None)?;
-        let next = segments.get(place + 1).map_or(0, |next| next.header.tree.size());
-        if let Some(flaw) = end.flaw.or_else(|| (walk.sequence != next).then_some(Flaw::Short)) {
-            return Err(walk.damaged(segment, end.offset, flaw));
-        }
-    }
-    walk.sequence = last.header.tree.size();
+    let wanted: Vec<_> = earlier
+        .iter()
+        .zip(segments.iter().skip(1))
+        .filter(|(segment, _)| segment.header.number >= from.position.segment)
+        .collect();
+    in_order(
+        &wanted,
+        |(segment, next)| Walk::whole(from, segment, next.header.tree.size()),
+        |records| hand_over(records, &mut found),
+    )?;
+    let mut walk = Walk::new(from, last);
     let mut tree = Some(last.header.tree.clone());
     let end = walk.segment(last, FIRST_CHUNK, &mut tree)?;
-    walk.hand_over()?;
+    hand_over(walk.records, &mut found)?;
     Ok(Recovered {
         segment: last.clone(),
         end: end.offset,
         tree: tree.unwrap_or_default(),
         torn: 0,
         flaw: end.flaw,
+    })
+}
+
+/// Gives records to `found`, a few at a time.
+fn hand_over(
+    mut records: Vec<Indexed>,
+    found: &mut impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    while !records.is_empty() {
+        let rest = records.split_off(records.len().min(4096));
+        found(std::mem::replace(&mut records, rest))?;
+    }
+    Ok(())
+}
+
+/// Does something with each of many things on all cores, and takes the results in their order. Each core is at most two
+/// results ahead of the one that is taken.
+fn in_order<T: Sync, R: Send>(
+    things: &[T],
+    work: impl Fn(&T) -> Result<R, LogError> + Sync,
+    mut take: impl FnMut(R) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let results: Vec<_> = (0..workers)
+            .map(|worker| {
+                let (done, results) = mpsc::sync_channel(1);
+                let work = &work;
+                scope.spawn(move || {
+                    // Nobody takes results any more once one was wrong.
+                    let mut own = things.iter().skip(worker).step_by(workers);
+                    own.all(|thing| done.send(work(thing)).is_ok())
+                });
+                results
+            })
+            .collect();
+        for (_, results) in things.iter().zip(results.iter().cycle()) {
+            let ended = |_| LogError::Io { what: "the log", reason: "a thread has ended".to_owned() };
+            take(results.recv().map_err(ended)??)?;
+        }
+        Ok(())
     })
 }
 
@@ -135,17 +172,37 @@ struct End {
     flaw: Option<Flaw>,
 }
 
-struct Walk<'a> {
+/// The way through a segment.
+struct Walk {
     from: From,
     /// The number that is due.
     sequence: u64,
     /// Where the entry of the present frame begins: at its first blob.
     begin: u64,
-    batch: Vec<Indexed>,
-    found: &'a mut dyn FnMut(Vec<Indexed>) -> Result<(), LogError>,
+    /// What was found, as far as it is wanted.
+    records: Vec<Indexed>,
 }
 
-impl Walk<'_> {
+impl Walk {
+    const fn new(from: From, segment: &Segment) -> Self {
+        Self { from, sequence: segment.header.tree.size(), begin: 0, records: Vec::new() }
+    }
+
+    /// The records of a segment that others follow: it must hold all of them up to the number of the next one's first.
+    fn whole(from: From, segment: &Segment, next: u64) -> Result<Vec<Indexed>, LogError> {
+        let mut walk = Self::new(from, segment);
+        let mut begin = FIRST_CHUNK;
+        if segment.header.number == from.position.segment {
+            walk.sequence = from.sequence;
+            begin = from.position.offset;
+        }
+        let end = walk.segment(segment, begin, &mut None)?;
+        match end.flaw.or_else(|| (walk.sequence != next).then_some(Flaw::Short)) {
+            Some(flaw) => Err(walk.damaged(segment, end.offset, flaw)),
+            None => Ok(walk.records),
+        }
+    }
+
     fn segment(&mut self, segment: &Segment, begin: u64, tree: &mut Option<Tree>) -> Result<End, LogError> {
         let unreadable = |e: io::Error| LogError::io("a segment cannot be read", &e);
         let mut scanner = Scanner::new(segment, begin);
@@ -176,7 +233,7 @@ impl Walk<'_> {
         if head.sequence >= self.from.sequence {
             let frame =
                 Frame::decode(&chunk.content).map_err(|flaw| self.damaged(segment, chunk.offset, flaw))?;
-            self.batch.push(Indexed {
+            self.records.push(Indexed {
                 sequence: head.sequence,
                 kind: head.kind,
                 time: head.time,
@@ -185,11 +242,7 @@ impl Walk<'_> {
             });
         }
         self.sequence += 1;
-        if self.batch.len() >= 1024 { self.hand_over() } else { Ok(()) }
-    }
-
-    fn hand_over(&mut self) -> Result<(), LogError> {
-        (self.found)(std::mem::take(&mut self.batch))
+        Ok(())
     }
 
     fn damaged(&self, segment: &Segment, offset: u64, flaw: Flaw) -> LogError {
