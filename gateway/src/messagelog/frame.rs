@@ -176,9 +176,16 @@ impl ChunkHead {
 
     /// Whether `content` is what the head says.
     pub fn matches(&self, content: &[u8]) -> bool {
-        match self.kind {
-            ChunkType::Frame => tree::leaf_hash(&[content]) == self.hash,
-            ChunkType::Blob => tree::sha256(content) == self.hash,
+        self.kind.hash(content) == self.hash
+    }
+}
+
+impl ChunkType {
+    /// The hash of such a chunk's content: of a frame it is the leaf of the tree.
+    pub fn hash(self, content: &[u8]) -> Hash {
+        match self {
+            Self::Frame => tree::leaf_hash(&[content]),
+            Self::Blob => tree::sha256(content),
         }
     }
 }
