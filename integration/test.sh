@@ -4,8 +4,8 @@
 #   integration/test.sh                 install (apt, a Python venv), then test
 #   integration/test.sh --no-install    test only; the judges must be there already
 #
-# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium) are part of the tests: where one is
-# missing the run stops and says so, it never passes by leaving a judge out. The power-cut test mounts file systems from
+# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium, PostgreSQL) are part of the
+# tests: where one is missing the run stops and says so, it never passes by leaving a judge out. The power-cut test mounts file systems from
 # images, as root or by sudo; where that cannot be (a container without the right), the run says that it was left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,9 +23,9 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium (apt), signxml and moto (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml and moto (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver python3-venv gcc; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
@@ -46,6 +46,7 @@ done
 for module in signxml moto.server boto3; do
   "$PASSERELLE_PYTHON" -c "import $module" || { echo "missing: $module. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
+compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || { echo "missing: PostgreSQL. Run integration/test.sh without --no-install." >&2; exit 1; }
 
 if [ -z "${CONFORMANCE_DIR:-}" ] && [ -d ../shared/conformance ]; then
   CONFORMANCE_DIR="$(cd ../shared/conformance && pwd)"; export CONFORMANCE_DIR

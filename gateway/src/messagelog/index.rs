@@ -52,11 +52,11 @@ const STAMPED: &[u8] = b"mstamped";
 /// What the index keeps of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    id: Option<[u8; 8]>,
-    client: Option<String>,
-    service: Option<String>,
+    pub(crate) id: Option<[u8; 8]>,
+    pub(crate) client: Option<String>,
+    pub(crate) service: Option<String>,
     /// Of a time-stamp: first and last record covered.
-    covers: Option<(u64, u64)>,
+    pub(crate) covers: Option<(u64, u64)>,
 }
 
 impl Facts {
@@ -399,7 +399,7 @@ fn known(db: &sled::Db, id: &[u8; 16]) -> Result<Known, &'static str> {
     Ok(Known { from: Some(From { position: Position { segment, offset }, sequence }), top })
 }
 
-fn id_hash(message_id: &str) -> [u8; 8] {
+pub(crate) fn id_hash(message_id: &str) -> [u8; 8] {
     tree::sha256(message_id.as_bytes()).first_chunk().copied().unwrap_or_default()
 }
 

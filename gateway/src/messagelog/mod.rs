@@ -17,6 +17,7 @@
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `salvage` | what is whole in a damaged log |
 //! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
+//! | `postgres` | the same log in tables that several nodes write; not yet for use, see there |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
 //! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
@@ -37,6 +38,7 @@ pub mod frame;
 mod index;
 mod key;
 mod lock;
+mod postgres;
 pub mod reader;
 pub mod record;
 mod records;

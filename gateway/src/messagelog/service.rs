@@ -34,6 +34,7 @@ use super::{
     index::{Facts, Index},
     key::{self, KeyRing},
     lock::Lock,
+    postgres,
     reader::Reader,
     record::{MessageRecord, Record},
     records::Files,
@@ -185,6 +186,63 @@ impl MessageLog {
             spawn("log-writer", move || writer.run(waiting))?,
             spawn("log-index", move || index.run(&to_index))?,
         ];
+        let stamping = Mutex::default();
+        let inner = Inner {
+            config,
+            clock,
+            disk,
+            vault,
+            reader,
+            state,
+            stamping,
+            stamper: Arc::default(),
+            at_once: OnceLock::new(),
+            queue: Some(queue),
+            threads,
+            _lock: lock,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Makes the tables of a log in PostgreSQL where there are none, and what a node has of it in its directory.
+    /// `settings` is a connection string of libpq or its URL.
+    ///
+    /// # Errors
+    /// [`LogError::NotEmpty`] when the directory belongs to another log; [`LogError::Io`].
+    pub fn migrate_postgres(config: &Config, settings: &str, clock: &dyn Clock) -> Result<(), LogError> {
+        let link = postgres::Link::new(postgres::settings(settings)?)?;
+        let id = link.ask(|client| async move { postgres::migrate(&client).await })?;
+        create_node(config, &id, clock.now())
+    }
+
+    /// Opens a log in PostgreSQL. Data keys and large bodies lie in the node's directory, where other nodes cannot
+    /// read them: not yet for use by several.
+    ///
+    /// # Errors
+    /// [`LogError::Missing`] when the directory is not of the log that is in the database; otherwise as [`Self::open`].
+    pub fn open_postgres(config: Config, settings: &str, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        let directory = config.directory.clone();
+        let id = read_identity(&directory)?;
+        let lock = Lock::take(&directory)?;
+        let settings = postgres::settings(settings)?;
+        let link = postgres::Link::new(settings.clone())?;
+        let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
+        if head.log != id {
+            return Err(LogError::Missing("the database".to_owned()));
+        }
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        let vault = open_vault(&config, &clock, &disk)?;
+        let state = Arc::new(State::default());
+        state.reached(&head.tree);
+        // No segment is to be made: only the reserve must be free.
+        state.room.store(config.segment_size, Ordering::Relaxed);
+        let table = Box::new(postgres::Table(link));
+        let reader = Reader::new(directory, table, Arc::clone(&state), vault.clone());
+        let (queue, waiting) = mpsc::channel(config.queue);
+        let writer = postgres::Writer { config: settings, log: id, state: Arc::clone(&state), client: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
+        let threads = vec![spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
         let stamping = Mutex::default();
         let inner = Inner {
             config,
@@ -389,6 +447,29 @@ fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
     let header = SegmentHeader { log: id, number: 1, created: now, previous: [0; 32], tree: Tree::default() };
     segment::create(&SystemDisk, directory, header, config.segment_size)?;
     key::create_kek(&config.key_file)?;
+    write_identity(directory, &id, now)
+}
+
+/// What a node has of a log in PostgreSQL: directories, the key, and at last the identity.
+fn create_node(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+    let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
+    let directory = &config.directory;
+    match read_identity(directory) {
+        Ok(found) if found == *id => return Ok(()),
+        Err(LogError::Missing(_)) if !directory.join("segments").exists() => {}
+        _ => return Err(LogError::NotEmpty(directory.display().to_string())),
+    }
+    for name in ["bodies", "keys"] {
+        fs::create_dir_all(directory.join(name)).map_err(failed)?;
+    }
+    if !config.key_file.exists() {
+        key::create_kek(&config.key_file)?;
+    }
+    write_identity(directory, id, now)
+}
+
+fn write_identity(directory: &Path, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+    let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     durable::sync_dir(directory).map_err(failed)?;
     let text = format!("{FORMAT}\nid {}\ncreated {}\n", hex::encode(id), now.to_rfc3339());
     durable::write(directory.join(IDENTITY), text.as_bytes()).map_err(failed)

@@ -51,6 +51,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Bytes of the record and of the bodies beside it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.blobs.iter().fold(self.fields.len(), |sum, (_, blob)| sum.saturating_add(blob.len()))
+    }
+
     fn size(&self) -> u64 {
         let size = |length: usize| chunk_size(u64::try_from(length).unwrap_or(u64::MAX));
         let frame = size(FRAME_HEAD + self.fields.len());
@@ -63,6 +68,8 @@ impl Entry {
 pub(crate) struct State {
     /// Why nothing is accepted any more.
     pub(crate) stopped: OnceLock<String>,
+    /// Why the store cannot be reached at present.
+    unreachable: Mutex<Option<String>>,
     /// How many records are durable.
     pub(crate) durable: AtomicU64,
     /// Bytes left in the last segment.
@@ -72,7 +79,21 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Whether records can be accepted now.
     pub(crate) fn check(&self) -> Result<(), LogError> {
+        self.check_stopped()?;
+        let unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = |reason: &String| LogError::Io { what: "PostgreSQL", reason: reason.clone() };
+        unreachable.as_ref().map_or(Ok(()), |reason| Err(error(reason)))
+    }
+
+    /// Notes why the store cannot be reached, or that it can.
+    pub(crate) fn reachable(&self, why_not: Option<String>) {
+        *self.unreachable.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
+    }
+
+    /// Whether the log has stopped for good.
+    pub(crate) fn check_stopped(&self) -> Result<(), LogError> {
         self.stopped.get().map_or(Ok(()), |why| Err(LogError::Stopped(why.clone())))
     }
 

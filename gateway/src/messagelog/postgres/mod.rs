@@ -1,0 +1,105 @@
+//! The log in PostgreSQL: the same frames, the same tree, written by several nodes.
+//!
+//! ```text
+//! head     one row: the log's id, how many records there are, the right edge of their tree
+//! record   number, frame, leaf hash; what is searched
+//! blob     small encrypted bodies beside a record
+//! batch    the name that a node gave to what it committed together, and the number of its first record
+//! ```
+//! A commit holds the lock of the head row, so that numbers are dense whoever writes. One that was broken off is tried
+//! again under the same name: whoever has the lock sees whether it was committed, so that its outcome is never guessed.
+//!
+//! Not yet: TLS (only a server on this machine is accepted), large bodies and data keys (they stay in the node's
+//! directory, other nodes cannot read them), election of the node that stamps and archives. For this reason no setting
+//! of the gateway leads here yet.
+
+mod link;
+mod records;
+mod writer;
+
+use cert_authority::crypto;
+use tokio_postgres::{Client, Row};
+
+pub(crate) use self::{
+    link::{Link, settings},
+    records::Table,
+    writer::Writer,
+};
+use super::{error::LogError, tree::Tree};
+
+/// Tables are made in this schema.
+const TABLES: &str = "
+CREATE SCHEMA IF NOT EXISTS passerelle_log;
+CREATE TABLE IF NOT EXISTS passerelle_log.head (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    format integer NOT NULL, log bytea NOT NULL, size bigint NOT NULL, edge bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS passerelle_log.record (
+    sequence bigint PRIMARY KEY, kind smallint NOT NULL, time bigint NOT NULL, frame bytea NOT NULL,
+    leaf bytea NOT NULL, message_id bytea, client bytea, service bytea, covers_first bigint, covers_last bigint);
+CREATE INDEX IF NOT EXISTS record_message_id ON passerelle_log.record (message_id, sequence);
+CREATE INDEX IF NOT EXISTS record_covers ON passerelle_log.record (covers_first) WHERE covers_first IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_covered ON passerelle_log.record (covers_last) WHERE covers_last IS NOT NULL;
+CREATE TABLE IF NOT EXISTS passerelle_log.blob (
+    sequence bigint NOT NULL, hash bytea NOT NULL, content bytea NOT NULL);
+CREATE INDEX IF NOT EXISTS blob_sequence ON passerelle_log.blob (sequence);
+CREATE TABLE IF NOT EXISTS passerelle_log.batch (id bytea PRIMARY KEY, first bigint NOT NULL);
+";
+const FORMAT: i32 = 1;
+
+/// What the head row says.
+pub(crate) struct Head {
+    pub(crate) log: [u8; 16],
+    pub(crate) tree: Tree,
+}
+
+/// Makes the tables where there are none, and a log without records in them. Gives the log's id.
+pub(crate) async fn migrate(client: &Client) -> Result<[u8; 16], LogError> {
+    let id: [u8; 16] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
+    // Two that migrate at the same time would both find nothing.
+    let lock = "BEGIN; SELECT pg_advisory_xact_lock(hashtext('passerelle_log'));";
+    client.batch_execute(&format!("{lock}{TABLES}")).await.map_err(|e| failed(&e))?;
+    let insert = "INSERT INTO passerelle_log.head (format, log, size, edge) VALUES ($1, $2, 0, '') \
+                  ON CONFLICT DO NOTHING";
+    client.execute(insert, &[&FORMAT, &id.as_slice()]).await.map_err(|e| failed(&e))?;
+    client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
+    Ok(head(client, "").await?.log)
+}
+
+/// Reads the head row. `lock` is what stands behind the query.
+pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> {
+    let query = format!("SELECT format, log, size, edge FROM passerelle_log.head {lock}");
+    let row = client.query_one(&query, &[]).await.map_err(|e| failed(&e))?;
+    let unreadable = || LogError::Index("the head row of the log in PostgreSQL cannot be read".to_owned());
+    if column::<i32>(&row, 0)? != FORMAT {
+        return Err(unreadable());
+    }
+    let log = column::<&[u8]>(&row, 1)?.try_into().map_err(|_| unreadable())?;
+    let size = number(&row, 2)?;
+    let (edge, rest) = column::<&[u8]>(&row, 3)?.as_chunks::<32>();
+    let tree = Tree::from_edge(size, edge.to_vec()).filter(|_| rest.is_empty()).ok_or_else(unreadable)?;
+    Ok(Head { log, tree })
+}
+
+/// What PostgreSQL said, as an error of the log.
+pub(crate) fn failed(error: &tokio_postgres::Error) -> LogError {
+    use std::error::Error as _;
+    let reason = match (error.as_db_error(), error.source()) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    };
+    LogError::Io { what: "PostgreSQL", reason }
+}
+
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, LogError> {
+    row.try_get(at).map_err(|e| failed(&e))
+}
+
+fn number(row: &Row, at: usize) -> Result<u64, LogError> {
+    u64::try_from(column::<i64>(row, at)?).map_err(|_| LogError::Index("a number is negative".to_owned()))
+}
+
+/// A number as PostgreSQL has it.
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

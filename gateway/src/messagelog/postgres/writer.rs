@@ -1,0 +1,304 @@
+//! Group commit into PostgreSQL: one thread writes what many ask for, in one transaction.
+//!
+//! The life of a batch, and what is known when the connection is lost:
+//! 1. given a name of its own — the same through all that follows
+//! 2. head row locked, records numbered behind it, written — if it comes to nothing, nothing is there
+//! 3. `COMMIT` sent — perhaps it is there: it is tried again under its name; the lock says that the first try is over,
+//!    and the table of batches whether it was committed
+//! 4. `COMMIT` returned — **it is there: this is the commit point**; receipts given
+//!
+//! While PostgreSQL cannot be reached new records are refused, and those on their way wait.
+//!
+//! Not here: tables (the module above).
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use cert_authority::crypto;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_postgres::{Client, Config};
+
+use super::{
+    super::{
+        append::Receipt,
+        error::LogError,
+        frame::FrameHead,
+        tree::{self, Hash},
+        writer::{Entry, State},
+    },
+    Head, bigint, column, failed, head,
+    link::{PATIENCE, connect},
+    number,
+};
+
+/// Most records of one transaction.
+const MOST_RECORDS: usize = 1024;
+/// Most bytes of one transaction, but for a single larger record.
+const MOST_BYTES: usize = 8 << 20;
+/// How often it is looked what other nodes have written.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The thread's own.
+pub(crate) struct Writer {
+    pub(crate) config: Config,
+    pub(crate) log: [u8; 16],
+    pub(crate) state: Arc<State>,
+    pub(crate) client: Option<Arc<Client>>,
+}
+
+impl Writer {
+    /// Works until nobody can append any more.
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
+        loop {
+            match tokio::time::timeout(LOOK, queue.recv()).await {
+                Ok(Some(first)) => {
+                    let mut size = first.bytes();
+                    let mut batch = vec![first];
+                    while batch.len() < MOST_RECORDS && size < MOST_BYTES {
+                        let Ok(next) = queue.try_recv() else { break };
+                        size = size.saturating_add(next.bytes());
+                        batch.push(next);
+                    }
+                    self.commit(batch, &queue).await;
+                }
+                Ok(None) => return,
+                Err(_) => self.look().await,
+            }
+        }
+    }
+
+    /// Commits a batch, however often that must be tried, and answers.
+    async fn commit(&mut self, batch: Vec<Entry>, queue: &mpsc::Receiver<Entry>) {
+        let name: Result<[u8; 16], _> = crypto::random_array().map_err(|e| LogError::Key(e.to_string()));
+        let result = match self.state.check().and(name) {
+            Ok(name) => self.persist(&batch, &name, queue).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(receipts) => {
+                for (entry, receipt) in batch.into_iter().zip(receipts) {
+                    let _ = entry.reply.send(Ok(receipt));
+                }
+            }
+            Err(error) => {
+                for entry in batch {
+                    let _ = entry.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Tries until it is known that the batch is there. Gives up when the log stops, or is closed meanwhile.
+    async fn persist(
+        &mut self,
+        batch: &[Entry],
+        name: &[u8; 16],
+        queue: &mpsc::Receiver<Entry>,
+    ) -> Result<Vec<Receipt>, LogError> {
+        let begun = Instant::now();
+        loop {
+            let error = match tokio::time::timeout(PATIENCE, self.attempt(batch, name)).await {
+                Ok(Ok(receipts)) => {
+                    self.state.reachable(None);
+                    return Ok(receipts);
+                }
+                Ok(Err(error)) => error,
+                Err(_) => LogError::Io { what: "PostgreSQL", reason: "it does not answer".to_owned() },
+            };
+            // The connection may be within a transaction, or its COMMIT under way.
+            self.client = None;
+            self.state.check_stopped()?;
+            tracing::warn!(%error, "PostgreSQL did not commit records of the message log; tried again");
+            if queue.is_closed() && begun.elapsed() > PATIENCE {
+                return Err(LogError::Stopped(format!(
+                    "closed before it was known what was committed: {error}"
+                )));
+            }
+            self.state.reachable(Some(error.to_string()));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn attempt(&mut self, batch: &[Entry], name: &[u8; 16]) -> Result<Vec<Receipt>, LogError> {
+        let client = self.connected().await?;
+        let client = client.as_ref();
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(|e| failed(&e))?;
+        // From here on no other try of this batch is under way, on whatever connection it was made.
+        let mut head = self.believed(head(client, "FOR UPDATE").await?)?;
+        let known = "SELECT first FROM passerelle_log.batch WHERE id = $1";
+        let known = client.query_opt(known, &[&name.as_slice()]).await.map_err(|e| failed(&e))?;
+        let receipts = if let Some(row) = known {
+            let receipts = committed(client, number(&row, 0)?, batch.len()).await?;
+            client.batch_execute("ROLLBACK").await.map_err(|e| failed(&e))?;
+            receipts
+        } else {
+            let receipts = insert(client, &mut head, batch, name).await?;
+            client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
+            receipts
+        };
+        self.state.reached(&head.tree);
+        Ok(receipts)
+    }
+
+    /// Notes what other nodes have written, and whether PostgreSQL can be reached.
+    async fn look(&mut self) {
+        let looked = tokio::time::timeout(PATIENCE, async {
+            let client = self.connected().await?;
+            let found = head(&client, "").await?;
+            self.believed(found)
+        });
+        let error = match looked.await {
+            Ok(Ok(head)) => {
+                self.state.reached(&head.tree);
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("PostgreSQL does not answer".to_owned()),
+        };
+        if error.is_some() {
+            self.client = None;
+        }
+        self.state.reachable(error);
+    }
+
+    async fn connected(&mut self) -> Result<Arc<Client>, LogError> {
+        let client = match self.client.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => Arc::new(connect(&self.config).await?),
+        };
+        self.client = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// A head row that is this log's, and not shorter than what has been seen: otherwise the log stops.
+    fn believed(&self, head: Head) -> Result<Head, LogError> {
+        let seen = self.state.tree.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let error = if head.log != self.log {
+            LogError::Missing("the database that is reached now".to_owned())
+        } else if head.tree.size() < seen.size() {
+            LogError::CutOff { expected: seen.size(), found: head.tree.size() }
+        } else if head.tree.size() == seen.size() && head.tree != seen {
+            LogError::Index("the tree in PostgreSQL is another than it was".to_owned())
+        } else {
+            return Ok(head);
+        };
+        tracing::error!(%error, "the message log stops");
+        let _ = self.state.stopped.set(error.to_string());
+        Err(error)
+    }
+}
+
+/// Numbers the records behind the head and writes them, with the new head.
+async fn insert(
+    client: &Client,
+    head: &mut Head,
+    batch: &[Entry],
+    name: &[u8; 16],
+) -> Result<Vec<Receipt>, LogError> {
+    let first = head.tree.size();
+    let mut rows = Rows::default();
+    let mut receipts = Vec::with_capacity(batch.len());
+    for (sequence, entry) in (first..).zip(batch) {
+        let frame_head = FrameHead { kind: entry.kind, sequence, time: entry.time }.encode();
+        let frame = [frame_head.as_slice(), &entry.fields].concat();
+        let leaf = tree::leaf_hash(&[&frame]);
+        head.tree.push(leaf);
+        receipts.push(Receipt { sequence, leaf });
+        rows.add(sequence, entry, frame, leaf);
+    }
+    rows.insert(client).await.map_err(|e| failed(&e))?;
+    let named = "INSERT INTO passerelle_log.batch (id, first) VALUES ($1, $2)";
+    client.execute(named, &[&name.as_slice(), &bigint(first)]).await.map_err(|e| failed(&e))?;
+    let moved = "UPDATE passerelle_log.head SET size = $1, edge = $2";
+    let edge = head.tree.edge().concat();
+    client.execute(moved, &[&bigint(head.tree.size()), &edge]).await.map_err(|e| failed(&e))?;
+    Ok(receipts)
+}
+
+/// The receipts of a batch that was committed before.
+async fn committed(client: &Client, first: u64, count: usize) -> Result<Vec<Receipt>, LogError> {
+    let end = first.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+    let query = "SELECT sequence, leaf FROM passerelle_log.record \
+                 WHERE sequence >= $1 AND sequence < $2 ORDER BY sequence";
+    let rows = client.query(query, &[&bigint(first), &bigint(end)]).await.map_err(|e| failed(&e))?;
+    let unreadable = || LogError::Index("a batch in PostgreSQL is not what was written".to_owned());
+    let one = |row| {
+        let leaf = column::<&[u8]>(row, 1)?.try_into().map_err(|_| unreadable())?;
+        Ok(Receipt { sequence: number(row, 0)?, leaf })
+    };
+    let receipts = rows.iter().map(one).collect::<Result<Vec<_>, LogError>>()?;
+    if receipts.len() == count { Ok(receipts) } else { Err(unreadable()) }
+}
+
+/// Rows to insert, by columns.
+#[derive(Default)]
+struct Rows<'a> {
+    sequence: Vec<i64>,
+    kind: Vec<i16>,
+    time: Vec<i64>,
+    frame: Vec<Vec<u8>>,
+    leaf: Vec<Vec<u8>>,
+    message_id: Vec<Option<&'a [u8]>>,
+    client: Vec<Option<&'a [u8]>>,
+    service: Vec<Option<&'a [u8]>>,
+    covers_first: Vec<Option<i64>>,
+    covers_last: Vec<Option<i64>>,
+    blob_of: Vec<i64>,
+    blob_hash: Vec<&'a [u8]>,
+    blob: Vec<&'a [u8]>,
+}
+
+impl<'a> Rows<'a> {
+    fn add(&mut self, sequence: u64, entry: &'a Entry, frame: Vec<u8>, leaf: Hash) {
+        let (sequence, facts) = (bigint(sequence), &entry.facts);
+        self.sequence.push(sequence);
+        self.kind.push(i16::from(entry.kind.code()));
+        self.time.push(entry.time.as_millis());
+        self.frame.push(frame);
+        self.leaf.push(leaf.to_vec());
+        self.message_id.push(facts.id.as_ref().map(<[u8; 8]>::as_slice));
+        self.client.push(facts.client.as_deref().map(str::as_bytes));
+        self.service.push(facts.service.as_deref().map(str::as_bytes));
+        self.covers_first.push(facts.covers.map(|(first, _)| bigint(first)));
+        self.covers_last.push(facts.covers.map(|(_, last)| bigint(last)));
+        for (hash, blob) in &entry.blobs {
+            self.blob_of.push(sequence);
+            self.blob_hash.push(hash);
+            self.blob.push(blob);
+        }
+    }
+
+    async fn insert(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let records = "INSERT INTO passerelle_log.record (sequence, kind, time, frame, leaf, message_id, client, \
+                       service, covers_first, covers_last) SELECT * FROM unnest($1::bigint[], $2::smallint[], \
+                       $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bigint[], \
+                       $10::bigint[])";
+        client
+            .execute(
+                records,
+                &[
+                    &self.sequence,
+                    &self.kind,
+                    &self.time,
+                    &self.frame,
+                    &self.leaf,
+                    &self.message_id,
+                    &self.client,
+                    &self.service,
+                    &self.covers_first,
+                    &self.covers_last,
+                ],
+            )
+            .await?;
+        if !self.blob.is_empty() {
+            let blobs = "INSERT INTO passerelle_log.blob (sequence, hash, content) \
+                         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])";
+            client.execute(blobs, &[&self.blob_of, &self.blob_hash, &self.blob]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The log in PostgreSQL: the same records, the same tree; nothing lost and nothing doubled when PostgreSQL is killed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod log_support;
+mod postgres_support;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use gateway::messagelog::{
+    LogError, LogStore, MessageLog, Record,
+    reader::{Filter, Order},
+    record::{Kind, Outcome, OutcomeRecord},
+    timestamper::stamp_pending,
+    tree::{Tree, leaf_hash},
+};
+use log_support::*;
+use postgres_support::Cluster;
+
+/// A node of the log in this database.
+fn node(cluster: &Cluster, directory: &Path) -> MessageLog {
+    MessageLog::migrate_postgres(&config(directory), &cluster.settings(), &clock()).unwrap();
+    reopened(cluster, directory).unwrap()
+}
+
+fn reopened(cluster: &Cluster, directory: &Path) -> Result<MessageLog, LogError> {
+    MessageLog::open_postgres(config(directory), &cluster.settings(), Arc::new(clock()))
+}
+
+/// The tree over the frames as they are read, which must be the one that the log says, and the leaves it gives.
+fn assert_whole(log: &MessageLog) {
+    let (reader, mut tree) = (log.reader(), Tree::default());
+    let count = usize::try_from(reader.len()).unwrap();
+    let leaves = reader.leaves(0, count).unwrap();
+    assert_eq!(leaves.len(), count);
+    for (sequence, leaf) in (0..).zip(leaves) {
+        let frame = reader.frame(sequence).unwrap().unwrap();
+        assert_eq!(leaf_hash(&[&frame]), leaf, "{sequence}");
+        tree.push(leaf);
+    }
+    assert_eq!(tree, reader.tree());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_appended_is_found_and_read_again_after_a_restart() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let big = vec![7; 300_000];
+    {
+        let log = node(&cluster, directory.path());
+        assert_eq!(log.ready(), Ok(()));
+        assert_eq!(append(&log, "first", b"small").await.unwrap().sequence, 0);
+        assert_eq!(append(&log, "second", &big).await.unwrap().sequence, 1);
+        let outcome = OutcomeRecord {
+            request: 1,
+            message_id: "second".into(),
+            outcome: Outcome::InDoubt,
+            fault_code: Some("server.serverproxy.network_error".into()),
+            fault_text: None,
+            status: Some(500),
+        };
+        assert_eq!(log.append(Record::Outcome(outcome), vec![]).await.unwrap().sequence, 2);
+        assert_eq!(reopened(&cluster, directory.path()).err(), Some(LogError::Locked));
+    }
+    let log = reopened(&cluster, directory.path()).unwrap();
+    let reader = log.reader();
+    assert_eq!(reader.len(), 3);
+    let found = reader.by_message_id("second").unwrap();
+    assert_eq!(found.iter().map(|r| r.sequence).collect::<Vec<_>>(), [1, 2]);
+    let bodies = reader.bodies(&found[0]).unwrap();
+    assert_eq!(bodies[0].as_ref().unwrap().read().unwrap().as_ref(), b"GET /r1/second");
+    assert_eq!(bodies[1].as_ref().unwrap().read().unwrap(), big);
+    assert_eq!(append(&log, "third", b"").await.unwrap().sequence, 3);
+    assert_eq!(reader.get(4).unwrap(), None);
+    assert_eq!(
+        stamp_pending(&log, &[]).await.unwrap_err().to_string(),
+        "no time-stamping authority is configured"
+    );
+    assert_whole(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_write_one_log_with_dense_numbers_and_see_each_others_records() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let nodes = [node(&cluster, one.path()), node(&cluster, two.path())];
+    let tasks: Vec<_> = (0..32)
+        .map(|task| {
+            let log = nodes[task % 2].clone();
+            tokio::spawn(async move {
+                let mut numbers = Vec::new();
+                for n in 0..10 {
+                    numbers.push(append(&log, &format!("{task}-{n}"), b"body").await.unwrap().sequence);
+                }
+                numbers
+            })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.extend(task.await.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..320).collect::<Vec<_>>());
+    for log in &nodes {
+        seen(log, 320).await;
+        assert_whole(log);
+        let filter = Filter { client: Some(client()), kinds: vec![Kind::Request], ..Filter::default() };
+        let found = log.reader().find(&filter, Order::NewestFirst, Some(300), 280).unwrap();
+        let numbers: Vec<_> = found.iter().map(|record| record.sequence).collect();
+        assert_eq!(numbers, (20..300).rev().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_doubled_when_postgresql_is_killed_under_load() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let nodes = [node(&cluster, one.path()), node(&cluster, two.path())];
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let (log, stopped) = (nodes[task % 2].clone(), stopped.clone());
+            tokio::spawn(async move {
+                let (mut given, mut asked) = (Vec::new(), 0);
+                while !*stopped.borrow() {
+                    let id = format!("{task}-{asked}");
+                    asked += 1;
+                    match append(&log, &id, b"body").await {
+                        Ok(receipt) => given.push((id, receipt)),
+                        Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    }
+                }
+                given
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        cluster.kill();
+        assert_refused(&nodes[0]).await;
+        cluster.start_again();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop.send(true).unwrap();
+    let mut given = Vec::new();
+    for task in tasks {
+        given.extend(task.await.unwrap());
+    }
+    assert!(given.len() > 100, "{}", given.len());
+    drop(nodes);
+    let log = reopened(&cluster, one.path()).unwrap();
+    assert_whole(&log);
+    let all = ids(&log);
+    for (id, receipt) in &given {
+        assert_eq!(all.iter().filter(|found| *found == id).count(), 1, "{id}");
+        let found = log.reader().get(receipt.sequence).unwrap().unwrap();
+        assert_eq!((found.record.message_id(), found.leaf), (Some(id.as_str()), receipt.leaf));
+    }
+    let mut once = all.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), all.len(), "doubled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_set_back_to_a_backup_is_seen_and_the_log_stops() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    append(&log, "first", b"").await.unwrap();
+    cluster.sql("CREATE TABLE kept AS SELECT * FROM passerelle_log.head");
+    append(&log, "second", b"").await.unwrap();
+    cluster.sql(
+        "DELETE FROM passerelle_log.record WHERE sequence > 0; DELETE FROM passerelle_log.head; \
+                 INSERT INTO passerelle_log.head SELECT * FROM kept",
+    );
+    let refused = append(&log, "third", b"").await.unwrap_err();
+    assert!(
+        matches!(refused, LogError::CutOff { expected: 2, found: 1 } | LogError::Stopped(_)),
+        "{refused}"
+    );
+    assert!(matches!(log.ready(), Err(LogError::Stopped(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_changed_in_the_table_is_not_believed() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    append(&log, "first", b"small").await.unwrap();
+    cluster.sql("UPDATE passerelle_log.record SET frame = set_byte(frame, 40, 255 - get_byte(frame, 40))");
+    assert!(matches!(log.reader().get(0), Err(LogError::Index(_))));
+    assert!(matches!(log.reader().frame(0), Err(LogError::Index(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_of_another_log_is_refused() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(create(one.path()));
+    let refused = MessageLog::migrate_postgres(&config(one.path()), &cluster.settings(), &clock());
+    assert!(matches!(refused, Err(LogError::NotEmpty(_))));
+    assert!(matches!(reopened(&cluster, one.path()).err(), Some(LogError::Missing(_))));
+    assert!(matches!(reopened(&cluster, two.path()).err(), Some(LogError::Missing(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_sync_is_refused() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    drop(node(&cluster, directory.path()));
+    cluster.sql("ALTER SYSTEM SET fsync = off");
+    cluster.sql("SELECT pg_reload_conf()");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = reopened(&cluster, directory.path()).err().unwrap();
+    assert!(refused.to_string().contains("fsync"), "{refused}");
+}
+
+/// Waits until a node knows of so many records.
+async fn seen(log: &MessageLog, count: u64) {
+    for _ in 0..100 {
+        if log.reader().len() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} records", log.reader().len());
+}
+
+/// Waits until a node says that no exchange can begin.
+async fn assert_refused(log: &MessageLog) {
+    for _ in 0..100 {
+        if log.ready().is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("ready without PostgreSQL");
+}

@@ -1,0 +1,123 @@
+//! A PostgreSQL of its own for a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+/// No test takes longer, whatever it waits for.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// A cluster in a temporary directory, on a free port, that syncs. Stopped when dropped.
+pub(crate) struct Cluster {
+    directory: tempfile::TempDir,
+    programs: PathBuf,
+    port: u16,
+    /// Dropped with the rest: the watch over the time ends.
+    _watch: mpsc::Sender<()>,
+}
+
+impl Cluster {
+    /// Starts one. It must be installed: a test that is left out unseen proves nothing.
+    pub(crate) fn start() -> Self {
+        let programs = programs().expect("PostgreSQL is not installed: apt-get install postgresql");
+        let directory = tempfile::tempdir().unwrap();
+        if root() {
+            run(Command::new("chown").arg("postgres").arg(directory.path()));
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Self { directory, programs, port, _watch: watch() };
+        run(cluster
+            .program("initdb")
+            .args(["--auth=trust", "--username=postgres", "-D"])
+            .arg(cluster.data()));
+        cluster.start_again();
+        cluster
+    }
+
+    /// How it is reached.
+    pub(crate) fn settings(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
+    }
+
+    /// Starts it after it was killed.
+    pub(crate) fn start_again(&self) {
+        let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
+        let log = self.directory.path().join("server.log");
+        let mut start = self.program("pg_ctl");
+        run(start
+            .arg("start")
+            .arg("-w")
+            .arg("-D")
+            .arg(self.data())
+            .arg("-l")
+            .arg(log)
+            .arg("-o")
+            .arg(options));
+    }
+
+    /// Ends it at once, without a checkpoint, as a crash does.
+    pub(crate) fn kill(&self) {
+        run(self.program("pg_ctl").args(["stop", "-m", "immediate", "-w", "-D"]).arg(self.data()));
+    }
+
+    /// Runs statements.
+    pub(crate) fn sql(&self, text: &str) {
+        run(Command::new("psql").arg(self.settings()).args(["-v", "ON_ERROR_STOP=1", "-c", text]));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// One of its programs; it refuses to be root.
+    fn program(&self, name: &str) -> Command {
+        let path = self.programs.join(name);
+        let mut command = Command::new(if root() { Path::new("runuser") } else { &path });
+        if root() {
+            command.args(["-u", "postgres", "--"]).arg(&path);
+        }
+        command.current_dir("/");
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut stop = self.program("pg_ctl");
+        let _ = stop.args(["stop", "-m", "immediate", "-D"]).arg(self.data()).stdout(Stdio::null()).status();
+    }
+}
+
+/// Ends the test program when a test hangs: with PostgreSQL stopped, threads may wait that nothing else ends.
+fn watch() -> mpsc::Sender<()> {
+    let (alive, ended) = mpsc::channel();
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name} takes longer than {LONGEST:?}");
+            std::process::exit(101);
+        }
+    });
+    alive
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}");
+}
+
+fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where Debian keeps its programs: the newest version.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let newest = versions.filter_map(Result::ok).map(|version| version.path().join("bin")).max()?;
+    newest.join("pg_ctl").exists().then_some(newest)
+}
