@@ -1,13 +1,22 @@
 //! The log in PostgreSQL: the same records, the same tree; nothing lost and nothing doubled when PostgreSQL is killed.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests"
+)]
 
 mod log_support;
 mod postgres_support;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use cert_authority::durable;
+use futures_util::StreamExt as _;
+
 use gateway::messagelog::{
-    LogError, LogStore, MessageLog, Record,
+    LogError, LogStore, MessageLog, Record, erase,
     reader::{Filter, Order},
     record::{Kind, Outcome, OutcomeRecord},
     timestamper::stamp_pending,
@@ -18,7 +27,13 @@ use postgres_support::Cluster;
 
 /// A node of the log in this database.
 fn node(cluster: &Cluster, directory: &Path) -> MessageLog {
+    // The first one makes the key; an operator takes it to the others.
+    let kek = config(directory).key_file;
+    if cluster.kek().exists() && !kek.exists() {
+        std::fs::copy(cluster.kek(), &kek).unwrap();
+    }
     MessageLog::migrate_postgres(&config(directory), &cluster.settings(), &clock()).unwrap();
+    std::fs::copy(&kek, cluster.kek()).unwrap();
     reopened(cluster, directory).unwrap()
 }
 
@@ -109,6 +124,77 @@ async fn two_nodes_write_one_log_with_dense_numbers_and_see_each_others_records(
         let numbers: Vec<_> = found.iter().map(|record| record.sequence).collect();
         assert_eq!(numbers, (20..300).rev().collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_large_and_small_are_read_by_every_node_until_any_of_them_destroys_their_key() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (node(&cluster, one.path()), node(&cluster, two.path()));
+    let large: Vec<u8> = (0..3_500_000_u32).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+    append(&first, "large", &large).await.unwrap();
+    append(&first, "small", b"few").await.unwrap();
+    seen(&second, 2).await;
+    let of = |log: &MessageLog, n: u64| {
+        let found = log.reader().get(n).unwrap().unwrap();
+        log.reader().bodies(&found).unwrap()
+    };
+    assert_eq!(of(&second, 0)[1].as_ref().unwrap().read().unwrap(), large);
+    assert_eq!(of(&second, 1)[1].as_ref().unwrap().read().unwrap().as_ref(), b"few");
+    let streamed: Vec<_> = of(&second, 0)[1].as_ref().unwrap().stream().collect().await;
+    let streamed: Vec<u8> = streamed.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(streamed, large);
+
+    let keys = second.vault().keys().unwrap();
+    assert_eq!(keys.len(), 1, "both use the key of the day");
+    let messages = erase::erase(&second, &keys[0], "operator", "test").await.unwrap();
+    assert_eq!(messages, [0, 1]);
+    assert_eq!(cluster.value("SELECT count(*) FROM passerelle_log.body"), "0");
+    assert_eq!(cluster.value("SELECT count(*) FROM passerelle_log.data_key"), "0");
+    for _ in 0..100 {
+        if of(&first, 0)[1].is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for n in 0..2 {
+        assert!(of(&first, n)[1].is_none(), "{n}");
+    }
+    // What comes now is sealed with a new key by the node that had the destroyed one in memory.
+    append(&first, "later", b"new").await.unwrap();
+    assert_eq!(of(&second, 3)[1].as_ref().unwrap().read().unwrap().as_ref(), b"new");
+    assert_whole(&first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_whose_rows_were_changed_or_removed_is_not_believed() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    append(&log, "large", &vec![5; 2_500_000]).await.unwrap();
+    let read = || {
+        let found = log.reader().get(0).unwrap().unwrap();
+        log.reader().bodies(&found).unwrap()[1].as_ref().unwrap().read()
+    };
+    cluster.sql("UPDATE passerelle_log.body SET content = set_byte(content, 700, 255 - get_byte(content, 700)) WHERE chunk = 1");
+    assert!(matches!(read(), Err(LogError::Body(_))));
+    cluster.sql("DELETE FROM passerelle_log.body WHERE chunk = 2");
+    assert!(matches!(read(), Err(LogError::Body(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_the_key_encryption_key_of_the_log_is_refused() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(node(&cluster, one.path()));
+    let migrate = || MessageLog::migrate_postgres(&config(two.path()), &cluster.settings(), &clock());
+    assert!(matches!(migrate(), Err(LogError::Key(_))), "missing");
+    assert!(!config(two.path()).key_file.exists(), "none is made");
+    let other = "ab".repeat(32);
+    durable::write_secret(config(two.path()).key_file, other.as_bytes()).unwrap();
+    assert!(matches!(migrate(), Err(LogError::Key(_))), "another");
+    durable::write_secret(config(one.path()).key_file, other.as_bytes()).unwrap();
+    assert!(matches!(reopened(&cluster, one.path()).err(), Some(LogError::Key(_))), "changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

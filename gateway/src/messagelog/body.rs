@@ -13,7 +13,6 @@ use std::{
     collections::VecDeque,
     fs::File,
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -30,6 +29,7 @@ use cert_authority::{
 use futures_util::{Stream, stream};
 
 use super::{
+    beside::ReadAt,
     disk::{self, Disk},
     error::LogError,
     key::{DataKey, KeyRing},
@@ -129,6 +129,11 @@ impl Vault {
         self.0.keys.destroy(id)
     }
 
+    /// Holds no data key any longer: each is asked for again, and found to be destroyed if another node has done that.
+    pub(crate) fn forget_keys(&self) {
+        self.0.keys.forget();
+    }
+
     /// The ids of all data keys, and of those of which bodies are left, sorted.
     ///
     /// # Errors
@@ -142,13 +147,11 @@ impl Vault {
         let place = match &body.0.content {
             Content::Memory(_) => Place::Chunk,
             Content::File(file) => {
-                let failed = |e| LogError::io("a body cannot be kept", &e);
-                let path = self.file(body.0.key.id(), &body.0.ciphertext);
-                self.0.disk.sync(file).map_err(failed)?;
-                self.0.disk.link(file, &path).map_err(failed)?;
-                self.0.disk.sync_dir(path.parent().unwrap_or(&path)).map_err(failed)?;
+                let beside = self.0.keys.beside();
+                beside.keep(body.0.key.id(), &body.0.ciphertext, file, body.0.sealed_length)?;
                 Place::File
             }
+            Content::Kept(_) => Place::File,
         };
         Ok(Stored {
             ciphertext: body.0.ciphertext,
@@ -169,10 +172,7 @@ impl Vault {
         let content = match (stored.place, chunk) {
             (Place::Chunk, Some(chunk)) => Content::Memory(chunk),
             (Place::Chunk, None) => return Err(LogError::Body("it is not in the segment")),
-            (Place::File, _) => {
-                let file = File::open(self.file(&stored.key, &stored.ciphertext));
-                Content::File(Arc::new(file.map_err(|e| LogError::io("a body cannot be opened", &e))?))
-            }
+            (Place::File, _) => Content::Kept(self.0.keys.beside().open(&stored.key, &stored.ciphertext)?),
         };
         Ok(SealedBody(Arc::new(Inner {
             length,
@@ -182,10 +182,6 @@ impl Vault {
             content,
             _share: Share { of: Arc::clone(&self.0.in_flight), bytes: 0 },
         })))
-    }
-
-    fn file(&self, key: &str, ciphertext: &Hash) -> PathBuf {
-        body_file(&self.0.directory, key, ciphertext)
     }
 }
 
@@ -371,7 +367,10 @@ struct Inner {
 #[derive(Debug)]
 enum Content {
     Memory(Bytes),
+    /// In flight: without a name.
     File(Arc<File>),
+    /// Kept before.
+    Kept(Arc<dyn ReadAt>),
 }
 
 impl SealedBody {
@@ -432,7 +431,7 @@ impl SealedBody {
     pub(crate) fn in_memory(&self) -> Option<Bytes> {
         match &self.0.content {
             Content::Memory(bytes) => Some(bytes.clone()),
-            Content::File(_) => None,
+            Content::File(_) | Content::Kept(_) => None,
         }
     }
 }
@@ -474,7 +473,7 @@ impl BodyReader {
     }
 
     fn wants_file(&self) -> bool {
-        matches!(self.body.content, Content::File(_)) && self.pending.is_empty() && !self.done
+        !matches!(self.body.content, Content::Memory(_)) && self.pending.is_empty() && !self.done
     }
 
     /// Reads the next frames.
@@ -498,12 +497,8 @@ impl BodyReader {
     fn take(&mut self, count: usize) -> Result<BytesMut, LogError> {
         let mut buffer = BytesMut::zeroed(count);
         match &self.body.content {
-            Content::File(file) => {
-                file.read_exact_at(&mut buffer, self.offset).map_err(|e| match e.kind() {
-                    io::ErrorKind::UnexpectedEof => LogError::Body("it was cut off"),
-                    _ => LogError::io("a body cannot be read", &e),
-                })?
-            }
+            Content::File(file) => ReadAt::read_exact_at(&**file, &mut buffer, self.offset)?,
+            Content::Kept(kept) => kept.read_exact_at(&mut buffer, self.offset)?,
             Content::Memory(bytes) => {
                 let from = usize::try_from(self.offset).unwrap_or(usize::MAX);
                 let found =

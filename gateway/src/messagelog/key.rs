@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! key-encryption key  a file of its own, 64 hexadecimal digits, mode 0600
-//! keys/<id>.key       "PSRLKEY1"  nonce (12)  AES-256-GCM(data key) (32)  tag (16); associated data: the id
+//! wrapped key         "PSRLKEY1"  nonce (12)  AES-256-GCM(data key) (32)  tag (16); associated data: the id
 //! id                  <day>.<8 hexadecimal digits>
 //! ```
-//! Not here: bodies ([`super::body`]).
+//! Not here: bodies ([`super::body`]), where wrapped keys lie (`beside`).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fmt, fs, io,
-    os::unix::fs::{FileExt as _, PermissionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,10 +23,11 @@ use cert_authority::{
 };
 use zeroize::Zeroizing;
 
-use super::error::LogError;
+use super::{beside::Beside, error::LogError};
 
 const MAGIC: &[u8; 8] = b"PSRLKEY1";
-const EXTENSION: &str = "key";
+/// Associated data of what [`proof_of_kek`] gives.
+const PROOF: &[u8] = b"passerelle key-encryption key 1";
 
 /// A data key.
 pub(crate) struct DataKey {
@@ -57,10 +58,8 @@ impl DataKey {
 }
 
 /// All data keys of a log.
-#[derive(Debug)]
 pub(crate) struct KeyRing {
-    directory: PathBuf,
-    bodies: PathBuf,
+    beside: Arc<dyn Beside>,
     wrapping: aead::Key,
     open: Mutex<Open>,
 }
@@ -73,10 +72,20 @@ struct Open {
 }
 
 impl KeyRing {
-    /// Opens the keys in `directory`; files of bodies go to directories below `bodies`, one a key.
-    pub(crate) fn open(directory: PathBuf, bodies: PathBuf, kek_file: &Path) -> Result<Self, LogError> {
+    /// Opens the keys that lie in `beside`.
+    pub(crate) fn open(beside: Arc<dyn Beside>, kek_file: &Path) -> Result<Self, LogError> {
         let wrapping = read_kek(kek_file)?;
-        Ok(Self { directory, bodies, wrapping, open: Mutex::default() })
+        Ok(Self { beside, wrapping, open: Mutex::default() })
+    }
+
+    /// Where the keys lie, and the bodies with them.
+    pub(crate) fn beside(&self) -> &dyn Beside {
+        &*self.beside
+    }
+
+    /// Holds no key any longer: somebody else may have destroyed one.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Open::default();
     }
 
     /// The key for bodies that are sealed now; the first call of a day makes it, durably.
@@ -106,30 +115,13 @@ impl KeyRing {
         let mut open = self.lock();
         open.known.remove(id);
         open.current.take_if(|key| key.id == id);
-        let failed = |e: io::Error| LogError::io("a data key could not be removed", &e);
-        overwrite(&self.file(id)).map_err(failed)?;
-        durable::remove(self.file(id)).map_err(failed)?;
-        match fs::remove_dir_all(self.bodies.join(id)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(LogError::io("the bodies of a destroyed key could not be removed", &e))
-            }
-            _ => durable::sync_dir(&self.bodies).map_err(failed),
-        }
+        self.beside.destroy(id)
     }
 
     /// All ids that have a key, or files of bodies that were left when destroying it was broken off; sorted.
     pub(crate) fn ids(&self) -> Result<Vec<String>, LogError> {
-        let unreadable = |e: io::Error| LogError::io("the data keys cannot be listed", &e);
-        let mut ids = BTreeSet::new();
-        for entry in fs::read_dir(&self.directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
-                ids.extend(path.file_stem().and_then(|id| id.to_str()).map(str::to_owned));
-            }
-        }
-        for entry in fs::read_dir(&self.bodies).map_err(unreadable)? {
-            ids.extend(entry.map_err(unreadable)?.file_name().to_str().map(str::to_owned));
-        }
+        let mut ids = self.beside.keys()?;
+        ids.extend(self.beside.keys_of_bodies()?);
         Ok(ids.into_iter().filter(|id| check_id(id).is_ok()).collect())
     }
 
@@ -137,22 +129,9 @@ impl KeyRing {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self, id: &str) -> PathBuf {
-        self.directory.join(format!("{id}.{EXTENSION}"))
-    }
-
     fn newest_of(&self, day: &str) -> Result<Option<String>, LogError> {
-        let unreadable = |e: io::Error| LogError::io("the data keys cannot be listed", &e);
-        let mut newest = None;
-        for entry in fs::read_dir(&self.directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let id = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_key = path.extension().is_some_and(|extension| extension == EXTENSION);
-            if is_key && id.split('.').next() == Some(day) {
-                newest = newest.max(Some(id.to_owned()));
-            }
-        }
-        Ok(newest)
+        let ids = self.beside.keys()?;
+        Ok(ids.into_iter().rfind(|id| check_id(id).is_ok() && id.split('.').next() == Some(day)))
     }
 
     fn load(&self, open: &mut Open, id: &str) -> Result<Arc<DataKey>, LogError> {
@@ -160,10 +139,7 @@ impl KeyRing {
             return Ok(Arc::clone(key));
         }
         check_id(id)?;
-        let wrapped = match fs::read(self.file(id)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LogError::KeyGone(id.to_owned())),
-            read => read.map_err(|e| LogError::io("a data key cannot be read", &e))?,
-        };
+        let wrapped = self.beside.key(id)?.ok_or_else(|| LogError::KeyGone(id.to_owned()))?;
         let key = Arc::new(DataKey { id: id.to_owned(), secret: self.unwrap(id, &wrapped)? });
         open.known.insert(id.to_owned(), Arc::clone(&key));
         Ok(key)
@@ -179,35 +155,18 @@ impl KeyRing {
     }
 
     fn make(&self, open: &mut Open, day: &str) -> Result<Arc<DataKey>, LogError> {
-        let failed = |e| LogError::io("a data key cannot be written", &e);
         let random = |e: cert_authority::error::KeyError| LogError::Key(e.to_string());
         let id = format!("{day}.{}", hex::encode(crypto::random_array::<4>().map_err(random)?));
         let secret = Zeroizing::new(crypto::random_array().map_err(random)?);
         let nonce = crypto::random_array().map_err(random)?;
         let mut sealed = secret.to_vec();
         let tag = self.wrapping.seal(nonce, id.as_bytes(), &mut sealed).map_err(random)?;
-        match fs::create_dir(self.bodies.join(&id)) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(e)),
-            _ => durable::sync_dir(&self.bodies).map_err(failed)?,
-        }
         let wrapped = [MAGIC, nonce.as_slice(), &sealed, &tag].concat();
-        durable::write_secret(self.file(&id), &wrapped).map_err(failed)?;
+        self.beside.add_key(&id, &wrapped)?;
         let key = Arc::new(DataKey { id: id.clone(), secret });
         open.known.insert(id, Arc::clone(&key));
         Ok(key)
     }
-}
-
-/// Overwrites a key before its name goes: the blocks of a removed file can be read from the disk for long. On disks that
-/// write elsewhere each time only the key-encryption key protects what is left of it.
-fn overwrite(file: &Path) -> io::Result<()> {
-    let key = match fs::OpenOptions::new().write(true).open(file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    let length = usize::try_from(key.metadata()?.len()).unwrap_or(0);
-    key.write_all_at(&vec![0; length], 0)?;
-    key.sync_all()
 }
 
 /// Ids come out of records and become names of files.
@@ -232,6 +191,27 @@ pub(crate) fn create_kek(file: &Path) -> Result<(), LogError> {
         .map_err(|e| LogError::io("the key-encryption key cannot be written", &e))
 }
 
+/// What tells whether a key-encryption key is that of a log: its id, sealed with it.
+pub(crate) fn proof_of_kek(file: &Path, log: &[u8; 16]) -> Result<Vec<u8>, LogError> {
+    let random = |e: cert_authority::error::KeyError| LogError::Key(e.to_string());
+    let nonce = crypto::random_array().map_err(random)?;
+    let mut sealed = log.to_vec();
+    let tag = read_kek(file)?.seal(nonce, PROOF, &mut sealed).map_err(random)?;
+    Ok([nonce.as_slice(), &sealed, &tag].concat())
+}
+
+/// Whether the key-encryption key in this file is that of the log.
+pub(crate) fn check_kek(file: &Path, log: &[u8; 16], proof: &[u8]) -> Result<(), LogError> {
+    let other = || {
+        let file = file.display();
+        LogError::Key(format!("{file} is not the key-encryption key of this log: copy that of another node"))
+    };
+    let (nonce, sealed) = proof.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or_else(other)?;
+    let mut sealed = sealed.to_vec();
+    let opened = read_kek(file)?.open(*nonce, PROOF, &mut sealed).map_err(|_| other())?;
+    if opened == log { Ok(()) } else { Err(other()) }
+}
+
 fn read_kek(file: &Path) -> Result<aead::Key, LogError> {
     let failed = |e: io::Error| LogError::Key(format!("{}: {e}", file.display()));
     let mode = fs::metadata(file).map_err(failed)?.permissions().mode();
@@ -248,6 +228,11 @@ fn read_kek(file: &Path) -> Result<aead::Key, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messagelog::{beside::Folder, disk::SystemDisk};
+
+    fn folder(directory: &Path) -> Arc<dyn Beside> {
+        Arc::new(Folder::new(directory, Arc::new(SystemDisk)))
+    }
 
     fn ring(directory: &Path) -> KeyRing {
         let kek = directory.join("kek");
@@ -255,7 +240,7 @@ mod tests {
         for name in ["keys", "bodies"] {
             let _ = fs::create_dir(directory.join(name));
         }
-        KeyRing::open(directory.join("keys"), directory.join("bodies"), &kek).unwrap()
+        KeyRing::open(folder(directory), &kek).unwrap()
     }
 
     #[test]
@@ -295,7 +280,7 @@ mod tests {
         drop(ring(directory.path()));
         let kek = directory.path().join("kek");
         fs::set_permissions(&kek, fs::Permissions::from_mode(0o640)).unwrap();
-        let opened = KeyRing::open(directory.path().join("keys"), directory.path().join("bodies"), &kek);
+        let opened = KeyRing::open(folder(directory.path()), &kek);
         assert!(matches!(opened, Err(LogError::Key(_))));
     }
 

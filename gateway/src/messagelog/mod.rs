@@ -26,6 +26,7 @@
 
 pub mod append;
 pub mod audit;
+mod beside;
 pub mod body;
 pub mod checkpoint;
 pub mod disk;

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     append::{LogStore, Receipt},
+    beside::{Beside, Folder},
     body::{SealedBody, Vault, blocking},
     disk::{Disk, SystemDisk},
     error::LogError,
@@ -205,18 +206,27 @@ impl MessageLog {
     }
 
     /// Makes the tables of a log in PostgreSQL where there are none, and what a node has of it in its directory.
-    /// `settings` is a connection string of libpq or its URL.
+    /// `settings` is a connection string of libpq or its URL. All nodes have the key-encryption key of the first.
     ///
     /// # Errors
+    /// [`LogError::Key`] when the key-encryption key is another one or missing;
     /// [`LogError::NotEmpty`] when the directory belongs to another log; [`LogError::Io`].
     pub fn migrate_postgres(config: &Config, settings: &str, clock: &dyn Clock) -> Result<(), LogError> {
         let link = postgres::Link::new(postgres::settings(settings)?)?;
-        let id = link.ask(|client| async move { postgres::migrate(&client).await })?;
-        create_node(config, &id, clock.now())
+        let head = link.ask(|client| async move { postgres::migrate(&client).await })?;
+        if head.kek.is_empty() {
+            key::create_kek(&config.key_file)?;
+        }
+        let proof = key::proof_of_kek(&config.key_file, &head.log)?;
+        let known = link.ask(move |client| {
+            let proof = proof.clone();
+            async move { postgres::note_kek(&client, &proof).await }
+        })?;
+        key::check_kek(&config.key_file, &head.log, &known)?;
+        create_node(config, &head.log, clock.now())
     }
 
-    /// Opens a log in PostgreSQL. Data keys and large bodies lie in the node's directory, where other nodes cannot
-    /// read them: not yet for use by several.
+    /// Opens a log in PostgreSQL. Only bodies in flight lie in the node's directory.
     ///
     /// # Errors
     /// [`LogError::Missing`] when the directory is not of the log that is in the database; otherwise as [`Self::open`].
@@ -225,13 +235,14 @@ impl MessageLog {
         let id = read_identity(&directory)?;
         let lock = Lock::take(&directory)?;
         let settings = postgres::settings(settings)?;
-        let link = postgres::Link::new(settings.clone())?;
+        let link = Arc::new(postgres::Link::new(settings.clone())?);
         let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
         if head.log != id {
             return Err(LogError::Missing("the database".to_owned()));
         }
+        key::check_kek(&config.key_file, &id, &head.kek)?;
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-        let vault = open_vault(&config, &clock, &disk)?;
+        let vault = vault_beside(&config, Arc::new(Arc::clone(&link)), &clock, &disk)?;
         let state = Arc::new(State::default());
         state.reached(&head.tree);
         // No segment is to be made: only the reserve must be free.
@@ -239,7 +250,14 @@ impl MessageLog {
         let table = Box::new(postgres::Table(link));
         let reader = Reader::new(directory, table, Arc::clone(&state), vault.clone());
         let (queue, waiting) = mpsc::channel(config.queue);
-        let writer = postgres::Writer { config: settings, log: id, state: Arc::clone(&state), client: None };
+        let writer = postgres::Writer {
+            config: settings,
+            log: id,
+            state: Arc::clone(&state),
+            client: None,
+            vault: vault.clone(),
+            erased: head.erased,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
         let threads = vec![spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
@@ -423,8 +441,18 @@ pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogE
 }
 
 fn open_vault(config: &Config, clock: &Arc<dyn Clock>, disk: &Arc<dyn Disk>) -> Result<Vault, LogError> {
+    let folder = Folder::new(&config.directory, Arc::clone(disk));
+    vault_beside(config, Arc::new(folder), clock, disk)
+}
+
+fn vault_beside(
+    config: &Config,
+    beside: Arc<dyn Beside>,
+    clock: &Arc<dyn Clock>,
+    disk: &Arc<dyn Disk>,
+) -> Result<Vault, LogError> {
     let bodies = config.directory.join("bodies");
-    let keys = KeyRing::open(config.directory.join("keys"), bodies.clone(), &config.key_file)?;
+    let keys = KeyRing::open(beside, &config.key_file)?;
     Ok(Vault::new(keys, bodies, config.body_quota, Arc::clone(clock), Arc::clone(disk)))
 }
 
@@ -450,7 +478,7 @@ fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
     write_identity(directory, &id, now)
 }
 
-/// What a node has of a log in PostgreSQL: directories, the key, and at last the identity.
+/// What a node has of a log in PostgreSQL: the directory of bodies in flight, and the identity.
 fn create_node(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     let directory = &config.directory;
@@ -459,12 +487,7 @@ fn create_node(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogE
         Err(LogError::Missing(_)) if !directory.join("segments").exists() => {}
         _ => return Err(LogError::NotEmpty(directory.display().to_string())),
     }
-    for name in ["bodies", "keys"] {
-        fs::create_dir_all(directory.join(name)).map_err(failed)?;
-    }
-    if !config.key_file.exists() {
-        key::create_kek(&config.key_file)?;
-    }
+    fs::create_dir_all(directory.join("bodies")).map_err(failed)?;
     write_identity(directory, id, now)
 }
 

@@ -70,6 +70,17 @@ impl Cluster {
         run(Command::new("psql").arg(self.settings()).args(["-v", "ON_ERROR_STOP=1", "-c", text]));
     }
 
+    /// The single value that a query gives.
+    pub(crate) fn value(&self, query: &str) -> String {
+        let output = Command::new("psql").arg(self.settings()).args(["-At", "-c", query]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Where the key-encryption key of the log in it is kept for further nodes.
+    pub(crate) fn kek(&self) -> PathBuf {
+        self.directory.path().join("kek")
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

@@ -1,7 +1,8 @@
 use super::*;
-use crate::messagelog::{disk::SystemDisk, key};
+use crate::messagelog::{beside::Folder, disk::SystemDisk, key};
 use cert_authority::clock::{FixedClock, UnixTime};
 use futures_util::TryStreamExt;
+use std::os::unix::fs::FileExt as _;
 
 fn vault(directory: &Path, quota: u64) -> Vault {
     let kek = directory.join("kek");
@@ -9,7 +10,7 @@ fn vault(directory: &Path, quota: u64) -> Vault {
     for name in ["keys", "bodies"] {
         let _ = std::fs::create_dir(directory.join(name));
     }
-    let keys = KeyRing::open(directory.join("keys"), directory.join("bodies"), &kek).unwrap();
+    let keys = KeyRing::open(Arc::new(Folder::new(directory, Arc::new(SystemDisk))), &kek).unwrap();
     let clock = FixedClock::new(UnixTime::from_secs(1_770_000_000));
     Vault::new(keys, directory.join("bodies"), quota, Arc::new(clock), Arc::new(SystemDisk))
 }

@@ -4,15 +4,17 @@
 //! head     one row: the log's id, how many records there are, the right edge of their tree
 //! record   number, frame, leaf hash; what is searched
 //! blob     small encrypted bodies beside a record
+//! body     large encrypted bodies, in rows of 1 MiB
+//! data_key data keys, wrapped by the key-encryption key
 //! batch    the name that a node gave to what it committed together, and the number of its first record
 //! ```
 //! A commit holds the lock of the head row, so that numbers are dense whoever writes. One that was broken off is tried
 //! again under the same name: whoever has the lock sees whether it was committed, so that its outcome is never guessed.
 //!
-//! Not yet: TLS (only a server on this machine is accepted), large bodies and data keys (they stay in the node's
-//! directory, other nodes cannot read them), election of the node that stamps and archives. For this reason no setting
-//! of the gateway leads here yet.
+//! Not yet: TLS (only a server on this machine is accepted), election of the node that stamps and archives. For this
+//! reason no setting of the gateway leads here yet.
 
+mod beside;
 mod link;
 mod records;
 mod writer;
@@ -32,7 +34,8 @@ const TABLES: &str = "
 CREATE SCHEMA IF NOT EXISTS passerelle_log;
 CREATE TABLE IF NOT EXISTS passerelle_log.head (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    format integer NOT NULL, log bytea NOT NULL, size bigint NOT NULL, edge bytea NOT NULL);
+    format integer NOT NULL, log bytea NOT NULL, size bigint NOT NULL, edge bytea NOT NULL,
+    kek bytea NOT NULL DEFAULT '', erased bigint NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS passerelle_log.record (
     sequence bigint PRIMARY KEY, kind smallint NOT NULL, time bigint NOT NULL, frame bytea NOT NULL,
     leaf bytea NOT NULL, message_id bytea, client bytea, service bytea, covers_first bigint, covers_last bigint);
@@ -42,6 +45,11 @@ CREATE INDEX IF NOT EXISTS record_covered ON passerelle_log.record (covers_last)
 CREATE TABLE IF NOT EXISTS passerelle_log.blob (
     sequence bigint NOT NULL, hash bytea NOT NULL, content bytea NOT NULL);
 CREATE INDEX IF NOT EXISTS blob_sequence ON passerelle_log.blob (sequence);
+CREATE TABLE IF NOT EXISTS passerelle_log.data_key (id text PRIMARY KEY, wrapped bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS passerelle_log.body (
+    data_key text NOT NULL, hash bytea NOT NULL, chunk bigint NOT NULL, content bytea NOT NULL,
+    PRIMARY KEY (data_key, hash, chunk));
+ALTER TABLE passerelle_log.body ALTER COLUMN content SET STORAGE EXTERNAL;
 CREATE TABLE IF NOT EXISTS passerelle_log.batch (id bytea PRIMARY KEY, first bigint NOT NULL);
 ";
 const FORMAT: i32 = 1;
@@ -50,10 +58,14 @@ const FORMAT: i32 = 1;
 pub(crate) struct Head {
     pub(crate) log: [u8; 16],
     pub(crate) tree: Tree,
+    /// Tells the log's key-encryption key from others; empty until the first node has one.
+    pub(crate) kek: Vec<u8>,
+    /// How many data keys were destroyed.
+    pub(crate) erased: u64,
 }
 
-/// Makes the tables where there are none, and a log without records in them. Gives the log's id.
-pub(crate) async fn migrate(client: &Client) -> Result<[u8; 16], LogError> {
+/// Makes the tables where there are none, and a log without records in them. Gives its head.
+pub(crate) async fn migrate(client: &Client) -> Result<Head, LogError> {
     let id: [u8; 16] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
     // Two that migrate at the same time would both find nothing.
     let lock = "BEGIN; SELECT pg_advisory_xact_lock(hashtext('passerelle_log'));";
@@ -62,12 +74,19 @@ pub(crate) async fn migrate(client: &Client) -> Result<[u8; 16], LogError> {
                   ON CONFLICT DO NOTHING";
     client.execute(insert, &[&FORMAT, &id.as_slice()]).await.map_err(|e| failed(&e))?;
     client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
-    Ok(head(client, "").await?.log)
+    head(client, "").await
+}
+
+/// Notes what tells the key-encryption key, if nothing is noted yet. Gives what is noted.
+pub(crate) async fn note_kek(client: &Client, proof: &[u8]) -> Result<Vec<u8>, LogError> {
+    let note = "UPDATE passerelle_log.head SET kek = $1 WHERE kek = ''";
+    client.execute(note, &[&proof]).await.map_err(|e| failed(&e))?;
+    Ok(head(client, "").await?.kek)
 }
 
 /// Reads the head row. `lock` is what stands behind the query.
 pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> {
-    let query = format!("SELECT format, log, size, edge FROM passerelle_log.head {lock}");
+    let query = format!("SELECT format, log, size, edge, kek, erased FROM passerelle_log.head {lock}");
     let row = client.query_one(&query, &[]).await.map_err(|e| failed(&e))?;
     let unreadable = || LogError::Index("the head row of the log in PostgreSQL cannot be read".to_owned());
     if column::<i32>(&row, 0)? != FORMAT {
@@ -77,7 +96,7 @@ pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> 
     let size = number(&row, 2)?;
     let (edge, rest) = column::<&[u8]>(&row, 3)?.as_chunks::<32>();
     let tree = Tree::from_edge(size, edge.to_vec()).filter(|_| rest.is_empty()).ok_or_else(unreadable)?;
-    Ok(Head { log, tree })
+    Ok(Head { log, tree, kek: column(&row, 4)?, erased: number(&row, 5)? })
 }
 
 /// What PostgreSQL said, as an error of the log.

@@ -24,7 +24,7 @@ use super::{
 const BLOCK: u64 = 256;
 
 /// The tables.
-pub(crate) struct Table(pub(crate) Link);
+pub(crate) struct Table(pub(crate) Arc<Link>);
 
 impl Table {
     fn rows(&self, query: &'static str, parameter: i64, second: i64) -> Result<Vec<Row>, LogError> {

@@ -23,6 +23,7 @@ use tokio_postgres::{Client, Config};
 use super::{
     super::{
         append::Receipt,
+        body::Vault,
         error::LogError,
         frame::FrameHead,
         tree::{self, Hash},
@@ -48,6 +49,10 @@ pub(crate) struct Writer {
     pub(crate) log: [u8; 16],
     pub(crate) state: Arc<State>,
     pub(crate) client: Option<Arc<Client>>,
+    /// Told when a key was destroyed.
+    pub(crate) vault: Vault,
+    /// How many data keys were destroyed, as far as the vault knows.
+    pub(crate) erased: u64,
 }
 
 impl Writer {
@@ -175,7 +180,7 @@ impl Writer {
     }
 
     /// A head row that is this log's, and not shorter than what has been seen: otherwise the log stops.
-    fn believed(&self, head: Head) -> Result<Head, LogError> {
+    fn believed(&mut self, head: Head) -> Result<Head, LogError> {
         let seen = self.state.tree.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let error = if head.log != self.log {
             LogError::Missing("the database that is reached now".to_owned())
@@ -184,6 +189,10 @@ impl Writer {
         } else if head.tree.size() == seen.size() && head.tree != seen {
             LogError::Index("the tree in PostgreSQL is another than it was".to_owned())
         } else {
+            if head.erased != self.erased {
+                self.vault.forget_keys();
+                self.erased = head.erased;
+            }
             return Ok(head);
         };
         tracing::error!(%error, "the message log stops");
