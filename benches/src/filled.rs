@@ -51,7 +51,8 @@ pub async fn append(log: &MessageLog, first: u64, end: u64, before: impl Fn(u64)
     tasks.join_all().await;
 }
 
-async fn append_one(log: &MessageLog, number: u64) {
+/// Appends one record.
+pub async fn append_one(log: &MessageLog, number: u64) {
     let client = format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
     let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
     let signature = Bytes::from(vec![b's'; 1500]);

@@ -239,7 +239,8 @@ struct State {
 }
 
 impl Trust {
-    pub(crate) async fn start(host: Ipv4Addr, clock: &TurnedClock) -> Self {
+    /// Starts them at a host.
+    pub async fn start(host: Ipv4Addr, clock: &TurnedClock) -> Self {
         let ca = Arc::new(Authority::fresh("Approved CA", clock).await);
         let other = Arc::new(Authority::fresh("Other CA", clock).await);
         let tsa = ca.issue(Profile::Tsa, "CN=Stamps").await;
