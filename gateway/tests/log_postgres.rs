@@ -10,20 +10,26 @@
 mod log_support;
 mod postgres_support;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
-use cert_authority::durable;
+use bytes::Bytes;
+use cert_authority::{clock::Clock as _, durable};
 use futures_util::StreamExt as _;
 
 use gateway::messagelog::{
-    LogError, LogStore, MessageLog, Record, erase,
+    Config, Database, LogError, LogStore, MessageLog, Record, erase,
     reader::{Filter, Order},
-    record::{Kind, Outcome, OutcomeRecord},
+    record::{CheckpointRecord, Kind, Outcome, OutcomeRecord, TimestampRecord},
+    stamp::signature_digest,
     timestamper::stamp_pending,
     tree::{Tree, leaf_hash},
 };
 use log_support::*;
 use postgres_support::Cluster;
+
+fn in_database(cluster: &Cluster, directory: &Path) -> Config {
+    Config { postgres: Some(cluster.database()), ..config(directory) }
+}
 
 /// A node of the log in this database.
 fn node(cluster: &Cluster, directory: &Path) -> MessageLog {
@@ -32,13 +38,13 @@ fn node(cluster: &Cluster, directory: &Path) -> MessageLog {
     if cluster.kek().exists() && !kek.exists() {
         std::fs::copy(cluster.kek(), &kek).unwrap();
     }
-    MessageLog::migrate_postgres(&config(directory), &cluster.settings(), &clock()).unwrap();
+    let log = MessageLog::create(in_database(cluster, directory), Arc::new(clock())).unwrap();
     std::fs::copy(&kek, cluster.kek()).unwrap();
-    reopened(cluster, directory).unwrap()
+    log
 }
 
 fn reopened(cluster: &Cluster, directory: &Path) -> Result<MessageLog, LogError> {
-    MessageLog::open_postgres(config(directory), &cluster.settings(), Arc::new(clock()))
+    MessageLog::open(in_database(cluster, directory), Arc::new(clock()))
 }
 
 /// The tree over the frames as they are read, which must be the one that the log says, and the leaves it gives.
@@ -187,7 +193,7 @@ async fn a_node_without_the_key_encryption_key_of_the_log_is_refused() {
     let cluster = Cluster::start();
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     drop(node(&cluster, one.path()));
-    let migrate = || MessageLog::migrate_postgres(&config(two.path()), &cluster.settings(), &clock());
+    let migrate = || MessageLog::create(in_database(&cluster, two.path()), Arc::new(clock())).map(drop);
     assert!(matches!(migrate(), Err(LogError::Key(_))), "missing");
     assert!(!config(two.path()).key_file.exists(), "none is made");
     let other = "ab".repeat(32);
@@ -284,8 +290,8 @@ async fn the_directory_of_another_log_is_refused() {
     let cluster = Cluster::start();
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     drop(create(one.path()));
-    let refused = MessageLog::migrate_postgres(&config(one.path()), &cluster.settings(), &clock());
-    assert!(matches!(refused, Err(LogError::NotEmpty(_))));
+    let refused = MessageLog::create(in_database(&cluster, one.path()), Arc::new(clock()));
+    assert!(matches!(refused.err(), Some(LogError::NotEmpty(_))));
     assert!(matches!(reopened(&cluster, one.path()).err(), Some(LogError::Missing(_))));
     assert!(matches!(reopened(&cluster, two.path()).err(), Some(LogError::Missing(_))));
 }
@@ -302,6 +308,162 @@ async fn a_server_that_does_not_sync_is_refused() {
     assert!(refused.to_string().contains("fsync"), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_leads_and_only_it_may_write_checkpoints() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = node(&cluster, one.path());
+    leads(&first).await;
+    let second = node(&cluster, two.path());
+    let checkpoint = || {
+        Record::Checkpoint(CheckpointRecord {
+            size: 0,
+            root: [0; 32],
+            note: Bytes::new(),
+            cosignatures: vec![],
+            token: None,
+        })
+    };
+    assert_eq!(second.append(checkpoint(), vec![]).await.unwrap_err(), LogError::Overtaken);
+    first.append(checkpoint(), vec![]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(first.leads() && !second.leads(), "the lease is renewed");
+    // The second takes the lead behind the back of the first, as when the first has slept.
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let work = first.clone();
+    let worker = tokio::spawn(async move {
+        work.while_leading(stopped, || {
+            begun.send(()).unwrap();
+            std::future::pending()
+        })
+        .await;
+    });
+    begins.recv().await.unwrap();
+    cluster.sql("UPDATE passerelle_log.head SET leader = decode('00', 'hex'), lease = clock_timestamp() + interval '3 s'");
+    assert_eq!(first.append(checkpoint(), vec![]).await.unwrap_err(), LogError::Overtaken);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!first.leads());
+    drop(second);
+    tokio::time::timeout(Duration::from_secs(10), begins.recv()).await.unwrap().unwrap();
+    assert!(first.leads(), "the work begins anew when it leads again");
+    worker.abort();
+    append(&first, "after", b"").await.unwrap();
+    assert_whole(&first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_stamped_twice_whichever_node_asks() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let nodes = [node(&cluster, one.path()), node(&cluster, two.path())];
+    append(&nodes[0], "one", b"").await.unwrap();
+    append(&nodes[1], "two", b"").await.unwrap();
+    let found = nodes[0].reader().get(0).unwrap().unwrap();
+    let covered = vec![(found.sequence, signature_digest(&found.record.message().unwrap().signature))];
+    let stamp = || {
+        let (token, time) = (Bytes::from_static(b"token"), clock().now());
+        let (authority, covered) = ("test".to_owned(), covered.clone());
+        Record::Timestamp(TimestampRecord { token, time, authority, covered, chain_result: None })
+    };
+    nodes[0].append(stamp(), vec![]).await.unwrap();
+    assert_eq!(nodes[1].append(stamp(), vec![]).await.unwrap_err(), LogError::Overtaken);
+    append(&nodes[1], "three", b"").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgresql_is_away_or_asleep_the_log_is_not_ready_and_then_it_is_again() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    append(&log, "before", b"").await.unwrap();
+    cluster.signal("STOP");
+    assert_refused(&log).await;
+    let refused = tokio::time::timeout(Duration::from_secs(5), append(&log, "meanwhile", b"")).await;
+    assert!(matches!(refused, Ok(Err(LogError::Io { what: "PostgreSQL", .. }))), "{refused:?}");
+    cluster.signal("CONT");
+    ready(&log).await;
+    append(&log, "after", b"").await.unwrap();
+    cluster.kill();
+    assert_refused(&log).await;
+    cluster.start_again();
+    ready(&log).await;
+    append(&log, "at last", b"").await.unwrap();
+    assert_eq!(ids(&log), ["before", "after", "at last"]);
+    assert_whole(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_a_password_that_others_can_read_are_refused() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    drop(node(&cluster, directory.path()));
+    cluster.sql("CREATE ROLE gate LOGIN SUPERUSER PASSWORD 'right'");
+    cluster.ask_for_passwords();
+    let file = directory.path().join("password");
+    let open = |password: &str, mode: u32| {
+        durable::write_secret(&file, password.as_bytes()).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        let database =
+            Database { user: "gate".into(), password_file: Some(file.clone()), ..cluster.database() };
+        let config = Config { postgres: Some(database), ..config(directory.path()) };
+        MessageLog::open(config, Arc::new(clock())).map(drop)
+    };
+    let refused = open("wrong", 0o600).unwrap_err().to_string();
+    assert!(refused.contains("28P01") && !refused.contains("wrong"), "{refused}");
+    let refused = open("right", 0o640).unwrap_err().to_string();
+    assert!(refused.contains("can be read by others"), "{refused}");
+    open("right\n", 0o600).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_connections_to_spare_is_waited_for() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    append(&log, "before", b"").await.unwrap();
+    cluster.sql("ALTER DATABASE postgres CONNECTION LIMIT 0; CREATE ROLE gate LOGIN");
+    cluster.sql("GRANT ALL ON SCHEMA passerelle_log TO gate; GRANT ALL ON ALL TABLES IN SCHEMA passerelle_log TO gate");
+    drop(log);
+    let database = Database { user: "gate".into(), ..cluster.database() };
+    let config = Config { postgres: Some(database), ..config(directory.path()) };
+    let refused = MessageLog::open(config.clone(), Arc::new(clock())).err().unwrap().to_string();
+    assert!(refused.contains("53300"), "{refused}");
+    cluster.sql("ALTER DATABASE postgres CONNECTION LIMIT -1");
+    let log = MessageLog::open(config, Arc::new(clock())).unwrap();
+    append(&log, "opened", b"").await.unwrap();
+    // The connections that are there are taken away, and no new ones given, for a while.
+    cluster.sql("ALTER DATABASE postgres CONNECTION LIMIT 0");
+    cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gate'");
+    assert_refused(&log).await;
+    cluster.sql("ALTER DATABASE postgres CONNECTION LIMIT -1");
+    ready(&log).await;
+    append(&log, "after", b"").await.unwrap();
+    assert_eq!(ids(&log), ["before", "opened", "after"]);
+}
+
+/// Waits until a node leads.
+async fn leads(log: &MessageLog) {
+    for _ in 0..200 {
+        if log.leads() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nobody leads");
+}
+
+/// Waits until exchanges can begin again.
+async fn ready(log: &MessageLog) {
+    for _ in 0..600 {
+        if log.ready().is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{:?}", log.ready());
+}
+
 /// Waits until a node knows of so many records.
 async fn seen(log: &MessageLog, count: u64) {
     for _ in 0..100 {
@@ -315,7 +477,7 @@ async fn seen(log: &MessageLog, count: u64) {
 
 /// Waits until a node says that no exchange can begin.
 async fn assert_refused(log: &MessageLog) {
-    for _ in 0..100 {
+    for _ in 0..600 {
         if log.ready().is_err() {
             return;
         }

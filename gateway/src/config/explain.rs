@@ -36,6 +36,10 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "administration.token          {} ({:?})", token.name, token.role)?;
     }
     writeln!(out, "log.directory                 {}", config.log.directory.display())?;
+    if let Some(database) = &config.log.postgres {
+        let crate::messagelog::Database { host, port, name, user, .. } = database;
+        writeln!(out, "log.postgres                  {name} at {host}, port {port}, as {user}")?;
+    }
     writeln!(out, "log.bodies                    {}", if config.log.bodies { "kept" } else { "not kept" })?;
     for id in &config.log.bodies_except {
         let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };

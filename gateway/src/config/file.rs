@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::archive::ArchiveFile;
+use super::postgres::PostgresFile;
 use super::transparency::CheckpointsFile;
 use crate::message::Protocol;
 
@@ -124,6 +125,7 @@ pub(crate) struct Log {
     #[serde(default, deserialize_with = "optional_size")]
     pub(crate) reserve: Option<u64>,
     pub(crate) checkpoints: Option<CheckpointsFile>,
+    pub(crate) postgres: Option<PostgresFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]

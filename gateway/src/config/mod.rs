@@ -3,6 +3,7 @@
 //! - `file`: as written: every key optional, places remembered
 //! - [`resolve`](Config::load): as meant: addresses, durations, certificates; all faults with line and key, together
 //! - [`archive`] as written and meant: archives of the log
+//! - `postgres`: the database of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
 //! - [`explain`]: what holds, in words
 //!
@@ -12,6 +13,7 @@
 pub mod archive;
 pub mod explain;
 mod file;
+mod postgres;
 mod resolve;
 pub mod transparency;
 
@@ -31,6 +33,7 @@ pub use transparency::Checkpoints;
 
 use crate::admin::Token;
 use crate::message::Protocol;
+use crate::messagelog::Database;
 use crate::transport;
 
 /// Everything that `gateway.toml` says, as meant.
@@ -129,6 +132,8 @@ pub struct Log {
     pub reserve: u64,
     /// Signed checkpoints; `None` for none.
     pub checkpoints: Option<Checkpoints>,
+    /// The database that it lies in; `None` for files in the directory.
+    pub postgres: Option<Database>,
 }
 
 impl Log {

@@ -340,6 +340,7 @@ impl Resolver<'_> {
             body_quota: file.body_quota.unwrap_or(8 << 30),
             reserve: file.reserve.unwrap_or(64 << 20),
             checkpoints: file.checkpoints.as_ref().and_then(|file| self.checkpoints(file)),
+            postgres: file.postgres.as_ref().map(|file| file.resolve(self.folder)),
         }
     }
 

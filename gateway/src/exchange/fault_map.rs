@@ -263,6 +263,7 @@ impl From<LogError> for Fault {
             | LogError::Missing(_)
             | LogError::NotEmpty(_)
             | LogError::Locked
+            | LogError::Overtaken
             | LogError::Damaged(_)
             | LogError::CutOff { .. }
             | LogError::KeyGone(_)

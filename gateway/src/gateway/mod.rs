@@ -237,17 +237,10 @@ impl Wired {
         running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));
         let every = tasks::stamping_interval(&gateway, interval);
         let made = checkpoints.clone();
-        running.spawn(witness::run(made, Arc::clone(&authorities), every, stop.clone()));
+        let log = gateway.log.clone();
+        running.spawn(witness::run(log, made, Arc::clone(&authorities), every, stop.clone()));
         running.spawn(witness::serve(doors.witness, closed.clone()));
-        if let Some(settings) = &config.archive {
-            let archiver = settings.archiver(&gateway.log);
-            let schedule = archive::task::Schedule {
-                every: settings.every,
-                keep_bodies: settings.keep_bodies,
-                clock: Arc::clone(&clock),
-            };
-            running.spawn(archive::task::run(archiver, schedule, archiving, stop.clone()));
-        }
+        running.spawn(tasks::archive(Arc::clone(&gateway), config.archive.clone(), archiving, stop.clone()));
         let conf_directory = config.configuration.directory.clone();
         let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));
         let pages = Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone());
@@ -376,6 +369,7 @@ pub(crate) fn log_settings(config: &Config) -> messagelog::Config {
         reserve: config.log.reserve,
         body_quota: config.log.body_quota,
         acceptable_timestamp_failure: config.timestamping.acceptable_failure,
+        postgres: config.log.postgres.clone(),
         ..messagelog::Config::new(&config.log.directory)
     }
 }
@@ -384,7 +378,9 @@ pub(crate) fn log_settings(config: &Config) -> messagelog::Config {
 /// that the log was lost, or that its disk is not mounted: that is for people to look into.
 fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<MessageLog, LogError> {
     let settings = log_settings(config);
-    if settings.key_file.exists() || settings.directory.join("identity").exists() {
+    // A node that joins a log in a database has been given its key.
+    let key = settings.postgres.is_none() && settings.key_file.exists();
+    if key || settings.directory.join("identity").exists() {
         return MessageLog::open(settings, Arc::clone(clock));
     }
     tracing::info!(directory = %settings.directory.display(), "making a new message log");

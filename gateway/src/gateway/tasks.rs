@@ -11,6 +11,7 @@ use conf::snapshot::GlobalConf;
 use tokio::sync::watch;
 
 use crate::admin::Health;
+use crate::archive;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::Checkpoints;
@@ -60,14 +61,39 @@ pub(super) async fn stamp(
     stop: watch::Receiver<bool>,
 ) {
     let every = stamping_interval(&gateway, interval);
-    timestamper::run(gateway.log.clone(), move || authorities(), every, stop).await;
+    let log = &gateway.log;
+    log.while_leading(stop.clone(), || {
+        let authorities = Arc::clone(&authorities);
+        timestamper::run(log.clone(), move || authorities(), &every, stop.clone())
+    })
+    .await;
+}
+
+/// Archives and cleans while this node leads, if that is asked for.
+pub(super) async fn archive(
+    gateway: Arc<Gateway>,
+    settings: Option<crate::config::Archive>,
+    status: archive::task::Status,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(settings) = settings else { return };
+    let schedule = archive::task::Schedule {
+        every: settings.every,
+        keep_bodies: settings.keep_bodies,
+        clock: Arc::clone(&gateway.clock),
+    };
+    let run = || {
+        let archiver = settings.archiver(&gateway.log);
+        archive::task::run(archiver, schedule.clone(), status.clone(), stop.clone())
+    };
+    gateway.log.while_leading(stop.clone(), run).await;
 }
 
 /// How often time-stamps are asked for: as the settings say, else as the network does.
 pub(super) fn stamping_interval(
     gateway: &Gateway,
     interval: Option<Duration>,
-) -> impl Fn() -> Duration + Send + use<> {
+) -> impl Fn() -> Duration + Send + Sync + use<> {
     let conf = gateway.conf.clone();
     move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF)
 }
@@ -131,7 +157,7 @@ pub(super) fn health(
     keyring: &Arc<Keyring>,
     refresher: &Arc<OcspRefresher>,
     checkpoints: Option<&Checkpoints>,
-    archiving: crate::archive::task::Status,
+    archiving: archive::task::Status,
 ) -> Health {
     let checkpoints = checkpoints.cloned();
     let now = {
@@ -156,6 +182,7 @@ pub(super) fn health(
                     "time-stamping has failed for too long".to_owned()
                 }
                 crate::messagelog::LogError::NoSpace(_) => "no space".to_owned(),
+                crate::messagelog::LogError::Io { what: "PostgreSQL", .. } => "PostgreSQL is away".to_owned(),
                 _ => "stopped".to_owned(),
             })
         })

@@ -67,12 +67,16 @@ pub(super) async fn serve(door: Option<(TcpListener, Arc<Witness>)>, closed: wat
 
 /// Makes checkpoints, if they are asked for. They are sealed as often as time-stamps are asked for.
 pub(super) async fn run(
+    log: MessageLog,
     checkpoints: Option<Checkpoints>,
     authorities: Authorities,
-    interval: impl Fn() -> Duration + Send,
+    interval: impl Fn() -> Duration + Send + Sync,
     stop: watch::Receiver<bool>,
 ) {
-    if let Some(checkpoints) = checkpoints {
-        checkpoints.run(move || authorities(), interval, stop).await;
-    }
+    let Some(checkpoints) = checkpoints else { return };
+    log.while_leading(stop.clone(), || {
+        let authorities = Arc::clone(&authorities);
+        checkpoints.clone().run(move || authorities(), &interval, stop.clone())
+    })
+    .await;
 }

@@ -155,22 +155,7 @@ impl Checkpoints {
     ) -> Result<Self, CheckpointError> {
         Checkpoint::new(&settings.origin, 0, [0; 32])?;
         let tiles = Tiles::new(log.reader(), true);
-        let last = last_in(&log.reader())?;
-        let mut making = Making::default();
-        let mut latest = None;
-        if let Some((record, note)) = last {
-            let held = Checkpoint::parse(note.text())?;
-            agrees(&tiles, &held, "the log itself")?;
-            if held.size() != record.size || *held.root() != record.root {
-                return Err(CheckpointError::OtherHistory { by: "the log itself".into(), size: record.size });
-            }
-            making = Making { covered: record.size, own: 1, sealed: 0 };
-            // Under another name it was another log's; the records are the same nevertheless.
-            if held.origin() == settings.origin {
-                only_false_signature(&note, signer.verifier())?;
-                latest = Some(Arc::new(Signed { checkpoint: held, note }));
-            }
-        }
+        let (making, latest) = standing(&log, &tiles, &settings.origin, &signer)?;
         let witnesses = Witnesses::new(settings.witnesses.clone());
         let own_keys = std::iter::once(signer.verifier()).chain(&settings.previous_keys).cloned().collect();
         Ok(Self(Arc::new(Inner {
@@ -338,6 +323,12 @@ impl Checkpoints {
         interval: impl Fn() -> Duration + Send,
         mut stop: watch::Receiver<bool>,
     ) {
+        if let Err(error) = self.take_up().await {
+            tracing::error!(%error, "the last checkpoint of the message log cannot be gone on from");
+            if error.is_proof() {
+                self.0.log.stop(error.to_string());
+            }
+        }
         let make = async {
             loop {
                 tokio::time::sleep(self.0.settings.every).await;
@@ -359,6 +350,20 @@ impl Checkpoints {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         self.try_to_make().await;
+    }
+
+    /// Goes on from the last checkpoint in the log: another node may have made it.
+    async fn take_up(&self) -> Result<(), CheckpointError> {
+        let mut making = self.0.making.lock().await;
+        let inner = Arc::clone(&self.0);
+        let found =
+            blocking(move || Ok(standing(&inner.log, &inner.tiles, &inner.settings.origin, &inner.signer)));
+        let (found, latest) = found.await??;
+        if found.covered > making.covered {
+            *making = found;
+            self.0.latest.send_replace(latest);
+        }
+        Ok(())
     }
 
     async fn try_to_make(&self) {
@@ -454,6 +459,28 @@ pub fn agrees(tiles: &Tiles, held: &Checkpoint, by: &str) -> Result<(), Checkpoi
         return Ok(());
     }
     Err(CheckpointError::OtherHistory { by: by.to_owned(), size: held.size() })
+}
+
+/// What the last checkpoint in the log says, which must be one of this tree.
+fn standing(
+    log: &MessageLog,
+    tiles: &Tiles,
+    origin: &str,
+    signer: &NoteSigner,
+) -> Result<(Making, Option<Arc<Signed>>), CheckpointError> {
+    let Some((record, note)) = last_in(&log.reader())? else { return Ok((Making::default(), None)) };
+    let held = Checkpoint::parse(note.text())?;
+    agrees(tiles, &held, "the log itself")?;
+    if held.size() != record.size || *held.root() != record.root {
+        return Err(CheckpointError::OtherHistory { by: "the log itself".into(), size: record.size });
+    }
+    let making = Making { covered: record.size, own: 1, sealed: 0 };
+    // Under another name it was another log's; the records are the same nevertheless.
+    if held.origin() != origin {
+        return Ok((making, None));
+    }
+    only_false_signature(&note, signer.verifier())?;
+    Ok((making, Some(Arc::new(Signed { checkpoint: held, note }))))
 }
 
 /// The last checkpoint in the log, with its note.

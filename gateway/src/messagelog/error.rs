@@ -26,6 +26,9 @@ pub enum LogError {
     /// A message that was to have its time-stamp before it is answered got none. It is logged, and stamped later.
     #[error("the message could not be time-stamped at once: {0}")]
     Unstamped(String),
+    /// Another node has done this meanwhile, or leads now.
+    #[error("another node of the message log leads now")]
+    Overtaken,
     /// The directory holds no log, and one is expected there.
     #[error("{0} holds no message log")]
     Missing(String),

@@ -23,7 +23,7 @@ use cert_authority::{
     clock::{Clock, UnixTime},
     crypto, durable,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     append::{LogStore, Receipt},
@@ -35,7 +35,7 @@ use super::{
     index::{Facts, Index},
     key::{self, KeyRing},
     lock::Lock,
-    postgres,
+    postgres::{self, Database},
     reader::Reader,
     record::{MessageRecord, Record},
     records::Files,
@@ -68,6 +68,8 @@ pub struct Config {
     pub queue: usize,
     /// How long time-stamps may fail before exchanges are refused; none: for ever.
     pub acceptable_timestamp_failure: Option<Duration>,
+    /// The database that records lie in, with their keys and bodies; `None` for segment files in the directory.
+    pub postgres: Option<Database>,
 }
 
 impl Config {
@@ -82,6 +84,7 @@ impl Config {
             body_quota: 4 << 30,
             queue: 1024,
             acceptable_timestamp_failure: Some(Duration::from_secs(4 * 3600)),
+            postgres: None,
         }
     }
 }
@@ -119,12 +122,16 @@ impl Drop for Inner {
 }
 
 impl MessageLog {
-    /// Makes a new log and opens it.
+    /// Makes a new log and opens it. In a database there may be one already: then the node joins it, and must have the
+    /// key-encryption key of the others.
     ///
     /// # Errors
     /// [`LogError::NotEmpty`] where there is one, or something else; otherwise as [`Self::open`].
     pub fn create(config: Config, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        create_files(&config, clock.now())?;
+        match &config.postgres {
+            Some(database) => Self::create_node(&config, database, &*clock)?,
+            None => create_files(&config, clock.now())?,
+        }
         Self::open(config, clock)
     }
 
@@ -142,6 +149,9 @@ impl MessageLog {
     /// # Errors
     /// As there.
     pub fn open_on(config: Config, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Self, LogError> {
+        if let Some(database) = config.postgres.clone() {
+            return Self::open_node(config, &database, clock, disk);
+        }
         if cfg!(feature = "test-answer-before-sync") {
             tracing::error!("BUILT TO FAIL: this gateway answers before its evidence is durable");
         }
@@ -171,6 +181,7 @@ impl MessageLog {
         let (queue, waiting) = mpsc::channel(config.queue);
         let (indexed, to_index) = std_mpsc::channel();
         state.reached(&found.tree);
+        state.lead(true);
         state.room.store(found.segment.capacity.saturating_sub(found.end), Ordering::Relaxed);
         let writer = Writer {
             disk: Arc::clone(&disk),
@@ -205,14 +216,10 @@ impl MessageLog {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Makes the tables of a log in PostgreSQL where there are none, and what a node has of it in its directory.
-    /// `settings` is a connection string of libpq or its URL. All nodes have the key-encryption key of the first.
-    ///
-    /// # Errors
-    /// [`LogError::Key`] when the key-encryption key is another one or missing;
-    /// [`LogError::NotEmpty`] when the directory belongs to another log; [`LogError::Io`].
-    pub fn migrate_postgres(config: &Config, settings: &str, clock: &dyn Clock) -> Result<(), LogError> {
-        let link = postgres::Link::new(postgres::settings(settings)?)?;
+    /// Makes the tables of a log in a database where there are none, and what a node has of it in its directory. All
+    /// nodes have the key-encryption key of the first.
+    fn create_node(config: &Config, database: &Database, clock: &dyn Clock) -> Result<(), LogError> {
+        let link = postgres::Link::new(database.config()?)?;
         let head = link.ask(|client| async move { postgres::migrate(&client).await })?;
         if head.kek.is_empty() {
             key::create_kek(&config.key_file)?;
@@ -223,25 +230,26 @@ impl MessageLog {
             async move { postgres::note_kek(&client, &proof).await }
         })?;
         key::check_kek(&config.key_file, &head.log, &known)?;
-        create_node(config, &head.log, clock.now())
+        create_node_files(config, &head.log, clock.now())
     }
 
-    /// Opens a log in PostgreSQL. Only bodies in flight lie in the node's directory.
-    ///
-    /// # Errors
-    /// [`LogError::Missing`] when the directory is not of the log that is in the database; otherwise as [`Self::open`].
-    pub fn open_postgres(config: Config, settings: &str, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+    /// Opens a log in a database. Only bodies in flight lie in the node's directory.
+    fn open_node(
+        config: Config,
+        database: &Database,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, LogError> {
         let directory = config.directory.clone();
         let id = read_identity(&directory)?;
         let lock = Lock::take(&directory)?;
-        let settings = postgres::settings(settings)?;
+        let settings = database.config()?;
         let link = Arc::new(postgres::Link::new(settings.clone())?);
         let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
         if head.log != id {
             return Err(LogError::Missing("the database".to_owned()));
         }
         key::check_kek(&config.key_file, &id, &head.kek)?;
-        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
         let vault = vault_beside(&config, Arc::new(Arc::clone(&link)), &clock, &disk)?;
         let state = Arc::new(State::default());
         state.reached(&head.tree);
@@ -257,6 +265,8 @@ impl MessageLog {
             client: None,
             vault: vault.clone(),
             erased: head.erased,
+            node: crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?,
+            alone: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
@@ -293,6 +303,36 @@ impl MessageLog {
     pub(crate) fn stop(&self, why: String) {
         tracing::error!(why, "the message log stops");
         let _ = self.0.state.stopped.set(why);
+    }
+
+    /// Whether this node leads: makes time-stamps, checkpoints and archives. A log in files has one node, which does.
+    pub fn leads(&self) -> bool {
+        self.0.state.lead.borrow().leads
+    }
+
+    /// Does what only the leader may: begins `work` each time this node leads, and breaks it off when it leads no longer.
+    /// Returns when the work ends by itself, or when `stop` turns true while another node leads.
+    pub async fn while_leading<F: Future<Output = ()>>(
+        &self,
+        mut stop: watch::Receiver<bool>,
+        mut work: impl FnMut() -> F,
+    ) {
+        let mut lead = self.0.state.lead.subscribe();
+        loop {
+            let begun = tokio::select! {
+                now = lead.wait_for(|lead| lead.leads) => match now {
+                    Ok(now) => *now,
+                    Err(_) => return,
+                },
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            tokio::select! {
+                // Broken off before it can go on: another node may lead already.
+                biased;
+                _ = lead.wait_for(|now| *now != begun) => {}
+                () = work() => return,
+            }
+        }
     }
 
     /// How time-stamping goes.
@@ -421,6 +461,9 @@ impl LogStore for MessageLog {
 /// As [`MessageLog::open`], but for [`LogError::Locked`].
 pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogError> {
     let id = read_identity(&config.directory)?;
+    if let Some(database) = &config.postgres {
+        return read_node(config, database, &id, clock);
+    }
     let mut index = Index::temporary(&id)?;
     let read = recover::read(&config.directory, &id, None, |records| index.add(records));
     let tree = match read.and_then(|found| found.undamaged()) {
@@ -438,6 +481,26 @@ pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogE
     let vault = open_vault(config, clock, &disk)?;
     let files = Files::new(config.directory.clone(), id, Arc::new(index));
     Ok(Reader::new(config.directory.clone(), Box::new(files), Arc::new(state), vault))
+}
+
+/// Reads a log in a database.
+fn read_node(
+    config: &Config,
+    database: &Database,
+    id: &[u8; 16],
+    clock: &Arc<dyn Clock>,
+) -> Result<Reader, LogError> {
+    let link = Arc::new(postgres::Link::new(database.config()?)?);
+    let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
+    if head.log != *id {
+        return Err(LogError::Missing("the database".to_owned()));
+    }
+    let state = State::default();
+    state.reached(&head.tree);
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let vault = vault_beside(config, Arc::new(Arc::clone(&link)), clock, &disk)?;
+    let table = Box::new(postgres::Table(link));
+    Ok(Reader::new(config.directory.clone(), table, Arc::new(state), vault))
 }
 
 fn open_vault(config: &Config, clock: &Arc<dyn Clock>, disk: &Arc<dyn Disk>) -> Result<Vault, LogError> {
@@ -479,7 +542,7 @@ fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
 }
 
 /// What a node has of a log in PostgreSQL: the directory of bodies in flight, and the identity.
-fn create_node(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+fn create_node_files(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     let directory = &config.directory;
     match read_identity(directory) {

@@ -147,16 +147,17 @@ pub(crate) async fn stamp_at_once(
     authorities: &Authorities,
     sequence: u64,
 ) -> Result<(), PendingError> {
-    let mut turn = log.stamper().lock_owned().await;
     loop {
+        let turn = log.stamper().lock_owned().await;
         let reader = log.reader();
         if blocking(move || reader.stamped_below()).await? > sequence {
             return Ok(());
         }
-        let count;
-        (count, turn) = stamp_batch(log, &authorities(), turn).await?;
-        if count == 0 {
-            return Ok(());
+        match stamp_batch(log, &authorities(), turn).await {
+            Ok((0, _)) => return Ok(()),
+            // Another node was faster: perhaps with this message too.
+            Ok(_) | Err(PendingError::Log(LogError::Overtaken)) => {}
+            Err(error) => return Err(error),
         }
     }
 }

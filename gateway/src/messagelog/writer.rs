@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     append::Receipt,
@@ -76,9 +76,28 @@ pub(crate) struct State {
     pub(crate) room: AtomicU64,
     /// The tree over the durable records.
     pub(crate) tree: Mutex<Tree>,
+    /// Whether this node leads; counts how often that has changed, so that no change is missed.
+    pub(crate) lead: watch::Sender<Lead>,
+}
+
+/// Whether a node leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) leads: bool,
+    changes: u64,
 }
 
 impl State {
+    /// Notes whether this node leads.
+    pub(crate) fn lead(&self, leads: bool) {
+        self.lead.send_if_modified(|lead| {
+            let changed = lead.leads != leads;
+            lead.leads = leads;
+            lead.changes = lead.changes.wrapping_add(u64::from(changed));
+            changed
+        });
+    }
+
     /// Whether records can be accepted now.
     pub(crate) fn check(&self) -> Result<(), LogError> {
         self.check_stopped()?;

@@ -9,6 +9,9 @@ use std::{
     time::Duration,
 };
 
+use cert_authority::durable;
+use gateway::messagelog::Database;
+
 /// No test takes longer, whatever it waits for.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -44,6 +47,12 @@ impl Cluster {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
     }
 
+    /// The same for the log.
+    pub(crate) fn database(&self) -> Database {
+        let (user, name) = ("postgres".to_owned(), "postgres".to_owned());
+        Database { host: "127.0.0.1".into(), port: self.port, user, name, password_file: None }
+    }
+
     /// Starts it after it was killed.
     pub(crate) fn start_again(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
@@ -68,6 +77,29 @@ impl Cluster {
     /// Runs statements.
     pub(crate) fn sql(&self, text: &str) {
         run(Command::new("psql").arg(self.settings()).args(["-v", "ON_ERROR_STOP=1", "-c", text]));
+    }
+
+    /// Sends a signal to all its processes.
+    pub(crate) fn signal(&self, signal: &str) {
+        let main = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let main = main.lines().next().unwrap();
+        let children = Command::new("pgrep").args(["-P", main]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        for process in std::iter::once(main).chain(children.lines()) {
+            // One that has ended meanwhile needs none.
+            let _ = Command::new("kill").args([&format!("-{signal}"), process]).status();
+        }
+    }
+
+    /// From now on it asks others than its owner for passwords.
+    pub(crate) fn ask_for_passwords(&self) {
+        let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        durable::write(self.data().join("pg_hba.conf"), rules.as_bytes()).unwrap();
+        if root() {
+            run(Command::new("chown").arg("postgres").arg(self.data().join("pg_hba.conf")));
+        }
+        self.sql("SELECT pg_reload_conf()");
+        std::thread::sleep(Duration::from_millis(500));
     }
 
     /// The single value that a query gives.

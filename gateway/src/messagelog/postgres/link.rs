@@ -2,13 +2,10 @@
 //!
 //! Not here: what is asked.
 
-use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{runtime::Runtime, sync::Mutex};
-use tokio_postgres::{
-    Client, Config, NoTls,
-    config::{Host, SslMode},
-};
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::{super::error::LogError, failed};
 
@@ -35,28 +32,6 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, LogError> {
         client.batch_execute("SET synchronous_commit = on").await.map_err(|e| failed(&e))?;
     }
     Ok(client)
-}
-
-/// Reads the settings of a connection. Only a server on this machine is accepted: there is no TLS yet.
-pub(crate) fn settings(text: &str) -> Result<Config, LogError> {
-    let refused = |reason: String| LogError::Io { what: "the settings of PostgreSQL", reason };
-    // What the library says may repeat the text, and with it a password.
-    let mut config: Config = text.parse().map_err(|_| refused("they cannot be read".to_owned()))?;
-    let local = |host: &Host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-    };
-    let addresses = config.get_hostaddrs().iter().all(IpAddr::is_loopback);
-    if config.get_hosts().is_empty() || !config.get_hosts().iter().all(local) || !addresses {
-        return Err(refused(
-            "only a server on this machine can be used: 127.0.0.1, ::1, a socket".to_owned(),
-        ));
-    }
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(refused("sslmode=require, but there is no TLS yet".to_owned()));
-    }
-    config.ssl_mode(SslMode::Disable).connect_timeout(PATIENCE);
-    Ok(config)
 }
 
 /// Questions from threads that may wait. Connects when needed.
@@ -134,32 +109,4 @@ async fn client(config: &Config, slot: &Mutex<Option<Arc<Client>>>) -> Result<(A
     let client = Arc::new(connect(config).await?);
     *slot = Some(Arc::clone(&client));
     Ok((client, false))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_elsewhere_is_refused_while_there_is_no_tls() {
-        for text in [
-            "host=db.example.org user=x",
-            "host=10.0.0.1 user=x",
-            "host=127.0.0.1,10.0.0.1 user=x",
-            "host=127.0.0.1 hostaddr=10.0.0.1 user=x",
-            "host=localhost user=x",
-            "user=x",
-            "host=127.0.0.1 sslmode=require",
-        ] {
-            assert!(settings(text).is_err(), "{text}");
-        }
-        assert!(settings("host=127.0.0.1 user=x").is_ok());
-        assert!(settings("host=/run/postgresql user=x").is_ok());
-    }
-
-    #[test]
-    fn a_password_is_not_repeated_in_an_error() {
-        let error = settings("host=127.0.0.1 password=secret port=nonsense").unwrap_err();
-        assert!(!error.to_string().contains("secret"));
-    }
 }

@@ -11,22 +11,24 @@
 //! A commit holds the lock of the head row, so that numbers are dense whoever writes. One that was broken off is tried
 //! again under the same name: whoever has the lock sees whether it was committed, so that its outcome is never guessed.
 //!
-//! Not yet: TLS (only a server on this machine is accepted), election of the node that stamps and archives. For this
-//! reason no setting of the gateway leads here yet.
+//! One node leads: it time-stamps, makes checkpoints and archives. It holds a lease in the head row and renews it; when it
+//! does not, another takes it. What only the leader may write is refused under the lock of the head row when it comes from
+//! anybody else, so that a leader that slept through the end of its lease can do no harm.
+//!
+//! Specification: `POSTGRES.md` beside this part. Not yet: TLS. Only a server on this machine is accepted.
 
 mod beside;
 mod link;
 mod records;
+mod settings;
 mod writer;
 
 use cert_authority::crypto;
 use tokio_postgres::{Client, Row};
 
-pub(crate) use self::{
-    link::{Link, settings},
-    records::Table,
-    writer::Writer,
-};
+pub use settings::Database;
+
+pub(crate) use self::{link::Link, records::Table, writer::Writer};
 use super::{error::LogError, tree::Tree};
 
 /// Tables are made in this schema.
@@ -35,7 +37,9 @@ CREATE SCHEMA IF NOT EXISTS passerelle_log;
 CREATE TABLE IF NOT EXISTS passerelle_log.head (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     format integer NOT NULL, log bytea NOT NULL, size bigint NOT NULL, edge bytea NOT NULL,
-    kek bytea NOT NULL DEFAULT '', erased bigint NOT NULL DEFAULT 0);
+    kek bytea NOT NULL DEFAULT '', erased bigint NOT NULL DEFAULT 0,
+    leader bytea NOT NULL DEFAULT '', term bigint NOT NULL DEFAULT 0,
+    lease timestamptz NOT NULL DEFAULT '-infinity');
 CREATE TABLE IF NOT EXISTS passerelle_log.record (
     sequence bigint PRIMARY KEY, kind smallint NOT NULL, time bigint NOT NULL, frame bytea NOT NULL,
     leaf bytea NOT NULL, message_id bytea, client bytea, service bytea, covers_first bigint, covers_last bigint);
@@ -62,6 +66,10 @@ pub(crate) struct Head {
     pub(crate) kek: Vec<u8>,
     /// How many data keys were destroyed.
     pub(crate) erased: u64,
+    /// The node that leads or led last.
+    pub(crate) leader: Vec<u8>,
+    /// Whether its lease is over, by the clock of the server.
+    pub(crate) vacant: bool,
 }
 
 /// Makes the tables where there are none, and a log without records in them. Gives its head.
@@ -86,7 +94,10 @@ pub(crate) async fn note_kek(client: &Client, proof: &[u8]) -> Result<Vec<u8>, L
 
 /// Reads the head row. `lock` is what stands behind the query.
 pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> {
-    let query = format!("SELECT format, log, size, edge, kek, erased FROM passerelle_log.head {lock}");
+    let query = format!(
+        "SELECT format, log, size, edge, kek, erased, leader, lease < clock_timestamp() \
+                         FROM passerelle_log.head {lock}"
+    );
     let row = client.query_one(&query, &[]).await.map_err(|e| failed(&e))?;
     let unreadable = || LogError::Index("the head row of the log in PostgreSQL cannot be read".to_owned());
     if column::<i32>(&row, 0)? != FORMAT {
@@ -96,7 +107,8 @@ pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> 
     let size = number(&row, 2)?;
     let (edge, rest) = column::<&[u8]>(&row, 3)?.as_chunks::<32>();
     let tree = Tree::from_edge(size, edge.to_vec()).filter(|_| rest.is_empty()).ok_or_else(unreadable)?;
-    Ok(Head { log, tree, kek: column(&row, 4)?, erased: number(&row, 5)? })
+    let (kek, erased) = (column(&row, 4)?, number(&row, 5)?);
+    Ok(Head { log, tree, kek, erased, leader: column(&row, 6)?, vacant: column(&row, 7)? })
 }
 
 /// What PostgreSQL said, as an error of the log.

@@ -26,6 +26,7 @@ use super::{
         body::Vault,
         error::LogError,
         frame::FrameHead,
+        record::Kind,
         tree::{self, Hash},
         writer::{Entry, State},
     },
@@ -40,6 +41,8 @@ const MOST_RECORDS: usize = 1024;
 const MOST_BYTES: usize = 8 << 20;
 /// How often it is looked what other nodes have written.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a node leads without renewing it, by the clock of the server.
+const LEASE_SECONDS: f64 = 6.0;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,27 +56,58 @@ pub(crate) struct Writer {
     pub(crate) vault: Vault,
     /// How many data keys were destroyed, as far as the vault knows.
     pub(crate) erased: u64,
+    /// Tells this opening of the log from all others.
+    pub(crate) node: [u8; 16],
+    /// A record that was taken from the queue and is written by itself.
+    pub(crate) alone: Option<Entry>,
+}
+
+/// Whether only one node may write records of this kind: they are committed by themselves.
+const fn is_leaders(kind: Kind) -> bool {
+    matches!(kind, Kind::Timestamp | Kind::Checkpoint | Kind::Archive)
 }
 
 impl Writer {
     /// Works until nobody can append any more.
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
+        self.look().await;
+        let mut looked = Instant::now();
         loop {
-            match tokio::time::timeout(LOOK, queue.recv()).await {
+            let first = match self.alone.take() {
+                Some(entry) => Ok(Some(entry)),
+                None => tokio::time::timeout(LOOK, queue.recv()).await,
+            };
+            match first {
                 Ok(Some(first)) => {
-                    let mut size = first.bytes();
-                    let mut batch = vec![first];
-                    while batch.len() < MOST_RECORDS && size < MOST_BYTES {
-                        let Ok(next) = queue.try_recv() else { break };
-                        size = size.saturating_add(next.bytes());
-                        batch.push(next);
-                    }
+                    let batch = self.batch(first, &mut queue);
                     self.commit(batch, &queue).await;
                 }
-                Ok(None) => return,
-                Err(_) => self.look().await,
+                Ok(None) => break,
+                Err(_) => {}
+            }
+            if looked.elapsed() >= LOOK {
+                self.look().await;
+                looked = Instant::now();
             }
         }
+        self.resign().await;
+    }
+
+    /// What is written together with `first`.
+    fn batch(&mut self, first: Entry, queue: &mut mpsc::Receiver<Entry>) -> Vec<Entry> {
+        let mut size = first.bytes();
+        let more = !is_leaders(first.kind);
+        let mut batch = vec![first];
+        while more && batch.len() < MOST_RECORDS && size < MOST_BYTES {
+            let Ok(next) = queue.try_recv() else { break };
+            if is_leaders(next.kind) {
+                self.alone = Some(next);
+                break;
+            }
+            size = size.saturating_add(next.bytes());
+            batch.push(next);
+        }
+        batch
     }
 
     /// Commits a batch, however often that must be tried, and answers.
@@ -111,12 +145,18 @@ impl Writer {
                     self.state.reachable(None);
                     return Ok(receipts);
                 }
+                Ok(Err(LogError::Overtaken)) => {
+                    // The transaction is left by leaving the connection.
+                    self.client = None;
+                    return Err(LogError::Overtaken);
+                }
                 Ok(Err(error)) => error,
                 Err(_) => LogError::Io { what: "PostgreSQL", reason: "it does not answer".to_owned() },
             };
             // The connection may be within a transaction, or its COMMIT under way.
             self.client = None;
             self.state.check_stopped()?;
+            self.state.lead(false);
             tracing::warn!(%error, "PostgreSQL did not commit records of the message log; tried again");
             if queue.is_closed() && begun.elapsed() > PATIENCE {
                 return Err(LogError::Stopped(format!(
@@ -141,6 +181,7 @@ impl Writer {
             client.batch_execute("ROLLBACK").await.map_err(|e| failed(&e))?;
             receipts
         } else {
+            self.check_lead(client, &head, batch).await?;
             let receipts = insert(client, &mut head, batch, name).await?;
             client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
             receipts
@@ -149,12 +190,67 @@ impl Writer {
         Ok(receipts)
     }
 
-    /// Notes what other nodes have written, and whether PostgreSQL can be reached.
+    /// Refuses what another node has the right to write. Holds the lock of the head.
+    async fn check_lead(&self, client: &Client, head: &Head, batch: &[Entry]) -> Result<(), LogError> {
+        let [entry] = batch else { return Ok(()) };
+        match (entry.kind, entry.facts.covers) {
+            // Any node may stamp, but nothing twice: one that waits for its own message does.
+            (Kind::Timestamp, Some((first, _))) => {
+                let query =
+                    "SELECT coalesce(max(covers_last), -1) FROM passerelle_log.record WHERE covers_last >= 0";
+                let row = client.query_one(query, &[]).await.map_err(|e| failed(&e))?;
+                if bigint(first) > column::<i64>(&row, 0)? { Ok(()) } else { Err(LogError::Overtaken) }
+            }
+            (kind, _) if is_leaders(kind) && head.leader != self.node => Err(LogError::Overtaken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes or keeps the lead, if it is vacant or ours.
+    async fn lead(&mut self, head: &Head) -> Result<(), LogError> {
+        let ours = head.leader == self.node;
+        if !ours && !head.vacant {
+            self.state.lead(false);
+            return Ok(());
+        }
+        let client = self.connected().await?;
+        let take = "UPDATE passerelle_log.head SET leader = $1, lease = clock_timestamp() + make_interval(secs => $2), \
+                    term = term + CASE WHEN leader = $1 THEN 0 ELSE 1 END \
+                    WHERE leader = $1 OR lease < clock_timestamp()";
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&self.node.as_slice(), &LEASE_SECONDS];
+        let taken = client.execute(take, &parameters).await.map_err(|e| failed(&e))? == 1;
+        if taken && !ours {
+            tracing::info!("this node leads the message log: it time-stamps, makes checkpoints and archives");
+        }
+        // A lease that was over in between ends what was begun under it, though nobody else took it.
+        if ours && head.vacant {
+            self.state.lead(false);
+        }
+        self.state.lead(taken);
+        Ok(())
+    }
+
+    /// Lets another node lead at once.
+    async fn resign(&mut self) {
+        let resign = async {
+            let client = self.connected().await?;
+            let query = "UPDATE passerelle_log.head SET lease = '-infinity' WHERE leader = $1";
+            client.execute(query, &[&self.node.as_slice()]).await.map_err(|e| failed(&e))
+        };
+        if !matches!(tokio::time::timeout(PAUSE, resign).await, Ok(Ok(_))) {
+            tracing::debug!("the lead of the message log was not given back; it ends by itself");
+        }
+    }
+
+    /// Notes what other nodes have written, and whether PostgreSQL can be reached. Renews the lead.
     async fn look(&mut self) {
         let looked = tokio::time::timeout(PATIENCE, async {
             let client = self.connected().await?;
             let found = head(&client, "").await?;
-            self.believed(found)
+            let head = self.believed(found)?;
+            self.lead(&head).await?;
+            Ok::<_, LogError>(head)
         });
         let error = match looked.await {
             Ok(Ok(head)) => {
@@ -166,6 +262,7 @@ impl Writer {
         };
         if error.is_some() {
             self.client = None;
+            self.state.lead(false);
         }
         self.state.reachable(error);
     }
