@@ -1,5 +1,5 @@
 //! A PostgreSQL of its own for a test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     net::TcpListener,
@@ -12,7 +12,7 @@ use std::{
 use cert_authority::durable;
 use gateway::messagelog::Database;
 
-/// No test takes longer, whatever it waits for.
+/// No test takes longer, whatever it waits for, unless it says so.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// A cluster in a temporary directory, on a free port, that syncs. Stopped when dropped.
@@ -27,13 +27,18 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one. It must be installed: a test that is left out unseen proves nothing.
     pub(crate) fn start() -> Self {
+        Self::start_for(LONGEST)
+    }
+
+    /// Starts one for a test that may take so long.
+    pub(crate) fn start_for(longest: Duration) -> Self {
         let programs = programs().expect("PostgreSQL is not installed: apt-get install postgresql");
         let directory = tempfile::tempdir().unwrap();
         if root() {
             run(Command::new("chown").arg("postgres").arg(directory.path()));
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Self { directory, programs, port, _watch: watch() };
+        let cluster = Self { directory, programs, port, _watch: watch(longest) };
         run(cluster
             .program("initdb")
             .args(["--auth=trust", "--username=postgres", "-D"])
@@ -137,12 +142,12 @@ impl Drop for Cluster {
 }
 
 /// Ends the test program when a test hangs: with PostgreSQL stopped, threads may wait that nothing else ends.
-fn watch() -> mpsc::Sender<()> {
+fn watch(longest: Duration) -> mpsc::Sender<()> {
     let (alive, ended) = mpsc::channel();
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     std::thread::spawn(move || {
-        if ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} takes longer than {LONGEST:?}");
+        if ended.recv_timeout(longest) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name} takes longer than {longest:?}");
             std::process::exit(101);
         }
     });
