@@ -181,6 +181,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_envelope_passes_and_a_larger_one_is_refused() {
+        let world = World::start().await;
+        let soap = Soap::new("large");
+        let filled =
+            |length: usize| soap.text().replace("</people>", &format!("{}</people>", "x".repeat(length)));
+        world.service.mode(raw("200 OK", TEXT, soap.answer().as_bytes()));
+        let reply = world.ask(&post(TEXT, filled(9 << 20))).await;
+        assert_eq!((reply.status, reply.header("Content-Type")), (200, Some(TEXT)));
+        assert!(world.service.last().body == filled(9 << 20).as_bytes(), "it arrives as it was sent");
+        for node in [&world.consumer, &world.provider] {
+            assert_eq!(node.trace("large"), ["request", "response"]);
+            node.verifies("large");
+        }
+        let calls = world.service.calls();
+        assert_eq!(code(&world.ask(&post(TEXT, filled(10 << 20))).await), "client.invalid_soap");
+        assert_eq!(world.service.calls(), calls);
+    }
+
+    #[tokio::test]
     async fn a_fault_of_the_service_is_handed_on_as_it_is_and_noted() {
         let world = World::start().await;
         let fault = format!(
