@@ -15,7 +15,7 @@ use crate::message::multipart::Part;
 /// already is taken out. In front of it stands what stands in front of the header's first element.
 pub(super) fn insert(part: &Part, algorithm: DigestAlgorithm, request: &Digest) -> Result<Bytes, SoapError> {
     let (charset, text) = text(&part.content)?;
-    let (id, old, space, name) = {
+    let (id, old, space, name, namespace) = {
         let document = parse(&text)?;
         let root = root(&document)?;
         refuse_fault(root, part)?;
@@ -28,12 +28,18 @@ pub(super) fn insert(part: &Part, algorithm: DigestAlgorithm, request: &Digest) 
         let tag = text.get(id.range()).unwrap_or_default();
         let name = tag.strip_prefix('<').and_then(|tag| tag.split_once(':')).map(|(prefix, _)| prefix);
         let qualified = name.filter(|prefix| !prefix.contains(['>', ' ', '/', '\t', '\r', '\n']));
-        let name =
-            qualified.map_or_else(|| "requestHash".to_owned(), |prefix| format!("{prefix}:requestHash"));
-        (id.range().end, old, space, name)
+        // The prefix may be declared by the id itself, and by nothing around it.
+        let declared = header.lookup_namespace_uri(qualified) == Some(XROAD);
+        let (name, namespace) = match qualified {
+            None => ("requestHash".to_owned(), format!(" xmlns=\"{XROAD}\"")),
+            Some(prefix) => (format!("{prefix}:requestHash"), format!(" xmlns:{prefix}=\"{XROAD}\"")),
+        };
+        let namespace = if declared { String::new() } else { namespace };
+        (id.range().end, old, space, name, namespace)
     };
     let mut hash = space;
-    let _ = write!(hash, "<{name} algorithmId=\"{}\">{}</{name}>", algorithm.uri(), request.base64());
+    let _ =
+        write!(hash, "<{name}{namespace} algorithmId=\"{}\">{}</{name}>", algorithm.uri(), request.base64());
     let old = old.unwrap_or(id..id);
     // What is taken out stands before or behind the place of the hash, never across it.
     let (before, after) = if old.start < id { (old, id..id) } else { (id..id, old) };

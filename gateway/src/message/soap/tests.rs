@@ -142,6 +142,22 @@ fn the_hash_stands_behind_the_id_and_nothing_else_is_changed() {
 }
 
 #[test]
+fn the_hash_declares_its_prefix_where_nothing_around_it_does() {
+    let hash = digest(SHA512, b"request");
+    let own = |id: &str| envelope("", "<getResponse/>").replace("<x:id>m-1</x:id>", id);
+    for (id, begin) in [
+        ("<n:id xmlns:n='http://x-road.eu/xsd/xroad.xsd'>m</n:id>", "<n:requestHash xmlns:n="),
+        ("<id xmlns='http://x-road.eu/xsd/xroad.xsd'>m</id>", "<requestHash xmlns="),
+        ("<x:id xmlns:x='http://x-road.eu/xsd/xroad.xsd'>m</x:id>", "<x:requestHash algorithmId="),
+    ] {
+        let answer = SoapResponse::from_service(part(own(id)), "text/xml", SHA512, &hash).unwrap();
+        assert_eq!(answer.request_hash, Some(hash.base64()));
+        let text = String::from_utf8(answer.part().content.to_vec()).unwrap();
+        assert!(text.contains(&format!("{id}\n\t{begin}")), "{text}");
+    }
+}
+
+#[test]
 fn an_answer_keeps_its_encoding() {
     let hash = digest(SHA512, b"request");
     let text = format!(
