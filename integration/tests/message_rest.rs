@@ -29,6 +29,8 @@ async fn a_good_exchange_gives_the_services_answer_and_evidence_on_both_sides() 
         assert!(reply.header("X-Road-Request-Hash").is_some() && reply.header("X-Road-Request-Id").is_some());
         assert_eq!(reply.message.first, "HTTP/1.1 200 Fine");
         assert_eq!(world.service.last().header("X-Kept"), Some("yes"));
+        let length = body.filter(|_| verb != "DELETE").map(|body| body.len().to_string());
+        assert_eq!(world.service.last().header("Content-Length"), length.as_deref(), "{verb}");
         assert_eq!(world.service.last().header("X-Road-Client"), Some(PORTAL));
         for node in [&world.consumer, &world.provider] {
             assert_eq!(node.trace(&id), ["request", "response"], "{verb}");

@@ -198,12 +198,17 @@ impl Service {
     fn request(&self, call: ServiceCall<'_>) -> Result<Request<OutgoingBody>, ServiceError> {
         let method = Method::from_bytes(call.method.as_bytes())
             .map_err(|_invalid| ServiceError::Unwritable("its method"))?;
+        // A service may refuse a request of these methods that does not say how long it is (411).
+        let says_nothing = call.body.is_none() && matches!(call.method, "POST" | "PUT" | "PATCH");
         let mut request = Request::new(call.body.unwrap_or_else(OutgoingBody::empty));
         *request.method_mut() = method;
         *request.uri_mut() = self.target(call.path, call.query)?;
         let headers = request.headers_mut();
         let host = HeaderValue::from_str(self.authority.as_str());
         headers.insert(header::HOST, host.map_err(|_invalid| ServiceError::Unwritable("its host"))?);
+        if says_nothing {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         for (name, value) in call.headers {
             let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value.clone()))
