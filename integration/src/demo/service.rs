@@ -134,20 +134,26 @@ async fn drain(mut body: Incoming) -> Result<(u64, Vec<u8>), hyper::Error> {
 
 /// The answer to a plan that was deposited: as a SOAP service must, it gives the header of the request back.
 fn plan(request: &str, received: u64) -> Answer {
-    let (begin, end) = ("<soap:Header>", "</soap:Header>");
-    let header = request.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
-    let Some((header, _)) = header else {
+    let Some((prefix, head)) = soap_head(request) else {
         return xml(StatusCode::BAD_REQUEST, "<error>no SOAP</error>".to_owned());
     };
     xml(
         StatusCode::OK,
         format!(
-            "<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\" \
-             xmlns:xroad=\"http://x-road.eu/xsd/xroad.xsd\" xmlns:id=\"http://x-road.eu/xsd/identifiers\">{begin}{header}{end}\
-             <soap:Body><depositPlanResponse xmlns=\"urn:register\"><received>{received}</received>\
-             </depositPlanResponse></soap:Body></soap:Envelope>"
+            "{head}<{prefix}:Body><depositPlanResponse xmlns=\"urn:register\"><received>{received}</received>\
+             </depositPlanResponse></{prefix}:Body></{prefix}:Envelope>"
         ),
     )
+}
+
+/// The prefix of SOAP's elements, and the envelope up to the end of its header.
+fn soap_head(request: &str) -> Option<(&str, &str)> {
+    let (before, _) = request.split_once(":Envelope")?;
+    let (_, prefix) = before.rsplit_once('<')?;
+    let begin = before.len().checked_sub(prefix.len())?.checked_sub(1)?;
+    let end = format!("</{prefix}:Header>");
+    let end = request.find(&end)?.checked_add(end.len())?;
+    Some((prefix, request.get(begin..end)?))
 }
 
 fn xml(status: StatusCode, text: String) -> Answer {
