@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! keys/<id>.key              a wrapped data key, mode 0600
+//! keys/<id>.gone             one that is being destroyed
 //! bodies/<id>/<digest>       a large body sealed with it
 //! ```
 //! Not here: wrapping (`key`), sealing (`body`), PostgreSQL.
@@ -11,16 +12,20 @@ use std::{
     fmt, fs,
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use cert_authority::durable;
-
-use super::{body::body_file, disk::Disk, error::LogError, tree::Hash};
+use super::{
+    body::body_file,
+    disk::{self, Disk},
+    error::LogError,
+    tree::Hash,
+};
 
 const EXTENSION: &str = "key";
+/// Of a key that is being destroyed: it is a key no more, and found again when that was broken off.
+const DOOMED: &str = "gone";
 
 /// Something sealed that can be read anywhere in it. Its calls block.
 pub(crate) trait ReadAt: Send + Sync + fmt::Debug {
@@ -44,6 +49,11 @@ pub(crate) trait Beside: Send + Sync {
 
     /// Keeps a new wrapped key.
     fn add_key(&self, id: &str, wrapped: &[u8]) -> Result<(), LogError>;
+
+    /// Makes sure that the keys that are found survive a power cut too: their keeping may have been broken off.
+    fn settle(&self) -> Result<(), LogError> {
+        Ok(())
+    }
 
     /// Destroys a key, and the bodies that were sealed with it. What is gone already is no error.
     fn destroy(&self, id: &str) -> Result<(), LogError>;
@@ -80,22 +90,26 @@ impl Folder {
     fn file(&self, id: &str) -> PathBuf {
         self.keys.join(format!("{id}.{EXTENSION}"))
     }
-}
 
-impl Beside for Folder {
-    fn keys(&self) -> Result<BTreeSet<String>, LogError> {
+    fn names(&self, extension: &str) -> Result<BTreeSet<String>, LogError> {
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(&self.keys).map_err(unlisted)? {
             let path = entry.map_err(unlisted)?.path();
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            if path.extension().is_some_and(|found| found == extension) {
                 ids.extend(path.file_stem().and_then(|id| id.to_str()).map(str::to_owned));
             }
         }
         Ok(ids)
     }
+}
+
+impl Beside for Folder {
+    fn keys(&self) -> Result<BTreeSet<String>, LogError> {
+        self.names(EXTENSION)
+    }
 
     fn keys_of_bodies(&self) -> Result<BTreeSet<String>, LogError> {
-        let mut ids = BTreeSet::new();
+        let mut ids = self.names(DOOMED)?;
         for entry in fs::read_dir(&self.bodies).map_err(unlisted)? {
             ids.extend(entry.map_err(unlisted)?.file_name().to_str().map(str::to_owned));
         }
@@ -111,23 +125,27 @@ impl Beside for Folder {
 
     fn add_key(&self, id: &str, wrapped: &[u8]) -> Result<(), LogError> {
         let failed = |e| LogError::io("a data key cannot be written", &e);
-        match fs::create_dir(self.bodies.join(id)) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(e)),
-            _ => durable::sync_dir(&self.bodies).map_err(failed)?,
-        }
-        durable::write_secret(self.file(id), wrapped).map_err(failed)
+        disk::make_dir(self.disk.as_ref(), &self.bodies.join(id)).map_err(failed)?;
+        disk::put(self.disk.as_ref(), &self.file(id), wrapped).map_err(failed)
+    }
+
+    fn settle(&self) -> Result<(), LogError> {
+        let synced = self.disk.sync_dir(&self.bodies).and_then(|()| self.disk.sync_dir(&self.keys));
+        synced.map_err(|e| LogError::io("a data key cannot be made durable", &e))
     }
 
     fn destroy(&self, id: &str) -> Result<(), LogError> {
         let failed = |e: io::Error| LogError::io("a data key could not be removed", &e);
-        overwrite(&self.file(id)).map_err(failed)?;
-        durable::remove(self.file(id)).map_err(failed)?;
-        match fs::remove_dir_all(self.bodies.join(id)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(LogError::io("the bodies of a destroyed key could not be removed", &e))
-            }
-            _ => durable::sync_dir(&self.bodies).map_err(failed),
-        }
+        let disk = self.disk.as_ref();
+        let doomed = self.keys.join(format!("{id}.{DOOMED}"));
+        disk::gone(disk.rename(&self.file(id), &doomed)).map_err(failed)?;
+        disk.sync_dir(&self.keys).map_err(failed)?;
+        overwrite(disk, &doomed).map_err(failed)?;
+        disk::gone(disk.remove(&doomed)).map_err(failed)?;
+        disk.sync_dir(&self.keys).map_err(failed)?;
+        disk::gone(disk.remove_dir(&self.bodies.join(id)))
+            .map_err(|e| LogError::io("the bodies of a destroyed key could not be removed", &e))?;
+        disk.sync_dir(&self.bodies).map_err(failed)
     }
 
     fn keep(&self, key: &str, ciphertext: &Hash, body: &File, _: u64) -> Result<(), LogError> {
@@ -150,12 +168,12 @@ fn unlisted(error: io::Error) -> LogError {
 
 /// Overwrites a key before its name goes: the blocks of a removed file can be read from the disk for long. On disks that
 /// write elsewhere each time only the key-encryption key protects what is left of it.
-fn overwrite(file: &Path) -> io::Result<()> {
-    let key = match fs::OpenOptions::new().write(true).open(file) {
+fn overwrite(disk: &dyn Disk, file: &Path) -> io::Result<()> {
+    let key = match disk.open(file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
     let length = usize::try_from(key.metadata()?.len()).unwrap_or(0);
-    key.write_all_at(&vec![0; length], 0)?;
-    key.sync_all()
+    disk::write_all(disk, &key, &vec![0; length], 0)?;
+    disk.sync(&key)
 }

@@ -3,7 +3,7 @@
 //! Not here: reading, which promises nothing.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::{fd::AsRawFd, unix::fs::FileExt, unix::fs::OpenOptionsExt},
     path::Path,
@@ -23,6 +23,16 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's, as with all the others.
     fn create(&self, path: &Path) -> io::Result<File>;
+    /// Opens a file for writing.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open(&self, path: &Path) -> io::Result<File>;
+    /// Makes a directory that does not exist yet.
+    ///
+    /// # Errors
+    /// The system's.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a file without a name in a directory.
     ///
     /// # Errors
@@ -63,6 +73,16 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and what is in it.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that are free for us.
     ///
     /// # Errors
@@ -77,6 +97,14 @@ pub struct SystemDisk;
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
     }
 
     fn temporary(&self, directory: &Path) -> io::Result<File> {
@@ -122,6 +150,14 @@ impl Disk for SystemDisk {
         Ok(rustix::fs::rename(from, to)?)
     }
 
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
     fn available(&self, directory: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(directory)?;
         // No inode left is no space either: a body needs a file.
@@ -147,4 +183,47 @@ pub(crate) fn write_all(disk: &dyn Disk, file: &File, mut data: &[u8], mut offse
         }
     }
     Ok(())
+}
+
+/// Puts a file durably into its place: after a crash it is there wholly or not at all. After an error it is not known
+/// whether it is there.
+pub(crate) fn put(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    let unfinished = Path::new(&unfinished);
+    gone(disk.remove(unfinished))?;
+    let file = disk.create(unfinished)?;
+    let written = write_all(disk, &file, content, 0).and_then(|()| disk.sync(&file));
+    if let Err(error) = written.and_then(|()| disk.rename(unfinished, path)) {
+        let _ = disk.remove(unfinished);
+        return Err(error);
+    }
+    disk.sync_dir(parent(path))
+}
+
+/// Makes a directory durably, and those above it that are missing. One that is there may be of a try that was broken
+/// off: its name is made durable too.
+pub(crate) fn make_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let above = parent(path);
+    if !above.exists() {
+        make_dir(disk, above)?;
+    }
+    match disk.create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    disk.sync_dir(above)
+}
+
+/// What is not there need not be removed.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Where the name of a file stands.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

@@ -19,11 +19,14 @@ use cert_authority::{
     algorithm::DigestAlgorithm,
     clock::UnixTime,
     crypto::{self, aead},
-    durable,
 };
 use zeroize::Zeroizing;
 
-use super::{beside::Beside, error::LogError};
+use super::{
+    beside::Beside,
+    disk::{self, Disk},
+    error::LogError,
+};
 
 const MAGIC: &[u8; 8] = b"PSRLKEY1";
 /// Associated data of what [`proof_of_kek`] gives.
@@ -97,7 +100,11 @@ impl KeyRing {
             return Ok(Arc::clone(key));
         }
         let key = match self.newest_of(day)? {
-            Some(id) => self.load(&mut open, &id)?,
+            Some(id) => {
+                // Perhaps whoever made it was told that its name is not durable, or died before.
+                self.beside.settle()?;
+                self.load(&mut open, &id)?
+            }
             None => self.make(&mut open, day)?,
         };
         open.current = Some(Arc::clone(&key));
@@ -179,16 +186,16 @@ fn check_id(id: &str) -> Result<(), LogError> {
 }
 
 /// Makes a key-encryption key where there is none.
-pub(crate) fn create_kek(file: &Path) -> Result<(), LogError> {
+pub(crate) fn create_kek(disk: &dyn Disk, file: &Path) -> Result<(), LogError> {
+    let failed = |e: io::Error| LogError::io("the key-encryption key cannot be written", &e);
     if file.exists() {
-        return Ok(());
+        return disk.sync_dir(disk::parent(file)).map_err(failed);
     }
     let secret = Zeroizing::new(
         crypto::random_array::<{ aead::KEY_LEN }>().map_err(|e| LogError::Key(e.to_string()))?,
     );
     let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_slice())));
-    durable::write_secret(file, text.as_bytes())
-        .map_err(|e| LogError::io("the key-encryption key cannot be written", &e))
+    disk::put(disk, file, text.as_bytes()).map_err(failed)
 }
 
 /// What tells whether a key-encryption key is that of a log: its id, sealed with it.
@@ -236,7 +243,7 @@ mod tests {
 
     fn ring(directory: &Path) -> KeyRing {
         let kek = directory.join("kek");
-        create_kek(&kek).unwrap();
+        create_kek(&SystemDisk, &kek).unwrap();
         for name in ["keys", "bodies"] {
             let _ = fs::create_dir(directory.join(name));
         }

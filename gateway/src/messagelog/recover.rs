@@ -3,10 +3,10 @@
 //! A chunk that is not whole at the end of the last segment was torn by a power cut: nobody was answered for it. A chunk
 //! that is not whole anywhere else was durable once: then the log does not start.
 
-use std::{io, num::NonZero, path::Path, sync::mpsc, thread};
+use std::{io, num::NonZero, os::unix::fs::FileExt as _, path::Path, sync::mpsc, thread};
 
 use super::{
-    disk::Disk,
+    disk::{self, Disk},
     error::{Finding, Flaw, LogError},
     frame::{ChunkType, Frame},
     index::{Facts, Indexed},
@@ -26,6 +26,8 @@ pub(crate) struct Recovered {
     pub(crate) segment: Segment,
     pub(crate) end: u64,
     pub(crate) tree: Tree,
+    /// Where the last write began.
+    last_write: u64,
     /// Bytes that were cut off.
     pub(crate) torn: u64,
     /// Why it ends there, if not because nothing more was written.
@@ -58,7 +60,20 @@ pub(crate) fn recover(
     let segment = &mut recovered.segment;
     recovered.torn = cut_off(disk, segment, recovered.end, recovered.tree.size(), capacity)?;
     segment.capacity = segment.capacity.max(capacity);
+    make_durable(disk, log, segment, recovered.last_write, recovered.end)
+        .map_err(|e| LogError::io("the end of the log cannot be made durable", &e))?;
     Ok(recovered)
+}
+
+/// What was found may be in the memory of the machine only: of a process that was killed before its last sync, or told that
+/// it failed. The last write is written again, since a system that failed to sync may hold its pages for written.
+fn make_durable(disk: &dyn Disk, log: &Path, last: &Segment, begin: u64, end: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(begin)).unwrap_or(0)];
+    last.file.read_exact_at(&mut bytes, begin)?;
+    disk::write_all(disk, &last.file, &bytes, begin)?;
+    disk.sync(&last.file)?;
+    disk.sync_dir(&segment::directory(log))?;
+    disk.sync_dir(log)
 }
 
 /// Reads from `from` on (or everything), gives each record to `found`, and changes nothing.
@@ -93,6 +108,7 @@ pub(crate) fn read(
         segment: last.clone(),
         end: end.offset,
         tree: tree.unwrap_or_default(),
+        last_write: end.last_write.min(end.offset),
         torn: 0,
         flaw: end.flaw,
     })
@@ -169,6 +185,8 @@ fn open_all(log: &Path, id: &[u8; 16]) -> Result<Vec<Segment>, LogError> {
 /// Where whole records end, and why, if not because nothing more was written.
 struct End {
     offset: u64,
+    /// Where the write began that the last of them was part of.
+    last_write: u64,
     flaw: Option<Flaw>,
 }
 
@@ -207,11 +225,14 @@ impl Walk {
         let unreadable = |e: io::Error| LogError::io("a segment cannot be read", &e);
         let mut scanner = Scanner::new(segment, begin);
         self.begin = begin;
+        let mut last_write = begin;
         loop {
             let chunk = match scanner.next().map_err(unreadable)? {
                 Found::Chunk(chunk) => chunk,
-                Found::Nothing => return Ok(End { offset: self.begin, flaw: None }),
-                Found::Broken(flaw) => return Ok(End { offset: self.begin, flaw: Some(flaw) }),
+                Found::Nothing => return Ok(End { offset: self.begin, last_write, flaw: None }),
+                Found::Broken(flaw) => {
+                    return Ok(End { offset: self.begin, last_write, flaw: Some(flaw) });
+                }
             };
             if chunk.head.kind == ChunkType::Frame {
                 if let Some(tree) = tree {
@@ -219,6 +240,7 @@ impl Walk {
                 }
                 self.frame(segment, &chunk)?;
                 self.begin = chunk.end();
+                last_write = u64::from(chunk.head.write);
             }
         }
     }
@@ -296,14 +318,12 @@ fn cut_off(disk: &dyn Disk, last: &Segment, end: u64, sequence: u64, capacity: u
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt;
-
     use bytes::Bytes;
     use cert_authority::clock::UnixTime;
 
     use super::*;
     use crate::messagelog::{
-        disk::{self, SystemDisk},
+        disk::SystemDisk,
         frame::{CHUNK_HEAD, ChunkHead, FrameHead, SegmentHeader},
         record::{AccessRecord, Record},
         tree,

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use cert_authority::{
     clock::{Clock, UnixTime},
-    crypto, durable,
+    crypto,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,7 +29,7 @@ use super::{
     append::{LogStore, Receipt},
     beside::{Beside, Folder},
     body::{SealedBody, Vault, blocking},
-    disk::{Disk, SystemDisk},
+    disk::{self, Disk, SystemDisk},
     error::LogError,
     frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
     index::{Facts, Index},
@@ -128,11 +128,19 @@ impl MessageLog {
     /// # Errors
     /// [`LogError::NotEmpty`] where there is one, or something else; otherwise as [`Self::open`].
     pub fn create(config: Config, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        Self::create_on(config, clock, Arc::new(SystemDisk))
+    }
+
+    /// [`Self::create`] on another disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_on(config: Config, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Self, LogError> {
         match &config.postgres {
-            Some(database) => Self::create_node(&config, database, &*clock)?,
-            None => create_files(&config, clock.now())?,
+            Some(database) => Self::create_node(disk.as_ref(), &config, database, &*clock)?,
+            None => create_files(disk.as_ref(), &config, clock.now())?,
         }
-        Self::open(config, clock)
+        Self::open_on(config, clock, disk)
     }
 
     /// Opens a log, finds its end and brings its index up to date. Blocks while it reads.
@@ -218,11 +226,16 @@ impl MessageLog {
 
     /// Makes the tables of a log in a database where there are none, and what a node has of it in its directory. All
     /// nodes have the key-encryption key of the first.
-    fn create_node(config: &Config, database: &Database, clock: &dyn Clock) -> Result<(), LogError> {
+    fn create_node(
+        disk: &dyn Disk,
+        config: &Config,
+        database: &Database,
+        clock: &dyn Clock,
+    ) -> Result<(), LogError> {
         let link = postgres::Link::new(database.config()?)?;
         let head = link.ask(|client| async move { postgres::migrate(&client).await })?;
         if head.kek.is_empty() {
-            key::create_kek(&config.key_file)?;
+            key::create_kek(disk, &config.key_file)?;
         }
         let proof = key::proof_of_kek(&config.key_file, &head.log)?;
         let known = link.ask(move |client| {
@@ -230,7 +243,7 @@ impl MessageLog {
             async move { postgres::note_kek(&client, &proof).await }
         })?;
         key::check_kek(&config.key_file, &head.log, &known)?;
-        create_node_files(config, &head.log, clock.now())
+        create_node_files(disk, config, &head.log, clock.now())
     }
 
     /// Opens a log in a database. Only bodies in flight lie in the node's directory.
@@ -521,14 +534,14 @@ fn vault_beside(
 
 /// The directories, the first segment, the key, and at last the identity: a log whose making was broken off has none,
 /// and is made anew.
-fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
+fn create_files(disk: &dyn Disk, config: &Config, now: UnixTime) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     let directory = &config.directory;
     if directory.join(IDENTITY).exists() {
         return Err(LogError::NotEmpty(directory.display().to_string()));
     }
     for name in ["segments", "bodies", "keys"] {
-        fs::create_dir_all(directory.join(name)).map_err(failed)?;
+        disk::make_dir(disk, &directory.join(name)).map_err(failed)?;
     }
     let _lock = Lock::take(directory)?;
     if segment::list(directory)?.into_iter().any(|number| number != 1 || has_records(directory)) {
@@ -536,13 +549,13 @@ fn create_files(config: &Config, now: UnixTime) -> Result<(), LogError> {
     }
     let id: [u8; 16] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
     let header = SegmentHeader { log: id, number: 1, created: now, previous: [0; 32], tree: Tree::default() };
-    segment::create(&SystemDisk, directory, header, config.segment_size)?;
-    key::create_kek(&config.key_file)?;
-    write_identity(directory, &id, now)
+    segment::create(disk, directory, header, config.segment_size)?;
+    key::create_kek(disk, &config.key_file)?;
+    write_identity(disk, directory, &id, now)
 }
 
 /// What a node has of a log in PostgreSQL: the directory of bodies in flight, and the identity.
-fn create_node_files(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+fn create_node_files(disk: &dyn Disk, config: &Config, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     let directory = &config.directory;
     match read_identity(directory) {
@@ -550,15 +563,14 @@ fn create_node_files(config: &Config, id: &[u8; 16], now: UnixTime) -> Result<()
         Err(LogError::Missing(_)) if !directory.join("segments").exists() => {}
         _ => return Err(LogError::NotEmpty(directory.display().to_string())),
     }
-    fs::create_dir_all(directory.join("bodies")).map_err(failed)?;
-    write_identity(directory, id, now)
+    disk::make_dir(disk, &directory.join("bodies")).map_err(failed)?;
+    write_identity(disk, directory, id, now)
 }
 
-fn write_identity(directory: &Path, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+fn write_identity(disk: &dyn Disk, directory: &Path, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
-    durable::sync_dir(directory).map_err(failed)?;
     let text = format!("{FORMAT}\nid {}\ncreated {}\n", hex::encode(id), now.to_rfc3339());
-    durable::write(directory.join(IDENTITY), text.as_bytes()).map_err(failed)
+    disk::put(disk, &directory.join(IDENTITY), text.as_bytes()).map_err(failed)
 }
 
 /// Whether the first segment holds anything behind its header.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 fn vault(directory: &Path, quota: u64) -> Vault {
     let kek = directory.join("kek");
-    key::create_kek(&kek).unwrap();
+    key::create_kek(&SystemDisk, &kek).unwrap();
     for name in ["keys", "bodies"] {
         let _ = std::fs::create_dir(directory.join(name));
     }
