@@ -237,7 +237,8 @@ impl Index {
 
     /// Works until no more records can come.
     pub(crate) fn run(&self, records: &mpsc::Receiver<Vec<Indexed>>) {
-        let mut dirty = false;
+        // What was told while the log was opened.
+        let mut dirty = true;
         loop {
             match records.recv_timeout(FLUSH_EVERY) {
                 Ok(batch) => {
