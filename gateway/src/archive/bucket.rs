@@ -8,7 +8,7 @@
 //!
 //! Specification: the S3 API as the library speaks it; conditional writes where the store knows them.
 //!
-//! Not here: HTTP ([`super::bucket_http`]).
+//! Not here: HTTP (`bucket_http`).
 
 use std::{
     fs::File,
