@@ -5,6 +5,7 @@ pub mod admin;
 pub mod archive;
 pub mod audit;
 pub mod auditor;
+pub mod builtin;
 pub mod cli;
 pub mod config;
 pub mod doors;

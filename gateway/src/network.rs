@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use conf::identifier::{ClientId, ServiceId};
 use conf::snapshot::GlobalConf;
@@ -18,7 +17,7 @@ use crate::config::ServiceTrust;
 use crate::exchange::attached;
 use crate::exchange::ports::{
     Agreed, Arriving, Awaited, FarEnd, Gone, Ids, Interrupted, Leaving, Peer, PeerAnswer, PeerFailure,
-    PeerLink, Peers, Route, ServiceAnswer, ServiceBody, ServiceFailure, Services, Wait,
+    PeerLink, Peers, Route, ServiceAnswer, ServiceBody, ServiceFailure, Services, View, Wait,
 };
 use crate::exchange::provider::Deliverable;
 use crate::message::Request;
@@ -188,26 +187,24 @@ impl From<AnswerError> for PeerFailure {
     }
 }
 
-/// Our services, over HTTP and HTTPS; connections are kept as long as the settings of a service stay the same.
+/// Our organisation's services, over HTTP and HTTPS; connections are kept as long as the settings of a service stay the
+/// same.
 pub struct ServiceNetwork {
-    local: Arc<ArcSwap<ServerConf>>,
     identity: Box<dyn Fn() -> Option<Identity> + Send + Sync>,
     settings: ServiceSettings,
     ready: Mutex<HashMap<ServiceId, (serverconf::Service, Arc<Service>)>>,
 }
 
 impl ServiceNetwork {
-    /// Services of `local`; `identity` is what we show to one that asks for a certificate.
+    /// `identity` is what we show to one that asks for a certificate.
     pub fn new(
-        local: Arc<ArcSwap<ServerConf>>,
         identity: impl Fn() -> Option<Identity> + Send + Sync + 'static,
         settings: ServiceSettings,
     ) -> Self {
-        Self { local, identity: Box::new(identity), settings, ready: Mutex::default() }
+        Self { identity: Box::new(identity), settings, ready: Mutex::default() }
     }
 
-    fn service(&self, id: &ServiceId) -> Result<Arc<Service>, ServiceFailure> {
-        let local = self.local.load();
+    fn service(&self, local: &ServerConf, id: &ServiceId) -> Result<Arc<Service>, ServiceFailure> {
         let wanted = local.service(id).ok_or(ServiceFailure::Address)?;
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((settings, service)) = ready.get(id)
@@ -228,9 +225,13 @@ impl ServiceNetwork {
 }
 
 impl Services for ServiceNetwork {
-    fn call<'a>(&'a self, request: &'a Deliverable) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>> {
+    fn call<'a>(
+        &'a self,
+        request: &'a Deliverable,
+        view: View<'a>,
+    ) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>> {
         Box::pin(async move {
-            let service = self.service(&request.request().header().service)?;
+            let service = self.service(view.local, &request.request().header().service)?;
             let beside;
             let call = match request.request() {
                 Request::Rest(asked) => {

@@ -26,6 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
     ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
+    // services that are answered here, behind a port of exchange; what stands in metaservice is how a query is read
+    ("builtin", &["fault", "message", "access", "exchange", "serverconf", "metaservice"]),
 ];
 
 /// Parts that hold decisions only: no runtime, no socket, no file, no clock, no chance.

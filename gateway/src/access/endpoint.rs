@@ -32,6 +32,12 @@ impl Endpoint {
     pub fn matches(&self, verb: Verb, path: &ServicePath) -> bool {
         self.verb.is_none_or(|own| own == verb) && self.path.matches(path.decided())
     }
+
+    /// Whether it takes the other's method, and the other's pattern as if it were a path: X-Road's way to tell what of a
+    /// service somebody may call.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.verb.is_none_or(|own| other.verb == Some(own)) && self.path.matches(&other.path.pattern)
+    }
 }
 
 /// A pattern of paths, read once.

@@ -63,6 +63,15 @@ pub enum AccessError {
     },
 }
 
+/// Who may call what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// Everybody whose message can be trusted: it is the gateway that answers.
+    Everybody,
+    /// Those whom a right was given.
+    Holders(&'a ServiceAccess),
+}
+
 /// Everything about a service that decides who may call it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceAccess {
@@ -74,6 +83,24 @@ pub struct ServiceAccess {
     pub groups: Arc<LocalGroups>,
     /// The notice, while it is disabled.
     pub disabled: Option<String>,
+}
+
+impl ServiceAccess {
+    /// What of the service a client may call; nothing when nobody gave it a right.
+    pub fn reach<'a>(
+        &'a self,
+        client: &'a ClientId,
+        global: &'a impl GlobalGroups,
+    ) -> impl Iterator<Item = &'a Reach> {
+        self.rights.of(client, &self.groups, global)
+    }
+
+    /// Everything that is in somebody's reach.
+    pub fn reaches(&self) -> impl Iterator<Item = &Reach> {
+        let groups = self.rights.local_groups.iter().map(|(_, reach)| reach);
+        let groups = groups.chain(self.rights.global_groups.iter().map(|(_, reach)| reach));
+        self.rights.clients.values().flatten().chain(groups)
+    }
 }
 
 /// Whom a right is given to.
@@ -107,13 +134,20 @@ pub struct Rights {
 impl Rights {
     /// Whether one of the rights covers the request.
     fn allow(&self, request: &Request, local: &LocalGroups, global: &impl GlobalGroups) -> bool {
-        let client = &request.header().client;
+        self.of(&request.header().client, local, global).any(|reach| reach.covers(request))
+    }
+
+    /// What a client was given.
+    fn of<'a>(
+        &'a self,
+        client: &'a ClientId,
+        local: &'a LocalGroups,
+        global: &'a impl GlobalGroups,
+    ) -> impl Iterator<Item = &'a Reach> {
         let own = self.clients.get(client).into_iter().flatten();
         let by_local = self.local_groups.iter().filter(|(group, _)| local.has(group, client));
         let by_global = self.global_groups.iter().filter(|(group, _)| global.has(group, client));
-        own.chain(by_local.map(|(_, reach)| reach))
-            .chain(by_global.map(|(_, reach)| reach))
-            .any(|reach| reach.covers(request))
+        own.chain(by_local.map(|(_, reach)| reach)).chain(by_global.map(|(_, reach)| reach))
     }
 }
 
@@ -132,6 +166,19 @@ impl FromIterator<(Subject, Reach)> for Rights {
 }
 
 impl Reach {
+    /// Whether it reaches anything.
+    pub fn is_something(&self) -> bool {
+        !matches!(self, Self::Endpoints(endpoints) if endpoints.is_empty())
+    }
+
+    /// Whether another right, to this endpoint, would add nothing.
+    pub fn includes(&self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::Service => true,
+            Self::Endpoints(endpoints) => endpoints.iter().any(|own| own.includes(endpoint)),
+        }
+    }
+
     /// SOAP has no endpoints.
     fn covers(&self, request: &Request) -> bool {
         match (self, request) {
@@ -144,17 +191,20 @@ impl Reach {
     }
 }
 
-/// Decides whether a request may go on to its service; `service` is what is set for the service asked for.
+/// Decides whether a request may go on to its service; `access` is what is set for the service asked for.
 ///
 /// # Errors
 /// [`AccessError`].
 pub fn authorize<M: AsRef<Request>>(
     message: M,
-    service: Option<&ServiceAccess>,
+    access: Option<Access<'_>>,
     global: &impl GlobalGroups,
     rules: PathRules,
 ) -> Result<Authorized<M>, AccessError> {
-    let service = service.ok_or(AccessError::UnknownService)?;
+    let service = match access.ok_or(AccessError::UnknownService)? {
+        Access::Everybody => return Ok(Authorized { message }),
+        Access::Holders(service) => service,
+    };
     let request = message.as_ref();
     if request.protocol() != service.protocol {
         return Err(AccessError::OtherProtocol);

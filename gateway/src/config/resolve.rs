@@ -21,12 +21,10 @@ use super::{
     Administration, Allow, Authentication, Checkpoints, Client, Config, ConfigError, Configuration, Doors,
     Endpoint, Format, Group, Keys, Log, Output, Service, ServiceTrust, Subject, Timestamping,
 };
+use crate::access::built_in::BuiltIn;
 use crate::admin::{Role, Token};
 use crate::message::Protocol;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
-
-/// Services that every gateway has by itself: nobody may register one under such a code.
-const RESERVED: &[&str] = &["listMethods", "allowedMethods", "getOpenAPI", "getWsdl", "listClients"];
 
 impl Config {
     /// Reads a settings file.
@@ -182,7 +180,7 @@ impl Resolver<'_> {
                 let reason = "may not be empty nor hold % : ; / \\ or control characters";
                 self.fault(&service.code, &format!("{key}.code"), reason);
             }
-            if RESERVED.contains(&code.as_str()) {
+            if BuiltIn::RESERVED.contains(&code.as_str()) {
                 let reason = "is the code of a service that every gateway has by itself";
                 self.fault(&service.code, &format!("{key}.code"), reason);
             }

@@ -183,6 +183,11 @@ pub fn whole(
     (content_type, ServiceBody { length, content: Pieces::boxed(sources) })
 }
 
+/// A body that is in memory.
+pub fn in_memory(content: Bytes) -> Box<dyn Arriving> {
+    Pieces::boxed([Source::Bytes(content)])
+}
+
 fn untyped() -> SoapError {
     SoapError::ContentType(String::new())
 }

@@ -197,6 +197,7 @@ impl From<ServiceFailure> for Fault {
             ServiceFailure::Network(_) => Leaf::NetworkError,
             ServiceFailure::Untrusted => Leaf::SslAuthenticationFailed,
             ServiceFailure::NoAnswer(_) => Leaf::IoError,
+            ServiceFailure::Refused(fault) => return *fault,
         };
         Self::new(leaf, error.to_string())
     }

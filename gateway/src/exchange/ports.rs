@@ -19,6 +19,7 @@ use conf::snapshot::{GlobalConf, SecurityServer};
 
 use super::provider::Deliverable;
 use crate::evidence::signature::{SigningKey, TrustCache};
+use crate::fault::Fault;
 use crate::message::multipart::Boundary;
 use crate::messagelog::{LogError, MessageLog, SealedBody};
 use crate::serverconf::ServerConf;
@@ -251,10 +252,23 @@ pub enum PeerFailure {
     NoAnswer(String),
 }
 
+/// What an exchange goes by.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The global configuration.
+    pub conf: &'a Arc<GlobalConf>,
+    /// Our own settings.
+    pub local: &'a Arc<ServerConf>,
+}
+
 /// Our services.
 pub trait Services: Send + Sync {
     /// Calls the service of a request, once.
-    fn call<'a>(&'a self, request: &'a Deliverable) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>>;
+    fn call<'a>(
+        &'a self,
+        request: &'a Deliverable,
+        view: View<'a>,
+    ) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>>;
 }
 
 /// A body for a service: its length, and its bytes again.
@@ -302,6 +316,9 @@ pub enum ServiceFailure {
     /// It took too long, or its answer is no HTTP.
     #[error("the service gave no answer: {0}")]
     NoAnswer(String),
+    /// It is one of the gateway's own, and refuses.
+    #[error("refused: {}", .0.text())]
+    Refused(Box<Fault>),
 }
 
 impl ServiceFailure {

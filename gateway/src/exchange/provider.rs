@@ -13,7 +13,7 @@ use super::attached::Attachment;
 use super::check;
 use super::incoming::{Incoming, Request};
 use super::outgoing::Outgoing;
-use super::ports::{Arriving, Gateway, Gone, Leaving, Peer};
+use super::ports::{Arriving, Gateway, Gone, Leaving, Peer, View};
 use super::protocol;
 use super::record::{Exchange, Message, Progress};
 use crate::access::rights::{Authorized, authorize};
@@ -109,7 +109,7 @@ async fn run(
     check::one_request_id(request_id.as_deref(), &request.message)?;
 
     // 12 authorise
-    let access = local.access(&request.message.header().service);
+    let access = local.access(&request.message);
     let request = authorize(request, access, &*conf, local.path_rules())?;
 
     // 13 verify
@@ -136,7 +136,7 @@ async fn run(
 
     // 15 call
     answer.called(); // from here on a fault is a part: the service may have acted
-    let called = gateway.services.call(&request).await;
+    let called = gateway.services.call(&request, View { conf: &conf, local: &local }).await;
     let called = called.inspect_err(|failure| progress.in_doubt = failure.may_have_acted());
     let answered = called.map_err(|failure| protocol::of_service(&asked, failure))?;
     progress.in_doubt = true; // it has acted; whatever fails now, the client does not learn how it ended

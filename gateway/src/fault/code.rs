@@ -120,7 +120,7 @@ fault_codes! {
     NetworkError                  "network_error"                      Peer               "A host cannot be reached.";
     UnknownHost                   "unknown_host"                       Peer               "A host name has no address.";
     BadRequest                    "bad_request"                        InformationSystem  "The HTTP request is not one that may be passed on.";
-    InvalidRequest                "invalid_request"                    InformationSystem  "The HTTP request is larger than the limits allow.";
+    InvalidRequest                "invalid_request"                    InformationSystem  "The HTTP request is larger than the limits allow, or does not say whose description it wants.";
 
     InvalidClientIdentifier       "invalid_client_identifier"          InformationSystem  "The request does not say which client it comes from.";
     DuplicateHeaderField          "duplicate_header_field"             InformationSystem  "A header that may stand once stands twice.";

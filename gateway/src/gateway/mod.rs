@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
 use crate::archive;
 use crate::auditor::Auditor;
+use crate::builtin::AllServices;
 use crate::config::{Config, ConfigError};
 use crate::doors::{Front, Peers};
 use crate::evidence::signature::TrustCache;
@@ -173,8 +174,7 @@ impl Wired {
         let connector = PeerConnector::new(peers, Arc::clone(&live.peer_client), Arc::clone(&trust));
         let (snapshots, keys, time) = (Arc::clone(&live.local), Arc::clone(&keyring), Arc::clone(&clock));
         let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
-        let services =
-            ServiceNetwork::new(Arc::clone(&live.local), identity, config.transport.services.clone());
+        let services = ServiceNetwork::new(identity, config.transport.services.clone());
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),
@@ -186,7 +186,7 @@ impl Wired {
             trust: TrustCache::default(),
             log: open_log(&config, &clock)?,
             peers: Arc::new(PeerNetwork { connector, trust }),
-            services: Arc::new(services),
+            services: Arc::new(AllServices::before(services)),
         });
         let checkpoints = witness::checkpoints(&config, &gateway.log, &keyring, &clock)?;
         Ok(Self {

@@ -16,11 +16,13 @@ use cert_authority::crypto::{Digest, digest};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, ServiceId};
 
+use crate::access::built_in::BuiltIn;
 use crate::access::client_auth::Authentication;
 use crate::access::endpoint::{Endpoint, PathGlob};
 use crate::access::groups::LocalGroups;
-use crate::access::rights::{Reach, Rights, ServiceAccess, Subject};
+use crate::access::rights::{Access, Reach, Rights, ServiceAccess, Subject};
 use crate::config::{self, Config, ConfigError, ServiceTrust};
+use crate::message::Request;
 use crate::message::rest::{PathRules, Verb};
 
 /// A view of the settings at one moment.
@@ -117,9 +119,12 @@ impl ServerConf {
         self.client(id.client())?.services.get(id)
     }
 
-    /// Who may call a service.
-    pub fn access(&self, id: &ServiceId) -> Option<&ServiceAccess> {
-        self.service(id).map(|service| &service.access)
+    /// Who may call what a request asks for.
+    pub fn access(&self, request: &Request) -> Option<Access<'_>> {
+        if BuiltIn::asked_for(request).is_some() {
+            return Some(Access::Everybody);
+        }
+        self.service(&request.header().service).map(|service| Access::Holders(&service.access))
     }
 
     /// The certificate of our HTTPS door.

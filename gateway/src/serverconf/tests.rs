@@ -80,7 +80,7 @@ fn call(settings: &ServerConf, verb: &str, client: &str, path: &str) -> Result<(
          x-road-request-id:r\r\n"
     );
     let request = Request::Rest(RestRequest::parse(part.into()).unwrap());
-    let access = settings.access(&request.header().service);
+    let access = settings.access(&request);
     authorize(request.clone(), access, &Ministries, settings.path_rules()).map(|_| ())
 }
 

@@ -113,7 +113,6 @@ impl World {
                 log: MessageLog::create(log, Arc::clone(&time)).map_err(said)?,
                 peers: played.clone(),
                 services: Arc::new(ServiceNetwork::new(
-                    Arc::new(arc_swap::ArcSwap::new(local)),
                     || None,
                     ServiceSettings { idle_connections: 0, ..ServiceSettings::default() },
                 )),

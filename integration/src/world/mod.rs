@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod rogue;
 mod service;
+mod soap;
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -41,6 +42,7 @@ pub use network::{Network, Served};
 pub use node::{Node, kinds};
 pub use rogue::{AnswerPlan, Envelope, PeerReply, Rogue, Signatory};
 pub use service::{InformationService, Mode};
+pub use soap::envelope;
 
 use cert_authority::x509::issue::Profile;
 use conf::identifier::{ClientId, MemberId};

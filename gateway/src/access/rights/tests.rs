@@ -58,7 +58,31 @@ fn service() -> ServiceAccess {
 }
 
 fn decide(request: Request, rules: PathRules) -> Result<(), AccessError> {
-    authorize(request, Some(&service()), &Ministries, rules).map(|_| ())
+    authorize(request, Some(Access::Holders(&service())), &Ministries, rules).map(|_| ())
+}
+
+#[test]
+fn what_the_gateway_answers_itself_is_open_to_everybody() {
+    let asked = request("GET", "EE/GOV/1/other", "");
+    assert!(authorize(asked, Some(Access::Everybody), &Ministries, STRICT).is_ok());
+}
+
+#[test]
+fn an_endpoint_is_within_reach_when_a_right_takes_its_pattern() {
+    let endpoint = |verb, path| Endpoint { verb, path: PathGlob::new(path) };
+    let reach = endpoints(&[(Some(Verb::Get), "/records/*"), (None, "/open/**")]);
+    for (verb, path, included) in [
+        (Some(Verb::Get), "/records/*", true),
+        (Some(Verb::Get), "/records/*/parts", false),
+        (Some(Verb::Post), "/records/*", false),
+        (None, "/records/*", false),
+        (None, "/open/*/x", true),
+        (Some(Verb::Put), "/open/**", true),
+    ] {
+        assert_eq!(reach.includes(&endpoint(verb, path)), included, "{verb:?} {path}");
+        assert!(Reach::Service.includes(&endpoint(verb, path)));
+    }
+    assert!(reach.is_something() && Reach::Service.is_something() && !endpoints(&[]).is_something());
 }
 
 #[test]
@@ -89,7 +113,9 @@ fn rights_reach_as_far_as_they_were_given() {
 fn a_right_of_a_subsystem_is_not_the_members_nor_the_other_way_round() {
     let mut service = service();
     service.rights = [(client("EE/GOV/1"), Reach::Service)].into_iter().collect();
-    let decide = |client| authorize(request("GET", client, ""), Some(&service), &Ministries, STRICT).is_ok();
+    let decide = |client| {
+        authorize(request("GET", client, ""), Some(Access::Holders(&service)), &Ministries, STRICT).is_ok()
+    };
     assert!(decide("EE/GOV/1"));
     assert!(!decide("EE/GOV/1/whole"));
     assert!(!decide("EE/GOV/1/ministry"));
@@ -105,8 +131,10 @@ fn an_unknown_service_is_told_before_anything_else() {
 fn a_disabled_service_tells_its_notice_only_to_those_with_rights() {
     let mut service = service();
     service.disabled = Some("out of order".into());
-    let decide =
-        |client| authorize(request("GET", client, ""), Some(&service), &Ministries, STRICT).unwrap_err();
+    let decide = |client| {
+        authorize(request("GET", client, ""), Some(Access::Holders(&service)), &Ministries, STRICT)
+            .unwrap_err()
+    };
     assert_eq!(decide("EE/GOV/1/whole"), AccessError::Disabled { notice: "out of order".into() });
     assert_eq!(decide("EE/GOV/1/other"), AccessError::Denied);
 }
@@ -137,7 +165,8 @@ fn where_dot_segments_are_allowed_the_right_is_that_of_where_they_lead() {
 #[test]
 fn an_authorized_message_is_the_one_that_was_judged() {
     let asked = request("GET", "EE/GOV/1/whole", "/x");
-    let authorized = authorize(asked.clone(), Some(&service()), &Ministries, STRICT).unwrap();
+    let authorized =
+        authorize(asked.clone(), Some(Access::Holders(&service())), &Ministries, STRICT).unwrap();
     assert_eq!(authorized.message(), &asked);
     assert_eq!(authorized.as_ref().part(), asked.part());
     assert_eq!(authorized.into_message(), asked);

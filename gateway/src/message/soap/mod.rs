@@ -19,6 +19,7 @@
 
 mod charset;
 mod envelope;
+mod own;
 mod request_hash;
 #[cfg(test)]
 mod tests;
