@@ -32,7 +32,7 @@ use gateway::{
         task::{self, Schedule, Status},
     },
     cli::archive::{VerifyArguments, archive, verify},
-    messagelog::{MessageLog, Role},
+    messagelog::{KeyGrouping, MessageLog, Role},
 };
 use metaservice_support::*;
 
@@ -44,7 +44,12 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let scene = Scene::new();
+        Self::grouped(KeyGrouping::Period)
+    }
+
+    /// Whose bodies share a data key.
+    fn grouped(keys: KeyGrouping) -> Self {
+        let scene = Scene::grouped(keys);
         let archives = scene.directory.path().join("archives");
         fs::create_dir(&archives).unwrap();
         Self { scene, archives }
@@ -395,6 +400,31 @@ fn only_what_is_stamped_archived_and_old_is_cleaned() {
     assert_eq!(place.verdict().0, 0, "the archives have it all");
     place.scene.runtime.block_on(archiver.run()).unwrap();
     assert_eq!(place.containers().len(), 2, "and get nothing twice");
+}
+
+#[test]
+fn the_keys_of_all_organisations_of_a_day_are_cleaned_each_when_its_own_messages_are_archived() {
+    let place = Place::grouped(KeyGrouping::Subsystem);
+    let archiver = || {
+        let mut archiver = place.archiver(Settings::default());
+        place.scene.runtime.block_on(archiver.run()).unwrap();
+        archiver
+    };
+    let keys = || place.scene.log.vault().keys().unwrap();
+    let clean = |archiver: &Archiver<MessageLog>| {
+        let at = evidence_support::now() + Duration::from_secs(100 * 24 * 3600);
+        let cleaned = clean(&place.scene.log, archiver.ledger(), Duration::ZERO, at);
+        place.scene.runtime.block_on(cleaned).unwrap()
+    };
+    place.scene.log(REQUEST);
+    let first = keys();
+    place.scene.stamp();
+    place.scene.log(Message { id: "q-2", role: Role::Provider, ..REQUEST });
+    assert_eq!(keys().len(), 2);
+    assert_eq!(clean(&archiver()), first);
+    place.scene.stamp();
+    assert_eq!(clean(&archiver()).len(), 1);
+    assert_eq!(keys().len(), 0);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use cert_authority::clock::{Clock, FixedClock};
+use cert_authority::clock::{Clock, FixedClock, UnixTime};
 use evidence_support::now;
 use gateway::{
     archive::{
@@ -26,7 +26,7 @@ use gateway::{
     },
     cli::{archive, erase},
     evidence::asic::verify_container,
-    messagelog::{LogError, Record, audit::audit, service::read_only},
+    messagelog::{KeyGrouping, LogError, Record, Role, audit::audit, service::read_only},
     metaservice::container::{ContainerError, LoggedContainer},
 };
 use log_support::config;
@@ -161,7 +161,7 @@ fn only_keys_of_days_before_the_date_are_destroyed() {
     drop(log);
     let settings = settings(directory.path());
     let run = |date: &str| {
-        let before = cert_authority::clock::UnixTime::from_rfc3339(&format!("{date}T00:00:00Z")).ok();
+        let before = UnixTime::from_rfc3339(&format!("{date}T00:00:00Z")).ok();
         let arguments = erase::Arguments { before, reason: "old".to_owned(), ..erase::Arguments::default() };
         let mut out = Vec::new();
         erase::run(&settings, &arguments, &mut out).unwrap();
@@ -195,6 +195,57 @@ fn a_key_that_is_not_there_or_a_log_in_use_is_told() {
     assert!(directory.path().join("kek").exists());
     let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(now()));
     assert_eq!(read_only(&config(directory.path()), &clock).unwrap().len(), before);
+}
+
+#[test]
+fn the_bodies_of_one_organisation_are_erased_and_those_of_others_stay() {
+    let owners = ["EE/GOV/1001/portal", "EE/GOV/1001/registry"];
+    for (grouping, erased, left) in [
+        (KeyGrouping::Subsystem, owners[0], vec![false, true]),
+        (KeyGrouping::Subsystem, owners[1], vec![true, false]),
+        (KeyGrouping::Member, "EE/GOV/1001", vec![false, false]),
+    ] {
+        let scene = Scene::grouped(grouping);
+        let large = large();
+        for (id, role) in [("q-1", Role::Consumer), ("q-2", Role::Provider)] {
+            scene.log(Message { id, role, body: Some(&large), ..REQUEST });
+            scene.log(Message { id, role, body: Some(b"small"), ..RESPONSE });
+        }
+        scene.stamp();
+        let keys = scene.log.vault().keys().unwrap();
+        assert_eq!(keys.len(), if grouping == KeyGrouping::Member { 1 } else { 2 });
+        let Scene { directory, log, world: _world, .. } = scene;
+        drop(log);
+
+        let run = |of: &str, before: Option<&str>| {
+            let arguments = erase::Arguments {
+                of: Some(of.parse().unwrap()),
+                before: before.map(|day| UnixTime::from_rfc3339(&format!("{day}T00:00:00Z")).unwrap()),
+                reason: "it has left".to_owned(),
+                ..erase::Arguments::default()
+            };
+            let mut out = Vec::new();
+            erase::run(&settings(directory.path()), &arguments, &mut out)
+                .map(|()| String::from_utf8(out).unwrap())
+        };
+        assert!(run("EE/GOV/1002", None).unwrap_err().contains("no data key is of EE/GOV/1002 alone"));
+        assert!(run(erased, Some("1999-01-01")).is_err(), "none of its keys is so old");
+        let said = run(erased, None).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+
+        let verdict = audit(&directory.path().join("log"), &mut ()).unwrap();
+        assert!(verdict.findings.is_empty(), "{verdict:?}");
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(now()));
+        let reader = read_only(&config(directory.path()), &clock).unwrap();
+        for number in 0..4 {
+            let there = match LoggedContainer::open(&reader, number) {
+                Ok(_) => true,
+                Err(ContainerError::MessageGone(gone)) if gone == number => false,
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(there, left[usize::try_from(number / 2).unwrap()], "{grouping:?} {erased} {number}");
+        }
+    }
 }
 
 #[derive(Clone, Default)]

@@ -17,7 +17,7 @@ use cert_authority::{clock::Clock as _, durable};
 use futures_util::StreamExt as _;
 
 use gateway::messagelog::{
-    Config, Database, LogError, LogStore, MessageLog, Record, erase,
+    Config, Database, KeyGrouping, LogError, LogStore, MessageLog, Record, erase,
     reader::{Filter, Order},
     record::{CheckpointRecord, Kind, Outcome, OutcomeRecord, TimestampRecord},
     stamp::signature_digest,
@@ -170,6 +170,39 @@ async fn bodies_large_and_small_are_read_by_every_node_until_any_of_them_destroy
     append(&first, "later", b"new").await.unwrap();
     assert_eq!(of(&second, 3)[1].as_ref().unwrap().read().unwrap().as_ref(), b"new");
     assert_whole(&first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_share_the_data_key_of_a_member_and_erase_its_bodies_alone() {
+    let cluster = Cluster::start();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop((node(&cluster, one.path()), node(&cluster, two.path())));
+    let by_member = |directory: &Path| {
+        let config = Config { key_grouping: KeyGrouping::Member, ..in_database(&cluster, directory) };
+        MessageLog::open(config, Arc::new(clock())).unwrap()
+    };
+    let (first, second) = (by_member(one.path()), by_member(two.path()));
+    let [member, other] = ["DEMO/GOV/1001/portal", "DEMO/GOV/3003/other"].map(|id| id.parse().unwrap());
+    for (n, (log, owner)) in [(&first, &member), (&second, &member), (&first, &other)].into_iter().enumerate()
+    {
+        let (vault, id) = (log.vault().of(owner), format!("m-{n}"));
+        let parts = [vault.seal(b"head").unwrap(), vault.seal(id.as_bytes()).unwrap()];
+        let record = message(&id, b"head", id.as_bytes());
+        log.append(Record::Request(record), parts.map(Some).to_vec()).await.unwrap();
+    }
+    let keys = first.vault().keys().unwrap();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    let (own, others): (Vec<_>, Vec<_>) =
+        keys.iter().partition(|key| erase::is_of(key, &"DEMO/GOV/1001".parse().unwrap()));
+    assert_eq!((own.len(), others.len()), (1, 1), "{keys:?}");
+
+    seen(&second, 3).await;
+    assert_eq!(erase::erase(&second, own[0], "operator", "it has left").await.unwrap(), [0, 1]);
+    let left: Vec<bool> = (0..3)
+        .map(|n| second.reader().bodies(&second.reader().get(n).unwrap().unwrap()).unwrap()[1].is_some())
+        .collect();
+    assert_eq!(left, [false, false, true]);
+    assert_eq!(first.vault().keys().unwrap().iter().collect::<Vec<_>>(), others);
 }
 
 #[tokio::test(flavor = "multi_thread")]

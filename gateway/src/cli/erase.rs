@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cert_authority::clock::{SystemClock, UnixTime};
 use clap::Args;
+use conf::identifier::ClientId;
 
 use crate::config::Config;
 use crate::gateway::log_settings;
@@ -17,11 +18,15 @@ use crate::messagelog::{LogError, MessageLog, erase};
 #[derive(Debug, Clone, Default, Args)]
 pub struct Arguments {
     /// The key of this id; `log show` tells which key a message is sealed with.
-    #[arg(long, value_name = "ID", required_unless_present = "before", conflicts_with = "before")]
+    #[arg(long, value_name = "ID", required_unless_present_any = ["before", "of"], conflicts_with_all = ["before", "of"])]
     pub key: Option<String>,
     /// All keys of the days before this one (YYYY-MM-DD).
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub before: Option<UnixTime>,
+    /// Only the keys of this member or subsystem of ours: INSTANCE/CLASS/MEMBER[/SUBSYSTEM], as `[log] data_keys` groups
+    /// them. Bodies that were sealed before it did so are not among them.
+    #[arg(long, value_name = "ID")]
+    pub of: Option<ClientId>,
     /// Why; it stands in the log.
     #[arg(long)]
     pub reason: String,
@@ -51,11 +56,15 @@ pub fn run(config: &Path, arguments: &Arguments, out: &mut impl Write) -> Result
     let who = arguments.who.clone();
     let who = who.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
     let mut keys = log.vault().keys().map_err(said)?;
-    match (&arguments.key, arguments.before) {
-        (Some(key), _) => keys = vec![key.clone()],
-        (None, before) => {
-            keys.retain(|key| erase::end_of_day(key).zip(before).is_some_and(|(end, before)| end <= before))
-        }
+    if let Some(key) = &arguments.key {
+        keys = vec![key.clone()];
+    } else {
+        let of = |key: &str| arguments.of.as_ref().is_none_or(|owner| erase::is_of(key, owner));
+        let old = |key: &str, before| erase::end_of_day(key).is_some_and(|end| end <= before);
+        keys.retain(|key| of(key) && arguments.before.is_none_or(|before| old(key, before)));
+    }
+    if let (Some(owner), []) = (&arguments.of, keys.as_slice()) {
+        return Err(format!("no data key is of {owner} alone ([log] data_keys says whose keys are made)"));
     }
     for key in keys {
         let erased = runtime.block_on(erase::erase(&log, &key, &who, &arguments.reason)).map_err(said)?;

@@ -41,6 +41,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "log.postgres                  {name} at {host}, port {port}, as {user}")?;
     }
     writeln!(out, "log.bodies                    {}", if config.log.bodies { "kept" } else { "not kept" })?;
+    writeln!(out, "log.data_keys                 {}", format!("{:?}", config.log.data_keys).to_lowercase())?;
     for id in &config.log.bodies_except {
         let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };
         writeln!(out, "log.bodies of {id}: {kept}")?;

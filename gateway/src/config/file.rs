@@ -120,12 +120,23 @@ pub(crate) struct Log {
     pub(crate) bodies: Option<bool>,
     #[serde(default)]
     pub(crate) bodies_except: Vec<Text>,
+    #[serde(default)]
+    pub(crate) data_keys: DataKeys,
     #[serde(default, deserialize_with = "optional_size")]
     pub(crate) body_quota: Option<u64>,
     #[serde(default, deserialize_with = "optional_size")]
     pub(crate) reserve: Option<u64>,
     pub(crate) checkpoints: Option<CheckpointsFile>,
     pub(crate) postgres: Option<PostgresFile>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DataKeys {
+    #[default]
+    Period,
+    Member,
+    Subsystem,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -33,7 +33,7 @@ pub use transparency::Checkpoints;
 
 use crate::admin::Token;
 use crate::message::Protocol;
-use crate::messagelog::Database;
+use crate::messagelog::{Database, KeyGrouping};
 use crate::transport;
 
 /// Everything that `gateway.toml` says, as meant.
@@ -126,6 +126,8 @@ pub struct Log {
     pub bodies: bool,
     /// For whom the opposite holds.
     pub bodies_except: HashSet<ClientId>,
+    /// Which bodies share a data key.
+    pub data_keys: KeyGrouping,
     /// Room for bodies under way, bytes.
     pub body_quota: u64,
     /// Free space below which exchanges are refused, bytes.

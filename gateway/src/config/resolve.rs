@@ -24,6 +24,7 @@ use super::{
 use crate::access::built_in::BuiltIn;
 use crate::admin::{Role, Token};
 use crate::message::Protocol;
+use crate::messagelog::KeyGrouping;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
 
 impl Config {
@@ -334,6 +335,11 @@ impl Resolver<'_> {
             directory,
             key,
             bodies: file.bodies.unwrap_or(true),
+            data_keys: match file.data_keys {
+                file::DataKeys::Period => KeyGrouping::Period,
+                file::DataKeys::Member => KeyGrouping::Member,
+                file::DataKeys::Subsystem => KeyGrouping::Subsystem,
+            },
             bodies_except: except.filter_map(|id| self.read(id, "log.bodies_except", any_client)).collect(),
             body_quota: file.body_quota.unwrap_or(8 << 30),
             reserve: file.reserve.unwrap_or(64 << 20),

@@ -87,8 +87,8 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let (leaving, mut answer) = link.send(protocol::http_headers(&request, headers, &boundary));
     let mut outgoing = Outgoing::begin(leaving, boundary);
     outgoing.ocsp_responses(&gateway.keys.own_ocsp_responses(began));
-    let vault = gateway.log.vault();
-    let streamed = outgoing.stream(request.part(), following, vault).await;
+    let vault = gateway.log.vault().of(&request.header().client);
+    let streamed = outgoing.stream(request.part(), following, &vault).await;
     let streamed = check::sent_or_refused(streamed, &mut answer).await?;
 
     // 6 sign
@@ -129,7 +129,7 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     )?;
     let head = incoming.answer_head(answer.original_content_type).await;
     let head = head.inspect_err(|error| progress.in_doubt = !error.is_of_service())?;
-    let answer = head.read_rest(vault).await?;
+    let answer = head.read_rest(&vault).await?;
 
     // 21 verify
     let provider = request.header().service.client().member();

@@ -105,7 +105,8 @@ async fn run(
     // 11 trust
     let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &header.client);
     let far_end = judged.map_err(|failure| Fault::from(failure).within(Scope::ServiceFailed))?;
-    let request = head.read_rest(gateway.log.vault()).await?;
+    let vault = gateway.log.vault().of(header.service.client());
+    let request = head.read_rest(&vault).await?;
     check::one_request_id(request_id.as_deref(), &request.message)?;
 
     // 12 authorise
@@ -146,7 +147,7 @@ async fn run(
     let answered = protocol::read_answer(&asked, &digests, answered).await;
     let (response, following) = answered.inspect_err(|fault| progress.in_doubt = !fault.is_relayed())?;
     let answer = answer.begin(gateway, response.original_content_type())?;
-    let streamed = answer.stream(response.part(), following, gateway.log.vault()).await;
+    let streamed = answer.stream(response.part(), following, &vault).await;
     let streamed = streamed.map_err(|error| protocol::of_service(&asked, error))?;
 
     // 17 sign

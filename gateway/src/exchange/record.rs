@@ -110,7 +110,7 @@ impl Exchange<'_> {
         let MessagePart { content_type, content, .. } = message.part;
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
         record.parts.push(Part::new(content_type, length, message.digests.message));
-        let mut contents = vec![Some(self.gateway.log.vault().seal(content)?)];
+        let mut contents = vec![Some(self.gateway.log.vault().of(self.own()).seal(content)?)];
         let keeps = self.local.keeps_bodies_of(self.own());
         for (Attachment { head, body }, digest) in
             message.attachments.iter().zip(&message.digests.attachments)

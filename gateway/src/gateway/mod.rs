@@ -366,6 +366,7 @@ fn registry(conf: &ConfHandle, clock: &Arc<dyn Clock>) -> Registry {
 pub(crate) fn log_settings(config: &Config) -> messagelog::Config {
     messagelog::Config {
         key_file: config.log.key.clone(),
+        key_grouping: config.log.data_keys,
         reserve: config.log.reserve,
         body_quota: config.log.body_quota,
         acceptable_timestamp_failure: config.timestamping.acceptable_failure,

@@ -26,13 +26,14 @@ use cert_authority::{
     clock::Clock,
     crypto::{self, Hasher, aead},
 };
+use conf::identifier::ClientId;
 use futures_util::{Stream, stream};
 
 use super::{
     beside::ReadAt,
     disk::{self, Disk},
     error::LogError,
-    key::{DataKey, KeyRing},
+    key::{DataKey, KeyGrouping, KeyRing},
     record::{Place, Stored},
     tree::{self, Hash},
 };
@@ -50,13 +51,18 @@ const FRAMES_AT_ONCE: usize = 4;
 
 /// Seals bodies and opens them again. Cheap to clone.
 #[derive(Clone)]
-pub struct Vault(Arc<Shared>);
+pub struct Vault {
+    shared: Arc<Shared>,
+    /// The mark of whose bodies are sealed, in the ids of the keys.
+    owner: Option<Arc<str>>,
+}
 
 struct Shared {
     keys: KeyRing,
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    grouping: KeyGrouping,
     quota: u64,
     in_flight: Arc<AtomicU64>,
 }
@@ -66,11 +72,21 @@ impl Vault {
     pub(crate) fn new(
         keys: KeyRing,
         directory: PathBuf,
+        grouping: KeyGrouping,
         quota: u64,
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
     ) -> Self {
-        Self(Arc::new(Shared { keys, clock, disk, directory, quota, in_flight: Arc::default() }))
+        let shared = Shared { keys, clock, disk, directory, grouping, quota, in_flight: Arc::default() };
+        Self { shared: Arc::new(shared), owner: None }
+    }
+
+    /// The same vault for the bodies of this owner: sealed with keys that can be destroyed for it alone, if that is
+    /// wanted.
+    #[must_use]
+    pub fn of(&self, owner: &ClientId) -> Self {
+        let owner = self.shared.grouping.mark(owner).map(Arc::from);
+        Self { shared: Arc::clone(&self.shared), owner }
     }
 
     /// Begins a body.
@@ -78,7 +94,7 @@ impl Vault {
     /// # Errors
     /// [`LogError::Key`] and what making the key of a new day can meet.
     pub fn writer(&self) -> Result<BodyWriter, LogError> {
-        let key = self.0.keys.current(self.0.clock.now())?;
+        let key = self.shared.keys.current(self.shared.clock.now(), self.owner.as_deref())?;
         let salt: [u8; SALT] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
         let mut sealed = Vec::with_capacity(1024);
         sealed.push(VERSION);
@@ -92,7 +108,7 @@ impl Vault {
             hasher: Hasher::new(DigestAlgorithm::Sha256),
             length: 0,
             file: None,
-            share: Share { of: Arc::clone(&self.0.in_flight), bytes: 0 },
+            share: Share { of: Arc::clone(&self.shared.in_flight), bytes: 0 },
         })
     }
 
@@ -112,12 +128,12 @@ impl Vault {
 
     /// Bytes of sealed bodies that are in flight.
     pub fn in_flight(&self) -> u64 {
-        self.0.in_flight.load(Ordering::Relaxed)
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     /// Whether another body may begin.
     pub(crate) fn ready(&self) -> Result<(), LogError> {
-        if self.in_flight() < self.0.quota { Ok(()) } else { Err(LogError::Quota(self.0.quota)) }
+        if self.in_flight() < self.shared.quota { Ok(()) } else { Err(LogError::Quota(self.shared.quota)) }
     }
 
     /// Destroys a data key: the bodies sealed with it can never be read again; records, signatures and tree still
@@ -126,12 +142,12 @@ impl Vault {
     /// # Errors
     /// [`LogError::Io`].
     pub fn destroy_key(&self, id: &str) -> Result<(), LogError> {
-        self.0.keys.destroy(id)
+        self.shared.keys.destroy(id)
     }
 
     /// Holds no data key any longer: each is asked for again, and found to be destroyed if another node has done that.
     pub(crate) fn forget_keys(&self) {
-        self.0.keys.forget();
+        self.shared.keys.forget();
     }
 
     /// The ids of all data keys, and of those of which bodies are left, sorted.
@@ -139,7 +155,7 @@ impl Vault {
     /// # Errors
     /// [`LogError::Io`].
     pub fn keys(&self) -> Result<Vec<String>, LogError> {
-        self.0.keys.ids()
+        self.shared.keys.ids()
     }
 
     /// Makes the body durable as far as that is not done by the segment, and says where it will lie.
@@ -147,7 +163,7 @@ impl Vault {
         let place = match &body.0.content {
             Content::Memory(_) => Place::Chunk,
             Content::File(file) => {
-                let beside = self.0.keys.beside();
+                let beside = self.shared.keys.beside();
                 beside.keep(body.0.key.id(), &body.0.ciphertext, file, body.0.sealed_length)?;
                 Place::File
             }
@@ -168,11 +184,13 @@ impl Vault {
         length: u64,
         chunk: Option<Bytes>,
     ) -> Result<SealedBody, LogError> {
-        let key = self.0.keys.get(&stored.key)?;
+        let key = self.shared.keys.get(&stored.key)?;
         let content = match (stored.place, chunk) {
             (Place::Chunk, Some(chunk)) => Content::Memory(chunk),
             (Place::Chunk, None) => return Err(LogError::Body("it is not in the segment")),
-            (Place::File, _) => Content::Kept(self.0.keys.beside().open(&stored.key, &stored.ciphertext)?),
+            (Place::File, _) => {
+                Content::Kept(self.shared.keys.beside().open(&stored.key, &stored.ciphertext)?)
+            }
         };
         Ok(SealedBody(Arc::new(Inner {
             length,
@@ -180,7 +198,7 @@ impl Vault {
             ciphertext: stored.ciphertext,
             key,
             content,
-            _share: Share { of: Arc::clone(&self.0.in_flight), bytes: 0 },
+            _share: Share { of: Arc::clone(&self.shared.in_flight), bytes: 0 },
         })))
     }
 }
@@ -288,7 +306,7 @@ impl BodyWriter {
         if self.plain.len() == FRAME {
             self.seal_frame(false)?;
         }
-        self.share.grow(data.len(), self.vault.0.quota)?;
+        self.share.grow(data.len(), self.vault.shared.quota)?;
         self.length += u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.plain.extend_from_slice(data);
         Ok(())
@@ -312,7 +330,7 @@ impl BodyWriter {
     async fn spill(&mut self) -> Result<(), LogError> {
         self.hash_pending();
         let data = std::mem::take(&mut self.sealed);
-        let vault = Arc::clone(&self.vault.0);
+        let vault = Arc::clone(&self.vault.shared);
         let file = self.file.take();
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         let (file, offset, buffer) = blocking(move || {

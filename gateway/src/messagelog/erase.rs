@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use cert_authority::clock::UnixTime;
 
+pub use super::key::is_of;
 use super::{
     append::LogStore,
     body::blocking,

@@ -1,9 +1,11 @@
-//! Data keys: one a day, wrapped by the key-encryption key; destroying one erases its bodies for good.
+//! Data keys: one a day, or one a day for each owner of bodies, wrapped by the key-encryption key; destroying one erases
+//! its bodies for good.
 //!
 //! ```text
 //! key-encryption key  a file of its own, 64 hexadecimal digits, mode 0600
 //! wrapped key         "PSRLKEY1"  nonce (12)  AES-256-GCM(data key) (32)  tag (16); associated data: the id
-//! id                  <day>.<8 hexadecimal digits>
+//! id                  <day>.<8 hexadecimal digits>, or <day>.<mark of the owner>.<8 hexadecimal digits>
+//! mark                first 16 hexadecimal digits of SHA-256(identifier of the member or subsystem)
 //! ```
 //! Not here: bodies ([`super::body`]), where wrapped keys lie (`beside`).
 
@@ -20,6 +22,7 @@ use cert_authority::{
     clock::UnixTime,
     crypto::{self, aead},
 };
+use conf::identifier::ClientId;
 use zeroize::Zeroizing;
 
 use super::{
@@ -31,6 +34,39 @@ use super::{
 const MAGIC: &[u8; 8] = b"PSRLKEY1";
 /// Associated data of what [`proof_of_kek`] gives.
 const PROOF: &[u8] = b"passerelle key-encryption key 1";
+
+/// Which bodies of a day share a data key, and so can only be erased together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyGrouping {
+    /// All.
+    #[default]
+    Period,
+    /// Those of a member.
+    Member,
+    /// Those of a subsystem.
+    Subsystem,
+}
+
+impl KeyGrouping {
+    /// What stands in the ids of the keys of this owner; nothing where a key is everybody's.
+    pub(crate) fn mark(self, owner: &ClientId) -> Option<String> {
+        match self {
+            Self::Period => None,
+            Self::Member => Some(mark(&owner.member().to_string())),
+            Self::Subsystem => Some(mark(&owner.to_string())),
+        }
+    }
+}
+
+fn mark(owner: &str) -> String {
+    crypto::digest(DigestAlgorithm::Sha256, owner.as_bytes()).hex().chars().take(16).collect()
+}
+
+/// Whether a key is one of this member or subsystem alone, however keys are grouped now.
+pub fn is_of(id: &str, owner: &ClientId) -> bool {
+    let mut parts = id.split('.').skip(1);
+    parts.next().is_some_and(|part| part == mark(&owner.to_string())) && parts.next().is_some()
+}
 
 /// A data key.
 pub(crate) struct DataKey {
@@ -70,8 +106,8 @@ pub(crate) struct KeyRing {
 #[derive(Debug, Default)]
 struct Open {
     known: HashMap<String, Arc<DataKey>>,
-    /// The key of the present day.
-    current: Option<Arc<DataKey>>,
+    /// The keys of the present day, by the mark of their owner.
+    current: HashMap<Option<String>, Arc<DataKey>>,
 }
 
 impl KeyRing {
@@ -91,23 +127,25 @@ impl KeyRing {
         *self.lock() = Open::default();
     }
 
-    /// The key for bodies that are sealed now; the first call of a day makes it, durably.
-    pub(crate) fn current(&self, now: UnixTime) -> Result<Arc<DataKey>, LogError> {
+    /// The key for bodies of this owner that are sealed now; the first call of a day makes it, durably.
+    pub(crate) fn current(&self, now: UnixTime, owner: Option<&str>) -> Result<Arc<DataKey>, LogError> {
         let text = now.to_rfc3339();
         let day = text.split('T').next().unwrap_or_default();
+        let begin = owner.map_or_else(|| format!("{day}."), |mark| format!("{day}.{mark}."));
+        let owner = owner.map(str::to_owned);
         let mut open = self.lock();
-        if let Some(key) = open.current.as_ref().filter(|key| key.id.split('.').next() == Some(day)) {
+        if let Some(key) = open.current.get(&owner).filter(|key| key.id.starts_with(&begin)) {
             return Ok(Arc::clone(key));
         }
-        let key = match self.newest_of(day)? {
+        let key = match self.newest_of(&begin)? {
             Some(id) => {
                 // Perhaps whoever made it was told that its name is not durable, or died before.
                 self.beside.settle()?;
                 self.load(&mut open, &id)?
             }
-            None => self.make(&mut open, day)?,
+            None => self.make(&mut open, &begin)?,
         };
-        open.current = Some(Arc::clone(&key));
+        open.current.insert(owner, Arc::clone(&key));
         Ok(key)
     }
 
@@ -121,7 +159,7 @@ impl KeyRing {
         check_id(id)?;
         let mut open = self.lock();
         open.known.remove(id);
-        open.current.take_if(|key| key.id == id);
+        open.current.retain(|_, key| key.id != id);
         self.beside.destroy(id)
     }
 
@@ -136,9 +174,10 @@ impl KeyRing {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn newest_of(&self, day: &str) -> Result<Option<String>, LogError> {
-        let ids = self.beside.keys()?;
-        Ok(ids.into_iter().rfind(|id| check_id(id).is_ok() && id.split('.').next() == Some(day)))
+    /// The newest key whose id begins so and ends with random digits.
+    fn newest_of(&self, begin: &str) -> Result<Option<String>, LogError> {
+        let last = |id: &String| id.strip_prefix(begin).is_some_and(|rest| !rest.contains('.'));
+        Ok(self.beside.keys()?.into_iter().rfind(|id| check_id(id).is_ok() && last(id)))
     }
 
     fn load(&self, open: &mut Open, id: &str) -> Result<Arc<DataKey>, LogError> {
@@ -161,9 +200,9 @@ impl KeyRing {
         <[u8; aead::KEY_LEN]>::try_from(&*secret).map(Zeroizing::new).map_err(|_| damaged())
     }
 
-    fn make(&self, open: &mut Open, day: &str) -> Result<Arc<DataKey>, LogError> {
+    fn make(&self, open: &mut Open, begin: &str) -> Result<Arc<DataKey>, LogError> {
         let random = |e: cert_authority::error::KeyError| LogError::Key(e.to_string());
-        let id = format!("{day}.{}", hex::encode(crypto::random_array::<4>().map_err(random)?));
+        let id = format!("{begin}{}", hex::encode(crypto::random_array::<4>().map_err(random)?));
         let secret = Zeroizing::new(crypto::random_array().map_err(random)?);
         let nonce = crypto::random_array().map_err(random)?;
         let mut sealed = secret.to_vec();
@@ -234,6 +273,8 @@ fn read_kek(file: &Path) -> Result<aead::Key, LogError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::messagelog::{beside::Folder, disk::SystemDisk};
 
@@ -254,29 +295,58 @@ mod tests {
     fn a_day_has_one_key_also_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let now = UnixTime::from_rfc3339("2026-02-03T23:59:59Z").unwrap();
-        let first = ring(directory.path()).current(now).unwrap();
+        let first = ring(directory.path()).current(now, None).unwrap();
         let again = ring(directory.path());
-        assert_eq!(again.current(now).unwrap().id(), first.id());
+        assert_eq!(again.current(now, None).unwrap().id(), first.id());
         assert_eq!(again.get(first.id()).unwrap().secret, first.secret);
-        let next = again.current(now + std::time::Duration::from_secs(1)).unwrap();
+        let next = again.current(now + std::time::Duration::from_secs(1), None).unwrap();
         assert!(next.id().starts_with("2026-02-04."));
         assert_ne!(next.secret, first.secret);
+    }
+
+    #[test]
+    fn each_owner_has_a_key_of_its_own_which_nobody_else_gets_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = UnixTime::from_secs(0);
+        let owners: Vec<ClientId> =
+            ["EE/GOV/1", "EE/GOV/1/a", "EE/GOV/2/a"].iter().map(|id| id.parse().unwrap()).collect();
+        for (grouping, different) in
+            [(KeyGrouping::Period, 1), (KeyGrouping::Member, 2), (KeyGrouping::Subsystem, 3)]
+        {
+            let ids = || -> Vec<String> {
+                let ring = ring(directory.path());
+                let current = |owner| ring.current(now, grouping.mark(owner).as_deref()).unwrap();
+                owners.iter().map(|owner| current(owner).id().to_owned()).collect()
+            };
+            let first = ids();
+            assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), different, "{grouping:?}");
+            assert_eq!(ids(), first);
+            for (id, owner) in first.iter().zip(&owners) {
+                let own = match grouping {
+                    KeyGrouping::Period => false,
+                    KeyGrouping::Member => owner.subsystem().is_none(),
+                    KeyGrouping::Subsystem => true,
+                };
+                assert_eq!(is_of(id, owner), own, "{grouping:?} {owner}");
+                assert!(super::super::erase::end_of_day(id).is_some() && check_id(id).is_ok(), "{id}");
+            }
+        }
     }
 
     #[test]
     fn a_destroyed_key_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let ring = ring(directory.path());
-        let id = ring.current(UnixTime::from_secs(0)).unwrap().id().to_owned();
+        let id = ring.current(UnixTime::from_secs(0), None).unwrap().id().to_owned();
         ring.destroy(&id).unwrap();
         assert_eq!(ring.get(&id).unwrap_err(), LogError::KeyGone(id.clone()));
-        assert_ne!(ring.current(UnixTime::from_secs(0)).unwrap().id(), id);
+        assert_ne!(ring.current(UnixTime::from_secs(0), None).unwrap().id(), id);
     }
 
     #[test]
     fn a_key_wrapped_by_another_key_or_changed_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let id = ring(directory.path()).current(UnixTime::from_secs(0)).unwrap().id().to_owned();
+        let id = ring(directory.path()).current(UnixTime::from_secs(0), None).unwrap().id().to_owned();
         fs::remove_file(directory.path().join("kek")).unwrap();
         assert!(matches!(ring(directory.path()).get(&id), Err(LogError::Key(_))));
     }

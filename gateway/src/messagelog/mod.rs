@@ -58,6 +58,7 @@ mod writer;
 pub use append::{LogStore, Logged, Receipt};
 pub use body::{BodyWriter, SealedBody, Vault};
 pub use error::LogError;
+pub use key::KeyGrouping;
 pub use postgres::Database;
 pub use record::{MessageRecord, Part, Record, Role};
 pub use service::{Config, MessageLog};

@@ -33,7 +33,7 @@ use super::{
     error::LogError,
     frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
     index::{Facts, Index},
-    key::{self, KeyRing},
+    key::{self, KeyGrouping, KeyRing},
     lock::Lock,
     postgres::{self, Database},
     reader::Reader,
@@ -58,6 +58,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// The file of the key-encryption key; made with the log. Keep it elsewhere than backups of the log.
     pub key_file: PathBuf,
+    /// Which bodies share a data key.
+    pub key_grouping: KeyGrouping,
     /// Length of a segment file.
     pub segment_size: u64,
     /// What must stay free on the disk for exchanges to begin.
@@ -79,6 +81,7 @@ impl Config {
         Self {
             key_file: directory.with_extension("key"),
             directory,
+            key_grouping: KeyGrouping::default(),
             segment_size: 64 << 20,
             reserve: 64 << 20,
             body_quota: 4 << 30,
@@ -529,7 +532,8 @@ fn vault_beside(
 ) -> Result<Vault, LogError> {
     let bodies = config.directory.join("bodies");
     let keys = KeyRing::open(beside, &config.key_file)?;
-    Ok(Vault::new(keys, bodies, config.body_quota, Arc::clone(clock), Arc::clone(disk)))
+    let (clock, disk) = (Arc::clone(clock), Arc::clone(disk));
+    Ok(Vault::new(keys, bodies, config.key_grouping, config.body_quota, clock, disk))
 }
 
 /// The directories, the first segment, the key, and at last the identity: a log whose making was broken off has none,

@@ -16,7 +16,7 @@ use gateway::{
     evidence::signature::{SigningKey, sign},
     message::digests::PartDigests,
     messagelog::{
-        LogStore, MessageLog, MessageRecord, Part, Record, Role,
+        Config, KeyGrouping, LogStore, MessageLog, MessageRecord, Part, Record, Role,
         reader::Reader,
         stamp::{Granted, StampFuture, TimestampAuthority},
         timestamper::stamp_pending,
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use crate::{
     evidence_support::{World, now},
-    log_support::{config, runtime, sealed},
+    log_support::{config, runtime},
 };
 
 /// ```text
@@ -59,11 +59,17 @@ pub(crate) const PROVIDER: &str = "xRoadInstance=EE&memberClass=GOV&memberCode=1
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        Self::grouped(KeyGrouping::Period)
+    }
+
+    /// Whose bodies share a data key.
+    pub(crate) fn grouped(key_grouping: KeyGrouping) -> Self {
         let world = Arc::new(World::new(KeyType::EcP256));
         let key = world.signing_key();
         let directory = tempfile::tempdir().unwrap();
         let clock = FixedClock::new(now());
-        let log = MessageLog::create(config(directory.path()), Arc::new(clock)).unwrap();
+        let config = Config { key_grouping, ..config(directory.path()) };
+        let log = MessageLog::create(config, Arc::new(clock)).unwrap();
         Self { directory, world, key, log, runtime: runtime() }
     }
 
@@ -91,15 +97,21 @@ impl Scene {
         let client = "EE/GOV/1001/portal".parse().unwrap();
         let service = "EE/GOV/1001/registry/records".parse().unwrap();
         let mut record = MessageRecord::new(role, id, "r-1", client, service, bundle.signature_xml);
+        let vault = self.log.vault().of(match role {
+            Role::Consumer => &record.client,
+            Role::Provider => record.service.client(),
+        });
         (record.hash_chain, record.hash_chain_result) = (bundle.hash_chain, bundle.hash_chain_result);
         let part = |kind: &str, content: &[u8]| {
             Part::new(kind, u64::try_from(content.len()).unwrap(), sha512(content))
         };
         record.parts.push(part("application/x-road-rest-request", head.as_bytes()));
-        let mut contents = vec![Some(self.log.vault().seal(head.as_bytes()).unwrap())];
+        let mut contents = vec![Some(vault.seal(head.as_bytes()).unwrap())];
         if let Some(body) = body {
             record.parts.push(part("application/x-road-rest-body", body));
-            contents.push(if keep { Some(sealed(&self.log, body).await) } else { None });
+            let mut writer = vault.writer().unwrap();
+            writer.write(body).await.unwrap();
+            contents.push(if keep { Some(writer.finish().await.unwrap()) } else { None });
         }
         let record = if response { Record::Response(record) } else { Record::Request(record) };
         self.log.append(record, contents).await.unwrap().sequence

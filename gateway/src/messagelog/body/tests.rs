@@ -12,7 +12,14 @@ fn vault(directory: &Path, quota: u64) -> Vault {
     }
     let keys = KeyRing::open(Arc::new(Folder::new(directory, Arc::new(SystemDisk))), &kek).unwrap();
     let clock = FixedClock::new(UnixTime::from_secs(1_770_000_000));
-    Vault::new(keys, directory.join("bodies"), quota, Arc::new(clock), Arc::new(SystemDisk))
+    Vault::new(
+        keys,
+        directory.join("bodies"),
+        KeyGrouping::Period,
+        quota,
+        Arc::new(clock),
+        Arc::new(SystemDisk),
+    )
 }
 
 fn content(length: usize) -> Vec<u8> {
