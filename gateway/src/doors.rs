@@ -19,7 +19,7 @@ use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
 use crate::message::transport::header::{
-    HASH_ALGORITHM, MESSAGE_TYPE, ORIGINAL_CONTENT_TYPE, ORIGINAL_SOAP_ACTION, REQUEST_ID,
+    HASH_ALGORITHM, MESSAGE_TYPE, ORIGINAL_CONTENT_TYPE, ORIGINAL_SOAP_ACTION, PROXY_VERSION, REQUEST_ID,
 };
 use crate::message::{Beside, Protocol, Response};
 use crate::messagelog::stamp::Authorities;
@@ -218,6 +218,7 @@ impl PeerService for Peers {
         });
         let call = PeerCall {
             peer: peer.unwrap_or_default(),
+            version: text(PROXY_VERSION),
             message_type: text(MESSAGE_TYPE),
             content_type: text("content-type").unwrap_or_default(),
             hash_algorithm: text(HASH_ALGORITHM),

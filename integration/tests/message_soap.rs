@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod tests {
-    use integration::world::{Ask, Mode, Reply, World, envelope};
+    use integration::world::{Ask, Mode, Reply, Wishes, World, envelope};
 
     const TEXT: &str = "text/xml; charset=utf-8";
     const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
@@ -159,6 +159,77 @@ mod tests {
                 node.verifies(&soap.id);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_protocol_does_not_know_passes_and_is_logged() {
+        let world = World::start().await;
+        let token = "<t:securityToken xmlns:t=\"http://x-road.eu/xsd/security-token.xsd\" \
+                     tokenType=\"urn:ietf:params:oauth:token-type:jwt\">eyJ.eyJ.x_-</t:securityToken>";
+        // Which attachment is meant by a name is for the information systems: signed is each of them, in its place.
+        let include = |href: &str| {
+            format!("<i:Include xmlns:i=\"http://www.w3.org/2004/08/xop/include\" href=\"{href}\"/>")
+        };
+        let named = "Content-Type: text/plain\r\nContent-ID: <a>";
+        for (n, (href, attachments)) in [
+            ("cid:a", vec![(named, &b"once"[..])]),
+            ("cid:a", vec![(named, b"twice"), (named, b"again")]),
+            ("cid:missing", vec![(named, b"another")]),
+            ("cid:missing", vec![]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let soap = Soap { fields: token, ..Soap::new(&format!("token-{n}")) };
+            world.service.mode(raw("200 OK", TEXT, soap.answer().as_bytes()));
+            let text = soap.text().replace("</people>", &format!("{}</people>", include(href)));
+            let (content_type, body) = multipart(TEXT, &text, &attachments);
+            let reply = world.ask(&post(&content_type, body)).await;
+            assert!(reply.text().contains(token), "{}", reply.text());
+            let asked = world.service.last();
+            let parts = parts(asked.header("Content-Type").unwrap(), &asked.body);
+            assert_eq!(parts.len(), 1 + attachments.len());
+            assert!(parts[0].ends_with(text.as_bytes()));
+            for node in [&world.consumer, &world.provider] {
+                assert_eq!(node.trace(&soap.id), ["request", "response"]);
+                node.verifies(&soap.id);
+                let request = node.records(&soap.id)[0].sequence;
+                let parts = node.log().export(request).unwrap().unwrap().parts;
+                let logged = parts[0].as_ref().unwrap().read().unwrap();
+                assert_eq!(String::from_utf8_lossy(&logged), text);
+            }
+        }
+        let calls = world.service.calls();
+        for href in ["http://127.0.0.1/x", "file:///etc/passwd", "", "x"] {
+            let text =
+                Soap::new("outside").text().replace("</people>", &format!("{}</people>", include(href)));
+            let reply = world.ask(&post(TEXT, text)).await;
+            assert_eq!(code(&reply), "client.invalid_soap", "{href}");
+        }
+        assert_eq!(world.service.calls(), calls);
+    }
+
+    #[tokio::test]
+    async fn where_bodies_are_not_kept_no_body_of_soap_is() {
+        let unkept = ("directory = \"log\"\n", "directory = \"log\"\nbodies = false\n".to_owned());
+        let world = World::wish(Wishes { provider: vec![unkept], ..Wishes::default() }).await;
+        let soap = Soap::new("unkept");
+        let (content_type, body) = multipart(TEXT, &soap.text(), &[("Content-Type: text/plain", b"x")]);
+        world.service.mode(raw("200 OK", TEXT, soap.answer().as_bytes()));
+        assert_eq!(world.ask(&post(&content_type, body)).await.status, 200);
+        for (node, kept) in [(&world.consumer, true), (&world.provider, false)] {
+            node.verifies("unkept");
+            for stored in node.records("unkept") {
+                let parts = node.log().export(stored.sequence).unwrap().unwrap().parts;
+                assert!(parts.iter().all(|part| part.is_some() == kept), "{:?}", stored.sequence);
+            }
+        }
+        // Of REST the message part has no body, and stays.
+        world.service.mode(Mode::Echo);
+        world.ask(&Ask::post("/r1/DEMO/GOV/2002/registry/records/x", "body").id("rest")).await;
+        let request = world.provider.records("rest")[0].sequence;
+        let parts = world.provider.log().export(request).unwrap().unwrap().parts;
+        assert_eq!(parts.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
     }
 
     #[tokio::test]

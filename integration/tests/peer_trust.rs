@@ -9,7 +9,7 @@ use cert_authority::keys::inventory::Usage;
 use cert_authority::x509::issue::Profile;
 use conf::shared_params::SharedParams;
 use gateway::message::transport::part;
-use integration::world::{Ask, FAKE, Holder, OcspMode, RECORDS, Signatory, World, within};
+use integration::world::{Ask, FAKE, Holder, OcspMode, RECORDS, Signatory, Wishes, World, within};
 
 const UNTRUSTED_PEER: &str = "server.serverproxy.service_failed.ssl_authentication_failed";
 const NOT_REGISTERED: &str = "server.serverproxy.ssl_authentication_failed";
@@ -267,6 +267,37 @@ async fn the_ocsp_response_inside_a_signature_must_prove_its_certificate() {
     world.rogue.plan(|_| {});
     assert_eq!(world.ask(&Ask::get(FAKE)).await.status, 200);
     world.is_alive().await;
+}
+
+#[tokio::test]
+async fn a_peer_of_an_older_release_than_is_wanted_is_refused_before_its_message_is_read() {
+    let wish = ("[peers]\n", "[peers]\nleast_version = \"7.3.1\"\n".to_owned());
+    let world = World::wish(Wishes { provider: vec![wish], ..Wishes::default() }).await;
+    world.is_alive().await;
+    let calls = world.service.calls();
+    let too_old = Some("server.serverproxy.client_proxy_version_not_supported".to_owned());
+    for (n, (version, expected)) in [
+        (None, &too_old),
+        (Some("7.3.0"), &too_old),
+        (Some("7.3.1-SNAPSHOT"), &too_old),
+        (Some("6.26.3"), &too_old),
+        (Some("unknown"), &too_old),
+        (Some(""), &too_old),
+        (Some("7.3.1"), &None),
+        (Some("7.10.0"), &None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("release-{n}");
+        let target = format!("{RECORDS}/x");
+        let mut envelope = world.rogue.request(&world.trust, "GET", &target, &id, None).await;
+        envelope.headers.extend(version.map(|version| ("x-proxy-version".to_owned(), version.to_owned())));
+        let reply = world.rogue.send(&world.provider.peers(), &envelope).await.unwrap();
+        assert_eq!((reply.fault(), reply.is_signed()), (expected.clone(), expected.is_none()), "{version:?}");
+        assert_eq!(world.provider.trace(&id).is_empty(), expected.is_some());
+    }
+    assert_eq!(world.service.calls(), calls + 2);
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "doors.https                   {}", off(config.doors.https))?;
     writeln!(out, "peers.listen                  {}", config.doors.peers)?;
     writeln!(out, "peers.ocsp_listen             {}", config.doors.ocsp)?;
+    let least = config.least_peer_version.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+    writeln!(out, "peers.least_version           {least}")?;
     writeln!(out, "peers.port, ocsp_port         {}, {}", transport.peers.port, transport.peers.ocsp_port)?;
     writeln!(out, "administration.listen         {}", config.administration.listen)?;
     for token in &config.administration.tokens {
@@ -43,7 +45,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "log.bodies                    {}", if config.log.bodies { "kept" } else { "not kept" })?;
     writeln!(out, "log.data_keys                 {}", format!("{:?}", config.log.data_keys).to_lowercase())?;
     for id in &config.log.bodies_except {
-        let kept = if config.log.keeps_bodies_of(id) { "kept" } else { "not kept" };
+        let kept = if config.log.keeps_bodies_of(&[id]) { "kept" } else { "not kept" };
         writeln!(out, "log.bodies of {id}: {kept}")?;
     }
     if let Some(checkpoints) = &config.log.checkpoints {

@@ -85,6 +85,7 @@ pub(crate) struct Peers {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) ocsp_listen: Option<SocketAddr>,
     pub(crate) port: Option<u16>,
+    pub(crate) least_version: Option<Text>,
     pub(crate) ocsp_port: Option<u16>,
 }
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
+use semver::Version;
 
 pub use archive::Archive;
 pub use cert_authority::settings::{Problem, Problems};
@@ -49,6 +50,8 @@ pub struct Config {
     pub doors: Doors,
     /// Limits and timeouts of all traffic, and the ports of the network.
     pub transport: transport::Config,
+    /// The oldest release of a consumer's gateway that is served; none for all.
+    pub least_peer_version: Option<Version>,
     /// The administration port.
     pub administration: Administration,
     /// The message log.
@@ -139,9 +142,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Whether bodies of messages of this subsystem are kept.
-    pub fn keeps_bodies_of(&self, subsystem: &ClientId) -> bool {
-        self.bodies != self.bodies_except.contains(subsystem)
+    /// Whether bodies are kept of messages to or from one of these.
+    pub fn keeps_bodies_of(&self, parties: &[&ClientId]) -> bool {
+        self.bodies != parties.iter().any(|party| self.bodies_except.contains(*party))
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use cert_authority::settings::{Problems, Text, parse_duration};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, MemberId, ServerId};
+use semver::Version;
 use toml::Spanned;
 
 use super::archive::{Archive, ArchiveFile};
@@ -49,6 +50,7 @@ impl Config {
         let mut resolver = Resolver { text, folder, problems: Problems::default() };
         let server = resolver.server_id(&file.server.id);
         let clients = resolver.clients(&file.client);
+        let least_peer_version = resolver.least_peer_version(&file.peers);
         let administration = resolver.administration(&file.administration);
         let log = resolver.log(&file.log);
         let witness =
@@ -78,6 +80,7 @@ impl Config {
             dangerous: file.dangerous,
             server,
             transport,
+            least_peer_version,
             administration,
             log,
             archive,
@@ -133,6 +136,12 @@ impl Resolver<'_> {
             id.check_registrable().map_err(|error| error.to_string())?;
             Ok(id)
         })
+    }
+
+    fn least_peer_version(&mut self, file: &file::Peers) -> Option<Version> {
+        let form = |_| "must be a release, like \"7.3.1\"".to_owned();
+        let version = file.least_version.as_ref()?;
+        self.read(version, "peers.least_version", |text| Version::parse(text).map_err(form))
     }
 
     fn clients(&mut self, file: &[file::Client]) -> Vec<Client> {
@@ -525,7 +534,7 @@ mod tests {
         let config = Config::parse(EXAMPLE, folder.path()).unwrap();
         assert_eq!(config.server.to_string(), "DEMO/GOV/1001/ss1");
         assert_eq!(config.clients[0].services[0].allow[0].endpoints.as_ref().unwrap().len(), 2);
-        assert!(!config.log.keeps_bodies_of(&config.clients[0].id));
+        assert!(!config.log.keeps_bodies_of(&[&config.clients[0].id]));
         assert_eq!(config.log.checkpoints.unwrap().witnesses.len(), 1);
         assert_eq!(config.witness.unwrap().logs.len(), 1);
         let archive = config.archive.unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use conf::identifier::{ClientId, ServerId};
 use conf::snapshot::{GlobalConf, SecurityServer};
+use semver::Version;
 
 use super::attached::TakeError;
 use super::incoming::{ReceiveError, whole_fault};
@@ -62,6 +63,21 @@ pub fn route(conf: &Arc<GlobalConf>, request: &Request) -> Result<Route, RouteEr
         }),
         _ => Ok(Route { provider: provider.clone(), servers, conf: Arc::clone(conf) }),
     }
+}
+
+/// A peer that is too old, or does not say how old it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the minimum supported version for client security server is: {0}")]
+pub struct TooOld(pub Version);
+
+/// The consumer's gateway must be of the release that the settings demand, or a newer one (`x-proxy-version`).
+///
+/// # Errors
+/// [`TooOld`].
+pub fn is_new_enough(local: &ServerConf, version: Option<&str>) -> Result<(), TooOld> {
+    let Some(least) = local.least_peer_version() else { return Ok(()) };
+    let version = version.and_then(|text| Version::parse(text).ok());
+    if version.is_some_and(|version| version >= *least) { Ok(()) } else { Err(TooOld(least.clone())) }
 }
 
 /// A client or provider that is not registered at this gateway.

@@ -9,7 +9,7 @@ use cert_authority::error::VerifyError;
 use conf::error::ConfError;
 
 use super::attached::TakeError;
-use super::check::{Mismatch, OtherRequestId, OtherServer, RouteError, UnknownClient};
+use super::check::{Mismatch, OtherRequestId, OtherServer, RouteError, TooOld, UnknownClient};
 use super::incoming::ReceiveError;
 use super::outgoing::SendError;
 use super::ports::{Gone, Interrupted, KeyUnavailable, PeerFailure, ServiceFailure};
@@ -83,6 +83,12 @@ impl From<IdentifyError> for Fault {
             }
         };
         Self::new(leaf, error.to_string())
+    }
+}
+
+impl From<TooOld> for Fault {
+    fn from(error: TooOld) -> Self {
+        Self::new(Leaf::ClientProxyVersionNotSupported, error.to_string())
     }
 }
 

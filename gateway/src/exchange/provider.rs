@@ -47,6 +47,8 @@ impl Deliverable {
 pub struct PeerCall {
     /// Who sent it.
     pub peer: Peer,
+    /// `x-proxy-version`: the release of the gateway that sent it.
+    pub version: Option<String>,
     /// `x-road-message-type`.
     pub message_type: Option<String>,
     /// `Content-Type`.
@@ -89,7 +91,8 @@ async fn run(
     let local = (gateway.local)();
 
     // 9 receive: up to the message part, so that cheap refusals come before a body is read
-    let PeerCall { peer, message_type, content_type, hash_algorithm, beside, body } = call;
+    check::is_new_enough(&local, call.version.as_deref())?;
+    let PeerCall { peer, message_type, content_type, hash_algorithm, beside, body, .. } = call;
     let (protocol, request_id) = (protocol::of_message(message_type.as_deref()), beside.request_id.clone());
     let algorithm = hash_algorithm.as_deref();
     let incoming = Incoming::new(Direction::Request, protocol, &content_type, algorithm, body, began)?;

@@ -9,7 +9,7 @@ use super::ports::{FarEnd, Gateway};
 use crate::evidence::signature::SignatureBundle;
 use crate::fault::Fault;
 use crate::message::digests::PartDigests;
-use crate::message::{MessagePart, Request};
+use crate::message::{MessagePart, Protocol, Request};
 use crate::messagelog::record::{Circumstances, Outcome, OutcomeRecord};
 use crate::messagelog::{LogError, LogStore as _, Logged, MessageRecord, Part, Record, Role, SealedBody};
 use crate::serverconf::ServerConf;
@@ -72,8 +72,8 @@ impl Exchange<'_> {
         self.gateway.log.append_response(proven, record, contents).await
     }
 
-    /// The record, and the sealed contents of the parts in their order. Whether a body is kept is for the settings of
-    /// the organisation's own subsystem to say; the message part always is: without it nothing can be verified.
+    /// The record, and the sealed contents of the parts in their order. Whether a body is kept is for the settings to
+    /// say; SOAP has one in its message part, REST has none there.
     fn record(
         &self,
         message: &Message<'_>,
@@ -110,8 +110,10 @@ impl Exchange<'_> {
         let MessagePart { content_type, content, .. } = message.part;
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
         record.parts.push(Part::new(content_type, length, message.digests.message));
-        let mut contents = vec![Some(self.gateway.log.vault().of(self.own()).seal(content)?)];
-        let keeps = self.local.keeps_bodies_of(self.own());
+        let keeps = self.local.keeps_bodies_of(&request.client, request.service.client());
+        let whole = keeps || self.request.protocol() == Protocol::Rest;
+        let vault = self.gateway.log.vault().of(self.own());
+        let mut contents = vec![whole.then(|| vault.seal(content)).transpose()?];
         for (Attachment { head, body }, digest) in
             message.attachments.iter().zip(&message.digests.attachments)
         {

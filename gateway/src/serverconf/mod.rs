@@ -15,6 +15,7 @@ use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::{Digest, digest};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, ServiceId};
+use semver::Version;
 
 use crate::access::built_in::BuiltIn;
 use crate::access::client_auth::Authentication;
@@ -33,6 +34,7 @@ pub struct ServerConf {
     own_certificate: Option<Certificate>,
     path_rules: PathRules,
     log: config::Log,
+    least_peer_version: Option<Version>,
 }
 
 /// A client of this gateway.
@@ -91,6 +93,7 @@ impl ServerConf {
                 dot_segments: config.dangerous.dot_segments,
             },
             log: config.log.clone(),
+            least_peer_version: config.least_peer_version.clone(),
         }
     }
 
@@ -137,9 +140,14 @@ impl ServerConf {
         self.path_rules
     }
 
-    /// Whether the log keeps bodies of this subsystem's messages.
-    pub fn keeps_bodies_of(&self, subsystem: &ClientId) -> bool {
-        self.log.keeps_bodies_of(subsystem)
+    /// The oldest release of a consumer's gateway that is served; none for all.
+    pub fn least_peer_version(&self) -> Option<&Version> {
+        self.least_peer_version.as_ref()
+    }
+
+    /// Whether the log keeps bodies of messages between these.
+    pub fn keeps_bodies_of(&self, client: &ClientId, provider: &ClientId) -> bool {
+        self.log.keeps_bodies_of(&[client, provider])
     }
 }
 

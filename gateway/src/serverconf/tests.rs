@@ -140,8 +140,13 @@ fn the_owner_is_a_client_in_whose_name_nobody_may_ask_by_default() {
 #[test]
 fn bodies_are_kept_but_for_those_excepted() {
     let settings = settings();
-    assert!(settings.keeps_bodies_of(&"DEMO/GOV/2002/registry".parse().unwrap()));
-    assert!(!settings.keeps_bodies_of(&"DEMO/GOV/2002/quiet".parse().unwrap()));
+    let [registry, quiet, portal] =
+        ["2002/registry", "2002/quiet", "1001/portal"].map(|id| format!("DEMO/GOV/{id}").parse().unwrap());
+    for (client, provider, kept) in
+        [(&portal, &registry, true), (&portal, &quiet, false), (&quiet, &registry, false)]
+    {
+        assert_eq!(settings.keeps_bodies_of(client, provider), kept, "{client} {provider}");
+    }
 }
 
 #[test]

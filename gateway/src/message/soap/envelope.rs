@@ -2,7 +2,7 @@
 //!
 //! # Compatibility
 //! As X-Road: fields in any order, fields of other namespaces are left alone, the body's element must begin with the
-//! code of the service. Stricter: what stands in an identifier stands in the order of its schema, and elements outside
+//! code of the service. Stricter: content is included (XOP) from attachments only; what stands in an identifier stands in the order of its schema, and elements outside
 //! of header and body are refused, as is text where only elements belong.
 
 use std::borrow::Cow;
@@ -19,6 +19,7 @@ use crate::message::multipart::Part;
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(super) const XROAD: &str = "http://x-road.eu/xsd/xroad.xsd";
+const XOP: &str = "http://www.w3.org/2004/08/xop/include";
 const REPRESENTATION: &str = "http://x-road.eu/xsd/representation.xsd";
 
 /// What a document may consist of: the parser's time grows with the square of attributes and of declarations.
@@ -45,6 +46,7 @@ pub(super) fn read(part: &Part) -> Result<Envelope, SoapError> {
     let root = root(&document)?;
     refuse_fault(root, part)?;
     let envelope = read_header(header(root)?)?;
+    refuse_external(root)?;
     let body = child(root, SOAP, "Body")?;
     let mut elements = body.ok_or(SoapError::NoBody)?.children().filter(Node::is_element);
     let (Some(asked), None) = (elements.next(), elements.next()) else { return Err(SoapError::Body) };
@@ -98,6 +100,13 @@ pub(super) fn refuse_fault(root: Node<'_, '_>, part: &Part) -> Result<(), SoapEr
     }
     let fault = soap::parse(&part.content).map_err(|error| SoapError::NotXml(error.to_string()))?;
     Err(SoapError::Fault(Box::new(fault)))
+}
+
+/// What a message includes travels with it: nobody is to be led to fetch it from elsewhere.
+fn refuse_external(root: Node<'_, '_>) -> Result<(), SoapError> {
+    let mut included = root.descendants().filter(|node| node.has_tag_name((XOP, "Include")));
+    let travels = |node: Node<'_, '_>| node.attribute("href").is_some_and(|href| href.starts_with("cid:"));
+    if included.all(travels) { Ok(()) } else { Err(SoapError::External) }
 }
 
 /// The header of an envelope.

@@ -120,6 +120,9 @@ pub enum SoapError {
     /// The body asks for another service than the header.
     #[error("service code does not match in header and body")]
     OtherService,
+    /// It includes something that is not among its attachments by name.
+    #[error("the message includes something from outside of it")]
+    External,
     /// A fault, where a message is expected.
     #[error("fault {}: {}", .0.code, .0.text)]
     Fault(Box<ReceivedFault>),
@@ -135,9 +138,12 @@ impl SoapError {
             Self::ContentType(_) => Leaf::InvalidContentType,
             Self::Multipart(error) => error.leaf(),
             Self::Action => Leaf::InvalidSoapAction,
-            Self::Encoding | Self::TooLarge(_) | Self::NotXml(_) | Self::NoEnvelope | Self::Fault(_) => {
-                Leaf::InvalidSoap
-            }
+            Self::Encoding
+            | Self::TooLarge(_)
+            | Self::NotXml(_)
+            | Self::NoEnvelope
+            | Self::External
+            | Self::Fault(_) => Leaf::InvalidSoap,
             Self::Missing => Leaf::MissingSoap,
             Self::NoHeader => Leaf::MissingHeader,
             Self::FieldMissing(_) => Leaf::MissingHeaderField,
