@@ -8,6 +8,7 @@ pub mod auditor;
 pub mod builtin;
 pub mod cli;
 pub mod config;
+pub mod description;
 pub mod doors;
 pub mod evidence;
 pub mod exchange;

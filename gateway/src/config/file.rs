@@ -255,6 +255,7 @@ pub(crate) struct Service {
     pub(crate) timeout: Option<Duration>,
     pub(crate) certificate: Option<Text>,
     pub(crate) authorities: Option<Text>,
+    pub(crate) description: Option<Text>,
     pub(crate) disabled: Option<String>,
     #[serde(default)]
     pub(crate) allow: Vec<Allow>,

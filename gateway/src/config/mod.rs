@@ -22,10 +22,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cert_authority::http::{self, HttpError};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
 use semver::Version;
 
+pub use crate::description::Endpoint;
 pub use archive::Archive;
 pub use cert_authority::settings::{Problem, Problems};
 use cert_authority::tlog::settings::WitnessSettings;
@@ -33,6 +35,7 @@ pub use file::{Authentication, Dangerous, Format};
 pub use transparency::Checkpoints;
 
 use crate::admin::Token;
+use crate::description::Source;
 use crate::message::Protocol;
 use crate::messagelog::{Database, KeyGrouping};
 use crate::transport;
@@ -207,6 +210,8 @@ pub struct Service {
     pub timeout: Duration,
     /// How its certificate is judged, for https.
     pub trust: Option<ServiceTrust>,
+    /// What describes it: OpenAPI, or WSDL for SOAP.
+    pub description: Option<Source>,
     /// The notice, while it is disabled.
     pub disabled: Option<String>,
     /// Who may call it.
@@ -220,6 +225,23 @@ pub enum ServiceTrust {
     Pinned(Certificate),
     /// One of these authorities issued it, and it carries the name called.
     Authorities(Vec<Certificate>),
+}
+
+impl ServiceTrust {
+    /// A client that asks a service judged so, or one over plain HTTP, for its description.
+    ///
+    /// # Errors
+    /// [`HttpError::Tls`] if a certificate cannot be used.
+    pub fn http_client(trust: Option<&Self>) -> Result<http::Client, HttpError> {
+        let der = |certificate: &Certificate| certificate.der().to_vec().into();
+        match trust {
+            None => Ok(http::Client::new()),
+            Some(Self::Pinned(certificate)) => http::Client::with_pinned(&[der(certificate)]),
+            Some(Self::Authorities(all)) => {
+                http::Client::with_roots(&all.iter().map(der).collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 /// A right: who may call, and what.
@@ -240,15 +262,6 @@ pub enum Subject {
     LocalGroup(LocalGroupId),
     /// A global group.
     GlobalGroup(GlobalGroupId),
-}
-
-/// A part of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The method in upper case, or `*`.
-    pub method: String,
-    /// The path pattern, beginning with a slash.
-    pub path: String,
 }
 
 /// Why settings could not be taken up.

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::access::built_in::BuiltIn;
 use crate::admin::{Role, Token};
+use crate::description::Source;
 use crate::message::Protocol;
 use crate::messagelog::KeyGrouping;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
@@ -199,6 +200,7 @@ impl Resolver<'_> {
                 self.fault(&service.code, &format!("{key}.code"), "stands here twice");
             }
             let trust = self.trust(service, &key);
+            let description = self.description(service, &key);
             let allow = service
                 .allow
                 .iter()
@@ -211,6 +213,7 @@ impl Resolver<'_> {
                 url: service.url.get_ref().clone(),
                 timeout: service.timeout.unwrap_or(Duration::from_secs(60)),
                 trust,
+                description,
                 disabled: service.disabled.clone(),
                 allow,
             });
@@ -260,6 +263,17 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    fn description(&mut self, service: &file::Service, key: &str) -> Option<Source> {
+        let description = service.description.as_ref()?;
+        let text = description.get_ref();
+        let untrusted = service.certificate.is_none() && service.authorities.is_none();
+        if text.starts_with("https://") && untrusted {
+            let reason = "is https, so `certificate` or `authorities` must say whom to believe";
+            self.fault(description, &format!("{key}.description"), reason);
+        }
+        Some(Source::new(text, self.folder))
     }
 
     fn allow(

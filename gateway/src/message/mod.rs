@@ -14,6 +14,7 @@ pub mod rest;
 pub mod soap;
 mod text;
 pub mod transport;
+pub(crate) mod xml;
 
 use bytes::Bytes;
 

@@ -11,7 +11,7 @@ use super::SoapError;
 
 /// An encoding, with its byte-order mark where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Charset {
+pub(crate) enum Charset {
     Utf8 {
         mark: bool,
     },
@@ -25,7 +25,7 @@ pub(super) enum Charset {
 
 impl Charset {
     /// Reads a document as text. A byte-order mark is no part of the text.
-    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, Cow<'_, str>), SoapError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, Cow<'_, str>), SoapError> {
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
             return Ok((Self::Utf8 { mark: true }, utf8(rest)?));
         }
@@ -53,7 +53,7 @@ impl Charset {
     }
 
     /// The bytes of a text that was read so, and changed since.
-    pub(super) fn encode(self, text: &str) -> Result<Vec<u8>, SoapError> {
+    pub(crate) fn encode(self, text: &str) -> Result<Vec<u8>, SoapError> {
         Ok(match self {
             Self::Utf8 { mark: false } => text.as_bytes().to_vec(),
             Self::Utf8 { mark: true } => [b"\xef\xbb\xbf", text.as_bytes()].concat(),

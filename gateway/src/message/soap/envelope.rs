@@ -9,24 +9,21 @@ use std::borrow::Cow;
 
 use conf::error::IdentifierError;
 use conf::identifier::{ClientId, ServerId, ServiceId};
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, Node};
 
 use super::charset::Charset;
 use super::{MAX_ENVELOPE_BYTES, SoapError, is_envelope};
 use crate::fault::soap;
 use crate::message::header::{MessageHeader, RepresentedParty};
 use crate::message::multipart::Part;
+use crate::message::xml::{self, Limits, XmlError};
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(super) const XROAD: &str = "http://x-road.eu/xsd/xroad.xsd";
 const XOP: &str = "http://www.w3.org/2004/08/xop/include";
 const REPRESENTATION: &str = "http://x-road.eu/xsd/representation.xsd";
 
-/// What a document may consist of: the parser's time grows with the square of attributes and of declarations.
-const MAX_NODES: u32 = 1_000_000;
-const MAX_ATTRIBUTES: usize = 256;
-const MAX_NAMESPACES: usize = 1000;
-const MAX_DEPTH: usize = 256;
+const LIMITS: Limits = Limits { nodes: 1_000_000, attributes: 256, namespaces: 1000, depth: 256 };
 
 /// An envelope, read.
 pub(super) struct Envelope {
@@ -67,23 +64,11 @@ pub(super) fn text(content: &[u8]) -> Result<(Charset, Cow<'_, str>), SoapError>
 
 /// Parses a document; refuses one that would keep the parser busy before it is parsed.
 pub(super) fn parse(text: &str) -> Result<Document<'_>, SoapError> {
-    let attributes = |part: &str| part.bytes().filter(|&byte| byte == b'=').count();
-    if text.contains("<!DOCTYPE") {
-        return Err(SoapError::NotXml("a document type is not allowed".to_owned()));
-    }
-    if text.matches("xmlns").nth(MAX_NAMESPACES).is_some() {
-        return Err(SoapError::TooLarge("too involved: namespaces"));
-    }
-    // What stands in a tag stands before its end; text may hold any number of equal signs.
-    let tags = text.split('<').map(|part| part.split('>').next().unwrap_or_default());
-    if tags.map(attributes).any(|count| count > MAX_ATTRIBUTES) {
-        return Err(SoapError::TooLarge("too involved: attributes"));
-    }
-    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document =
-        Document::parse_with_options(text, options).map_err(|error| SoapError::NotXml(error.to_string()))?;
-    let too_deep = document.descendants().any(|node| node.ancestors().nth(MAX_DEPTH).is_some());
-    if too_deep { Err(SoapError::TooLarge("too involved: depth")) } else { Ok(document) }
+    xml::parse(text, &LIMITS).map_err(|error| match error {
+        XmlError::DocumentType => SoapError::NotXml("a document type is not allowed".to_owned()),
+        XmlError::TooInvolved(what) => SoapError::TooLarge(what),
+        XmlError::Malformed(reason) => SoapError::NotXml(reason),
+    })
 }
 
 /// The envelope of a document.

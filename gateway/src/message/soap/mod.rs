@@ -17,7 +17,7 @@
 //! Specification: PR-MESS 2; SOAP 1.1; SOAP Messages with Attachments; the order of checks of release 7.8. Threats T13,
 //! T42. Not here: attachments, which flow ([`super::transport`]); faults ([`crate::fault::soap`]).
 
-mod charset;
+pub(crate) mod charset;
 mod envelope;
 mod own;
 mod request_hash;
