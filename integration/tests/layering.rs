@@ -24,8 +24,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("audit", &["message", "evidence", "messagelog", "metaservice", "archive"]),
     // pages on the administration port; what stands in metaservice is the container, and how a query is read
     ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
+    // on the administration port; what stands in metaservice is how a query is read
+    ("monitoring", &["opmonitor", "metaservice", "admin"]),
+    // what the two stories say of an exchange on its way
+    ("opmonitor", &["fault", "message"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
-    ("exchange", &["fault", "message", "access", "evidence", "messagelog", "serverconf"]),
+    ("exchange", &["fault", "message", "access", "evidence", "messagelog", "opmonitor", "serverconf"]),
     // services that are answered here, behind a port of exchange; what stands in metaservice is how a query is read
     ("builtin", &["fault", "message", "access", "exchange", "serverconf", "metaservice"]),
 ];

@@ -73,6 +73,11 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         .map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timestamping.acceptable_failure {failure}")?;
     writeln!(out, "timestamping.at_once          {}", config.timestamping.at_once)?;
+    let keep = match &config.monitoring.directory {
+        None => "off".to_owned(),
+        Some(directory) => format!("{}, in {}", Span(config.monitoring.keep), directory.display()),
+    };
+    writeln!(out, "monitoring.keep               {keep}")?;
     writeln!(out, "limits.connections            {}", transport.front.connections)?;
     writeln!(out, "timeouts.connect              {}", Span(transport.peers.connect_timeout))?;
     let answer =

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::archive::ArchiveFile;
+use super::monitoring::MonitoringFile;
 use super::postgres::PostgresFile;
 use super::transparency::CheckpointsFile;
 use crate::message::Protocol;
@@ -29,6 +30,7 @@ pub(crate) struct File {
     pub(crate) archive: Option<Spanned<ArchiveFile>>,
     pub(crate) witness: Option<WitnessFile>,
     pub(crate) timestamping: Timestamping,
+    pub(super) monitoring: MonitoringFile,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) output: Output,
@@ -285,6 +287,7 @@ impl File {
         let archive = reader.optional("archive");
         let witness = reader.optional("witness");
         let timestamping = reader.optional("timestamping").unwrap_or_default();
+        let monitoring = reader.optional("monitoring").unwrap_or_default();
         let limits = reader.optional("limits").unwrap_or_default();
         let timeouts = reader.optional("timeouts").unwrap_or_default();
         let output = reader.optional("output").unwrap_or_default();
@@ -305,6 +308,7 @@ impl File {
             archive,
             witness,
             timestamping,
+            monitoring,
             limits,
             timeouts,
             output,

@@ -3,6 +3,7 @@
 //! - `file`: as written: every key optional, places remembered
 //! - [`resolve`](Config::load): as meant: addresses, durations, certificates; all faults with line and key, together
 //! - [`archive`] as written and meant: archives of the log
+//! - `monitoring`: what is kept of exchanges
 //! - `postgres`: the database of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
 //! - [`explain`]: what holds, in words
@@ -13,6 +14,7 @@
 pub mod archive;
 pub mod explain;
 mod file;
+mod monitoring;
 mod postgres;
 mod resolve;
 pub mod transparency;
@@ -38,6 +40,7 @@ use crate::admin::Token;
 use crate::description::Source;
 use crate::message::Protocol;
 use crate::messagelog::{Database, KeyGrouping};
+use crate::opmonitor;
 use crate::transport;
 
 /// Everything that `gateway.toml` says, as meant.
@@ -65,6 +68,8 @@ pub struct Config {
     pub witness: Option<WitnessSettings>,
     /// Time-stamping.
     pub timestamping: Timestamping,
+    /// Operational monitoring.
+    pub monitoring: opmonitor::Settings,
     /// What the program writes about its work.
     pub output: Output,
     /// Departures from what is safe.

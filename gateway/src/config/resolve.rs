@@ -78,6 +78,7 @@ impl Config {
                 ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
             },
             doors: doors(&file),
+            monitoring: file.monitoring.resolve(folder),
             dangerous: file.dangerous,
             server,
             transport,

@@ -23,6 +23,8 @@ use crate::fault::{Fault, Side};
 use crate::message::Protocol;
 use crate::message::transport::Direction;
 use crate::messagelog::{LogStore as _, Logged, Role};
+use crate::opmonitor::record::ServerType;
+use crate::opmonitor::{Observation, Step};
 
 /// A request of an information system, as the door hands it over.
 pub struct ClientCall<'a> {
@@ -49,40 +51,54 @@ pub type Reply = Logged<Verified<Answer>>;
 /// The fault to be answered.
 pub async fn serve(gateway: &Gateway, call: ClientCall<'_>) -> Result<Reply, Fault> {
     let mut progress = Progress::default();
-    match run(gateway, call, &mut progress).await {
+    let mut seen = gateway.monitor.begin(ServerType::Client, gateway.clock.now());
+    match run(gateway, call, &mut progress, &mut seen).await {
         Ok(reply) => Ok(reply),
         Err(fault) => {
             let fault = fault.at(Side::ClientProxy).identified(gateway.ids.uuid());
+            seen.failed(&fault);
             progress.conclude(gateway, &fault).await;
             Err(fault)
         }
     }
 }
 
-async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -> Result<Reply, Fault> {
+async fn run(
+    gateway: &Gateway,
+    call: ClientCall<'_>,
+    progress: &mut Progress,
+    seen: &mut Observation,
+) -> Result<Reply, Fault> {
     let (headers, connection) = (call.headers, call.connection);
     let began = gateway.clock.now();
     let conf = gateway.conf.snapshot(began)?; // one view for the whole exchange; expired: a fault
     let local = (gateway.local)();
 
     // 1 read
+    seen.step(Step::Read);
     let (request, following) = protocol::read_call(gateway, &conf, &local, call).await?;
+    seen.asked(&request, &conf, &gateway.server);
     let client = &request.header().client;
 
     // 2 know
+    seen.step(Step::Know);
     client_auth::identify(local.authentication(client), connection, local.own_certificate())?;
     gateway.log.ready()?;
     let key = gateway.keys.signing_key(client.member(), &conf, began)?;
 
     // 3 route
+    seen.step(Step::Route);
     let route = check::route(&conf, &request)?;
 
     // 4 connect
+    seen.step(Step::Connect);
     let following = following.settle().await?; // a body without a byte is no part
     let link = gateway.peers.open(route).await?;
 
     // 5 stream
+    seen.step(Step::Stream);
     let far_end = link.far_end();
+    seen.peer(&conf, &far_end.server);
     let boundary = gateway.ids.boundary();
     let (leaving, mut answer) = link.send(protocol::http_headers(&request, headers, &boundary));
     let mut outgoing = Outgoing::begin(leaving, boundary);
@@ -92,31 +108,33 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let streamed = check::sent_or_refused(streamed, &mut answer).await?;
 
     // 6 sign
+    seen.step(Step::Sign);
     let digests = streamed.digests.clone();
     let signature = signature::sign(&digests, &key, &*gateway.signer, gateway.clock.now()).await?;
 
     // 7 log
+    seen.step(Step::Log);
     let role = Role::Consumer;
     let exchange =
         Exchange { gateway, conf: &conf, local: &local, role, request: &request, far_end: &far_end };
-    let sealed = streamed.attachments.clone();
-    let message = Message {
-        part: request.part(),
-        attachments: &sealed,
-        digests: &digests,
-        signature: &signature,
-        began,
-    };
+    let (part, sealed) = (request.part(), streamed.attachments.clone());
+    let message = Message { part, attachments: &sealed, digests: &digests, signature: &signature, began };
+    seen.request(message.size());
     let logged = exchange.log_request((), &message).await?;
     progress.logged(&logged, &request, true);
 
     // 8 release; that the peer has gone shows in its answer
+    seen.step(Step::Release);
     let _ = streamed.release(&signature, &logged).await;
 
     // 20 receive
-    let answer = check::not_a_fault(answer.await?).await;
+    seen.step(Step::Wait);
+    let answer = answer.await?;
+    seen.step(Step::Receive);
+    let answer = check::not_a_fault(answer).await;
     let answer = answer.inspect_err(|error| progress.in_doubt = !error.is_told())?;
     let (far_end, began) = (answer.far_end, gateway.clock.now());
+    seen.peer(&conf, &far_end.server);
     let exchange = Exchange { far_end: &far_end, ..exchange };
     let algorithm = answer.hash_algorithm.as_deref();
     let incoming = Incoming::new(
@@ -132,25 +150,25 @@ async fn run(gateway: &Gateway, call: ClientCall<'_>, progress: &mut Progress) -
     let answer = head.read_rest(&vault).await?;
 
     // 21 verify
+    seen.step(Step::Verify);
     let provider = request.header().service.client().member();
     let (answered, signature) = answer.evidence();
     let answer = verify(answer, &answered, &signature, &conf, &gateway.trust, provider, gateway.clock.now())?;
 
     // 22 match
+    seen.step(Step::Match);
     check::answers(&request, &digests, &answer.message().message)?;
 
     // 23 log
-    let attachments = answer.message().attachments.clone();
-    let response = answer.message().message.clone();
-    let message = Message {
-        part: response.part(),
-        attachments: &attachments,
-        digests: &answered,
-        signature: &signature,
-        began,
-    };
+    seen.step(Step::LogAnswer);
+    let (response, sealed) = (answer.message().message.clone(), answer.message().attachments.clone());
+    let part = response.part();
+    let message = Message { part, attachments: &sealed, digests: &answered, signature: &signature, began };
+    seen.response(&response, message.size());
     let reply = exchange.log_response(answer, &message, logged.sequence()).await?;
 
     // 24 reply
+    seen.step(Step::Reply);
+    seen.answered();
     Ok(reply)
 }

@@ -22,6 +22,7 @@ use crate::evidence::signature::{SigningKey, TrustCache};
 use crate::fault::Fault;
 use crate::message::multipart::Boundary;
 use crate::messagelog::{LogError, MessageLog, SealedBody};
+use crate::opmonitor::Monitor;
 use crate::serverconf::ServerConf;
 
 /// Something that takes time.
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub trust: TrustCache,
     /// The message log.
     pub log: MessageLog,
+    /// What observes exchanges.
+    pub monitor: Monitor,
     /// The other gateways.
     pub peers: Arc<dyn Peers>,
     /// Our services.

@@ -23,6 +23,8 @@ use crate::message::multipart::Boundary;
 use crate::message::transport::Direction;
 use crate::message::{self, Beside};
 use crate::messagelog::{LogStore as _, Logged, Role};
+use crate::opmonitor::record::ServerType;
+use crate::opmonitor::{Observation, Step};
 
 /// What alone may reach a service.
 pub type Deliverable = Logged<Verified<Authorized<Request>>>;
@@ -73,8 +75,10 @@ pub trait Reply: Send {
 pub async fn serve(gateway: &Gateway, call: PeerCall, reply: Box<dyn Reply>) {
     let mut progress = Progress::default();
     let mut answer = Answer::Unbegun(reply);
-    if let Err(fault) = run(gateway, call, &mut answer, &mut progress).await {
+    let mut seen = gateway.monitor.begin(ServerType::Producer, gateway.clock.now());
+    if let Err(fault) = run(gateway, call, &mut answer, &mut progress, &mut seen).await {
         let fault = fault.at(Side::ServerProxy).identified(gateway.ids.uuid());
+        seen.failed(&fault);
         progress.conclude(gateway, &fault).await;
         answer.fail(gateway, &fault).await;
     }
@@ -85,20 +89,24 @@ async fn run(
     call: PeerCall,
     answer: &mut Answer,
     progress: &mut Progress,
+    seen: &mut Observation,
 ) -> Result<(), Fault> {
     let began = gateway.clock.now();
     let conf = gateway.conf.snapshot(began)?; // one view for the whole exchange; expired: a fault
     let local = (gateway.local)();
 
     // 9 receive: up to the message part, so that cheap refusals come before a body is read
+    seen.step(Step::Receive);
     check::is_new_enough(&local, call.version.as_deref())?;
     let PeerCall { peer, message_type, content_type, hash_algorithm, beside, body, .. } = call;
     let (protocol, request_id) = (protocol::of_message(message_type.as_deref()), beside.request_id.clone());
     let algorithm = hash_algorithm.as_deref();
     let incoming = Incoming::new(Direction::Request, protocol, &content_type, algorithm, body, began)?;
     let head = incoming.request_head(beside).await?;
+    seen.asked(&head.message, &conf, &gateway.server);
 
     // 10 check
+    seen.step(Step::Check);
     check::server_is_ours(&gateway.server, &head.message)?;
     check::provider_is_ours(&local, &head.message)?;
     let header = head.message.header();
@@ -106,23 +114,28 @@ async fn run(
     let key = key.map_err(|error| Fault::from(error).within(Scope::ServiceFailed))?;
 
     // 11 trust
+    seen.step(Step::Trust);
     let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &header.client);
     let far_end = judged.map_err(|failure| Fault::from(failure).within(Scope::ServiceFailed))?;
+    seen.peer(&conf, &far_end.server);
     let vault = gateway.log.vault().of(header.service.client());
     let request = head.read_rest(&vault).await?;
     check::one_request_id(request_id.as_deref(), &request.message)?;
 
     // 12 authorise
+    seen.step(Step::Authorise);
     let access = local.access(&request.message);
     let request = authorize(request, access, &*conf, local.path_rules())?;
 
     // 13 verify
+    seen.step(Step::Verify);
     let (digests, bundle) = request.message().evidence();
     let client = request.message().message.header().client.member().clone();
     let now = gateway.clock.now();
     let request = verify(request, &digests, &bundle, &conf, &gateway.trust, &client, now)?;
 
     // 14 log
+    seen.step(Step::Log);
     gateway.log.ready()?;
     let received = request.message().message();
     let (asked, attachments) = (received.message.clone(), received.attachments.clone());
@@ -135,10 +148,12 @@ async fn run(
         signature: &bundle,
         began,
     };
+    seen.request(message.size());
     let request: Deliverable = exchange.log_request(request, &message).await?;
     progress.logged(&request, &asked, false);
 
     // 15 call
+    seen.step(Step::Call);
     answer.called(); // from here on a fault is a part: the service may have acted
     let called = gateway.services.call(&request, View { conf: &conf, local: &local }).await;
     let called = called.inspect_err(|failure| progress.in_doubt = failure.may_have_acted());
@@ -147,6 +162,7 @@ async fn run(
     let began = gateway.clock.now();
 
     // 16 stream
+    seen.step(Step::Stream);
     let answered = protocol::read_answer(&asked, &digests, answered).await;
     let (response, following) = answered.inspect_err(|fault| progress.in_doubt = !fault.is_relayed())?;
     let answer = answer.begin(gateway, response.original_content_type())?;
@@ -154,9 +170,11 @@ async fn run(
     let streamed = streamed.map_err(|error| protocol::of_service(&asked, error))?;
 
     // 17 sign
+    seen.step(Step::Sign);
     let signature = signature::sign(&streamed.digests, &key, &*gateway.signer, gateway.clock.now()).await?;
 
     // 18 log
+    seen.step(Step::LogAnswer);
     let (digests, attachments) = (streamed.digests.clone(), streamed.attachments.clone());
     let message = Message {
         part: response.part(),
@@ -165,10 +183,13 @@ async fn run(
         signature: &signature,
         began,
     };
+    seen.response(&response, message.size());
     let logged = exchange.log_response((), &message, request.sequence()).await?;
 
     // 19 release; the answer is logged, so that the peer has gone is its own loss
+    seen.step(Step::Release);
     let _ = streamed.release(&signature, &logged).await;
+    seen.answered();
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::message::digests::PartDigests;
 use crate::message::{MessagePart, Protocol, Request};
 use crate::messagelog::record::{Circumstances, Outcome, OutcomeRecord};
 use crate::messagelog::{LogError, LogStore as _, Logged, MessageRecord, Part, Record, Role, SealedBody};
+use crate::opmonitor::record::Size;
 use crate::serverconf::ServerConf;
 
 /// What all records of one exchange have in common; borrowed from the story.
@@ -42,6 +43,18 @@ pub struct Message<'a> {
     pub signature: &'a SignatureBundle,
     /// When it began to come or go.
     pub began: UnixTime,
+}
+
+impl Message<'_> {
+    /// How long it is.
+    pub fn size(&self) -> Size {
+        let bytes = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        Size {
+            message: bytes(self.part.content.len()),
+            attached: self.attachments.iter().map(|attachment| attachment.body.length()).sum(),
+            attachments: bytes(self.attachments.len()),
+        }
+    }
 }
 
 impl Exchange<'_> {

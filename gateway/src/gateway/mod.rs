@@ -45,7 +45,9 @@ use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::{self, LogError, MessageLog};
+use crate::monitoring;
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
+use crate::opmonitor::{Monitor, Recorder};
 use crate::serverconf::ServerConf;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
@@ -139,6 +141,7 @@ struct Wired {
     registered: Registered,
     responses: Arc<OcspCache>,
     checkpoints: Option<Checkpoints>,
+    recorder: Recorder,
     live: Live,
 }
 
@@ -175,6 +178,7 @@ impl Wired {
         let (snapshots, keys, time) = (Arc::clone(&live.local), Arc::clone(&keyring), Arc::clone(&clock));
         let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
         let services = ServiceNetwork::new(identity, config.transport.services.clone());
+        let (monitor, recorder) = Monitor::new(config.monitoring.clone(), Arc::clone(&clock));
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),
@@ -185,6 +189,7 @@ impl Wired {
             keys: keyring.clone(),
             trust: TrustCache::default(),
             log: open_log(&config, &clock)?,
+            monitor,
             peers: Arc::new(PeerNetwork { connector, trust }),
             services: Arc::new(AllServices::before(services)),
         });
@@ -200,6 +205,7 @@ impl Wired {
             registered,
             responses,
             checkpoints,
+            recorder,
             live,
         })
     }
@@ -216,6 +222,7 @@ impl Wired {
             registered,
             responses,
             checkpoints,
+            recorder,
             live,
         } = self;
         let metrics = Metrics::install()?;
@@ -227,6 +234,8 @@ impl Wired {
         let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
+        let recording = tokio::spawn(recorder.run(ended)); // until the last exchange has ended
         let limits = &config.transport;
 
         let mut running = JoinSet::new();
@@ -270,6 +279,7 @@ impl Wired {
         if let Some(checkpoints) = &checkpoints {
             admin = transparency::endpoints(admin, &gateway.log, checkpoints);
         }
+        admin = monitoring::endpoints::endpoints(admin, &gateway.monitor, &gateway.clock);
         running.spawn(pages.on(admin).serve(doors.administration, limits.front.clone(), closed));
         tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
 
@@ -277,6 +287,8 @@ impl Wired {
         tracing::info!("stopping; what is under way is finished");
         let _ = close.send(true);
         while running.join_next().await.is_some() {}
+        let _ = end.send(true);
+        let _ = recording.await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -165,7 +165,7 @@ pub(super) fn health(
         move || -> UnixTime { gateway.clock.now() }
     };
     let (conf, time) = (gateway.conf.clone(), now.clone());
-    let log = gateway.log.clone();
+    let (log, monitor) = (gateway.log.clone(), gateway.monitor.clone());
     let (keys, time_of_keys) = (Arc::clone(keyring), now.clone());
     let (known, time_of_ocsp) = (Arc::clone(keyring), now.clone());
     let refresher = Arc::clone(refresher);
@@ -187,6 +187,7 @@ pub(super) fn health(
             })
         })
         .check("log checkpoints", move || checkpoints.as_ref().map_or(Ok(()), Checkpoints::health))
+        .check("monitoring", move || monitor.health())
         .check("archives", move || archiving.health())
         .check("authentication certificate", move || {
             let valid = keys.certificate(Usage::Auth, time_of_keys());

@@ -32,6 +32,7 @@ use gateway::evidence::signature::TrustCache;
 use gateway::exchange::Gateway;
 use gateway::messagelog::{self, MessageLog};
 use gateway::network::ServiceNetwork;
+use gateway::opmonitor::Monitor;
 use gateway::serverconf::ServerConf;
 use gateway::transport::auth_trust::AuthTrust;
 use gateway::transport::ocsp_cache::OcspCache;
@@ -110,6 +111,7 @@ impl World {
                 keys: keys.clone(),
                 signer: keys.clone(),
                 trust: TrustCache::default(),
+                monitor: Monitor::off(),
                 log: MessageLog::create(log, Arc::clone(&time)).map_err(said)?,
                 peers: played.clone(),
                 services: Arc::new(ServiceNetwork::new(

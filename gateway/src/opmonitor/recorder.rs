@@ -1,0 +1,129 @@
+//! What runs beside the exchanges: it takes their observations a few times a second, counts, measures and keeps them.
+//!
+//! Not here: how records are kept ([`super::store`]), and counted ([`super::statistics`]).
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::observation::Observed;
+use super::record::ServerType;
+use super::store::Store;
+
+/// How often observations are taken.
+const EVERY: Duration = Duration::from_millis(250);
+/// How often what is too old is removed, and our own address looked up.
+const TIDYING: Duration = Duration::from_secs(60);
+
+/// Records for a [`super::Monitor`].
+pub struct Recorder {
+    shared: Arc<Shared>,
+    observed: mpsc::Receiver<Observed>,
+    store: Option<Store>,
+    tidied: Option<Instant>,
+    internal_ip: String,
+    broken: bool,
+}
+
+impl Recorder {
+    pub(super) fn new(shared: Arc<Shared>, observed: mpsc::Receiver<Observed>) -> Self {
+        let internal_ip = internal_ip();
+        Self { shared, observed, store: None, tidied: None, internal_ip, broken: false }
+    }
+
+    /// Records until `stop` turns true, and then what there still is.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let stopped = tokio::select! {
+                () = tokio::time::sleep(EVERY) => false,
+                _ = stop.wait_for(|stop| *stop) => true,
+            };
+            self = match tokio::task::spawn_blocking(move || self.round()).await {
+                Ok(recorder) => recorder,
+                Err(error) => return tracing::error!(%error, "monitoring has stopped"),
+            };
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    /// Takes what there is.
+    fn round(mut self) -> Self {
+        let mut taken = Vec::new();
+        while let Ok(observed) = self.observed.try_recv() {
+            taken.push(observed);
+        }
+        let mut statistics = self.shared.statistics();
+        for observed in &taken {
+            statistics.count(&observed.record);
+        }
+        drop(statistics);
+        taken.iter().for_each(measure);
+        self.keep(&taken);
+        self
+    }
+
+    fn keep(&mut self, taken: &[Observed]) {
+        let tidy = self.tidied.is_none_or(|at| at.elapsed() > TIDYING);
+        if taken.is_empty() && !tidy {
+            return;
+        }
+        if tidy {
+            self.internal_ip = internal_ip();
+            self.tidied = Some(Instant::now());
+        }
+        let kept = self.keep_in_files(taken, tidy);
+        match &kept {
+            Err(error) if !self.broken => tracing::error!(%error, "records of exchanges cannot be kept"),
+            Ok(()) if self.broken => tracing::info!("records of exchanges can be kept again"),
+            _ => {}
+        }
+        self.broken = kept.is_err();
+        if self.broken {
+            self.shared.lose(taken.len(), "files");
+        }
+    }
+
+    fn keep_in_files(&mut self, taken: &[Observed], tidy: bool) -> std::io::Result<()> {
+        let settings = &self.shared.settings;
+        let Some(directory) = &settings.directory else { return Ok(()) };
+        let now = u64::try_from(self.shared.clock.now().as_secs()).unwrap_or(0);
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(Store::open(directory.clone(), settings.keep, settings.room)?),
+        };
+        if !taken.is_empty() {
+            store.append(now, taken.iter().map(|observed| observed.record.fields(&self.internal_ip)))?;
+        }
+        if tidy { store.clean(now) } else { Ok(()) }
+    }
+}
+
+/// How long each step took.
+fn measure(observed: &Observed) {
+    let side = match observed.record.server_type {
+        ServerType::Client => "consumer",
+        ServerType::Producer => "provider",
+    };
+    let ends = observed.steps.iter().skip(1).map(|(_, begins)| *begins).chain([observed.took]);
+    for ((step, begins), ends) in observed.steps.iter().zip(ends) {
+        metrics::histogram!("passerelle_step_seconds", "side" => side, "step" => step.name())
+            .record(ends.saturating_sub(*begins).as_secs_f64());
+    }
+}
+
+/// The address that we have in our own network: the one from which the world is reached. Nothing is sent.
+fn internal_ip() -> String {
+    let outwards = |own: &str, far: &str| {
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((far, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+    };
+    let found = outwards("0.0.0.0", "192.0.2.1").or_else(|| outwards("::", "2001:db8::1"));
+    found.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string())
+}
