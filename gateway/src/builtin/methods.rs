@@ -138,8 +138,9 @@ impl<'a> Item<'a> {
 }
 
 fn endpoints(service: &Service) -> impl Iterator<Item = &Endpoint> {
-    service.access.reaches().flat_map(|reach| match reach {
+    let named = service.access.reaches().flat_map(|reach| match reach {
         Reach::Service => [].iter(),
         Reach::Endpoints(endpoints) => endpoints.iter(),
-    })
+    });
+    service.endpoints.iter().chain(named)
 }

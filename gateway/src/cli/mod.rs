@@ -88,6 +88,9 @@ pub fn main() -> ExitCode {
 
 fn check(path: &Path) -> Result<(), String> {
     let (config, _) = ServerConf::load(path, None).map_err(|error| error.to_string())?;
+    for warning in config.warnings.to_string().lines() {
+        println!("warning: {warning}");
+    }
     let services: usize = config.clients.iter().map(|client| client.services.len()).sum();
     println!(
         "{} is sound: server {}, {} clients, {services} services",

@@ -156,6 +156,13 @@ fn write_clients(out: &mut String, config: &Config) -> fmt::Result {
                 service.url,
                 Span(service.timeout)
             )?;
+            if let Some(description) = &service.description {
+                let taken_up = description.document.as_ref().map_or_else(
+                    || "none taken up".to_owned(),
+                    |document| format!("SHA-256 {}", document.sha256),
+                );
+                writeln!(out, "    described by {}: {taken_up}", description.source)?;
+            }
             if let Some(notice) = &service.disabled {
                 writeln!(out, "    disabled: {notice}")?;
             }

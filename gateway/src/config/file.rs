@@ -222,6 +222,8 @@ pub(crate) struct Client {
     pub(crate) group: Vec<Group>,
     #[serde(default)]
     pub(crate) service: Vec<Service>,
+    #[serde(default)]
+    pub(crate) wsdl: Vec<Wsdl>,
 }
 
 /// How a client's information systems are known (X-Road: connection type).
@@ -268,6 +270,27 @@ pub(crate) struct Service {
 pub(crate) struct Allow {
     pub(crate) to: Text,
     pub(crate) endpoints: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wsdl {
+    pub(crate) description: Text,
+    pub(crate) url: Option<Text>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) certificate: Option<Text>,
+    pub(crate) authorities: Option<Text>,
+    pub(crate) disabled: Option<String>,
+    #[serde(default)]
+    pub(crate) allow: Vec<WsdlAllow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WsdlAllow {
+    pub(crate) to: Text,
+    pub(crate) services: Option<Vec<Text>>,
 }
 
 impl File {

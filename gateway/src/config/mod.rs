@@ -6,12 +6,14 @@
 //! - `monitoring`: what is kept of exchanges
 //! - `postgres`: the database of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
+//! - `described`: what the descriptions that were taken up say of services and endpoints
 //! - [`explain`]: what holds, in words
 //!
 //! Specification: every key, its default and reason stand in `conf/examples/gateway.toml`; a test holds that file and
 //! this part together. Not here: what the parts do with their settings.
 
 pub mod archive;
+mod described;
 pub mod explain;
 mod file;
 mod monitoring;
@@ -22,6 +24,7 @@ pub mod transparency;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cert_authority::http::{self, HttpError};
@@ -37,7 +40,7 @@ pub use file::{Authentication, Dangerous, Format};
 pub use transparency::Checkpoints;
 
 use crate::admin::Token;
-use crate::description::Source;
+use crate::description::{Document, Source};
 use crate::message::Protocol;
 use crate::messagelog::{Database, KeyGrouping};
 use crate::opmonitor;
@@ -76,6 +79,8 @@ pub struct Config {
     pub dangerous: Dangerous,
     /// Those who use this gateway, with what they offer.
     pub clients: Vec<Client>,
+    /// What is not wrong, but may not be what was meant.
+    pub warnings: Problems,
 }
 
 /// Where the global configuration comes from.
@@ -187,8 +192,10 @@ pub struct Client {
     pub certificates: Vec<Certificate>,
     /// Its local groups.
     pub groups: Vec<Group>,
-    /// What it offers.
+    /// What it offers; what a WSDL describes is among it.
     pub services: Vec<Service>,
+    /// What describes it, each once.
+    pub descriptions: Vec<Description>,
 }
 
 /// A local group.
@@ -216,11 +223,26 @@ pub struct Service {
     /// How its certificate is judged, for https.
     pub trust: Option<ServiceTrust>,
     /// What describes it: OpenAPI, or WSDL for SOAP.
-    pub description: Option<Source>,
+    pub description: Option<Description>,
     /// The notice, while it is disabled.
     pub disabled: Option<String>,
     /// Who may call it.
     pub allow: Vec<Allow>,
+}
+
+/// What describes a service, or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Where it comes from, as it is written; with the client it tells one description from another.
+    pub written: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// The protocol of what it describes.
+    pub protocol: Protocol,
+    /// How the certificate of its server is judged.
+    pub trust: Option<ServiceTrust>,
+    /// The document that was taken up, if one was.
+    pub document: Option<Arc<Document>>,
 }
 
 /// How the certificate of a service is judged.

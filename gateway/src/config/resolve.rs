@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use cert_authority::settings::{Problems, Text, parse_duration};
+use cert_authority::settings::{Problem, Problems, Text, parse_duration};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, MemberId, ServerId};
 use semver::Version;
 use toml::Spanned;
 
 use super::archive::{Archive, ArchiveFile};
+use super::described::Described;
 use super::file::{self, File, OrOff};
 use super::transparency::{self, CheckpointsFile};
 use super::{
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::access::built_in::BuiltIn;
 use crate::admin::{Role, Token};
-use crate::description::Source;
+use crate::description::accepted::{self, Accepted};
 use crate::message::Protocol;
 use crate::messagelog::KeyGrouping;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
@@ -42,13 +43,28 @@ impl Config {
         Self::parse(&text, &folder).map_err(|problems| ConfigError::Faulty { path: name, problems })
     }
 
-    /// Reads the text of a settings file; paths are relative to `folder`.
+    /// Reads the text of a settings file, by the descriptions that were taken up; paths are relative to `folder`.
     ///
     /// # Errors
     /// Every fault.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Problems> {
+        match Accepted::load(folder) {
+            Ok(accepted) => Self::described(text, folder, &accepted),
+            Err(error) => Err(Problems(vec![Problem {
+                line: None,
+                key: format!("{}/{}", accepted::FOLDER, accepted::LIST),
+                reason: error.to_string(),
+            }])),
+        }
+    }
+
+    /// Reads the text of a settings file, by these descriptions.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn described(text: &str, folder: &Path, accepted: &Accepted) -> Result<Self, Problems> {
         let file = File::parse(text)?;
-        let mut resolver = Resolver { text, folder, problems: Problems::default() };
+        let mut resolver = Resolver::new(text, folder, accepted);
         let server = resolver.server_id(&file.server.id);
         let clients = resolver.clients(&file.client);
         let least_peer_version = resolver.least_peer_version(&file.peers);
@@ -60,7 +76,8 @@ impl Config {
         let timestamping = resolver.timestamping(&file.timestamping);
         let output = resolver.output(&file.output);
         let transport = Resolver::transport(&file);
-        let Resolver { problems, .. } = resolver;
+        let Resolver { problems, mut warnings, .. } = resolver;
+        warnings.0.sort_by_key(|warning| warning.line);
         let path = |given: &Option<PathBuf>, default: &str| {
             folder.join(given.as_deref().unwrap_or_else(|| Path::new(default)))
         };
@@ -90,6 +107,7 @@ impl Config {
             timestamping,
             output,
             clients,
+            warnings,
         })
     }
 }
@@ -110,14 +128,21 @@ fn doors(file: &File) -> Doors {
 }
 
 /// What is needed to tell a fault with its place.
-struct Resolver<'a> {
-    text: &'a str,
-    folder: &'a Path,
-    problems: Problems,
+pub(super) struct Resolver<'a> {
+    pub(super) text: &'a str,
+    pub(super) folder: &'a Path,
+    pub(super) problems: Problems,
+    pub(super) warnings: Problems,
+    pub(super) described: Described<'a>,
 }
 
-impl Resolver<'_> {
-    fn fault(&mut self, at: &Text, key: &str, reason: impl Into<String>) {
+impl<'a> Resolver<'a> {
+    fn new(text: &'a str, folder: &'a Path, accepted: &'a Accepted) -> Self {
+        let (problems, warnings) = (Problems::default(), Problems::default());
+        Self { text, folder, problems, warnings, described: Described::by(accepted) }
+    }
+
+    pub(super) fn fault(&mut self, at: &Text, key: &str, reason: impl Into<String>) {
         self.problems.at(self.text, &at.span(), key, reason);
     }
 
@@ -163,11 +188,13 @@ impl Resolver<'_> {
             }
             let groups: Vec<Group> =
                 client.group.iter().filter_map(|group| self.group(group, &key)).collect();
-            let services = self.services(&client.service, &key, &groups);
+            let mut services = self.services(&client.service, &id, &key, &groups);
+            services.extend(self.wsdls(&client.wsdl, &id, &key, &groups, &services));
+            let descriptions = self.described.take();
             if id.subsystem().is_none() && !services.is_empty() {
                 self.fault(&client.id, &key, "services belong to a subsystem, not to the member itself");
             }
-            clients.push(Client { id, authentication, certificates, groups, services });
+            clients.push(Client { id, authentication, certificates, groups, services, descriptions });
         }
         clients
     }
@@ -179,21 +206,19 @@ impl Resolver<'_> {
         Some(Group { id, members })
     }
 
-    fn services(&mut self, file: &[file::Service], client: &str, groups: &[Group]) -> Vec<Service> {
+    fn services(
+        &mut self,
+        file: &[file::Service],
+        client: &ClientId,
+        client_key: &str,
+        groups: &[Group],
+    ) -> Vec<Service> {
         let mut seen = HashSet::new();
         let mut services = Vec::new();
         for (n, service) in file.iter().enumerate() {
-            let key = format!("{client}.service[{}]", n + 1);
+            let key = format!("{client_key}.service[{}]", n + 1);
             let code = service.code.get_ref().clone();
-            if code.is_empty()
-                || code.contains(['%', ':', ';', '/', '\\'])
-                || code.chars().any(char::is_control)
-            {
-                let reason = "may not be empty nor hold % : ; / \\ or control characters";
-                self.fault(&service.code, &format!("{key}.code"), reason);
-            }
-            if BuiltIn::RESERVED.contains(&code.as_str()) {
-                let reason = "is the code of a service that every gateway has by itself";
+            if let Err(reason) = service_code(&code) {
                 self.fault(&service.code, &format!("{key}.code"), reason);
             }
             let version = self.version(service, &key);
@@ -201,7 +226,7 @@ impl Resolver<'_> {
                 self.fault(&service.code, &format!("{key}.code"), "stands here twice");
             }
             let trust = self.trust(service, &key);
-            let description = self.description(service, &key);
+            let description = self.description(service, client, trust.as_ref(), &key);
             let allow = service
                 .allow
                 .iter()
@@ -239,15 +264,27 @@ impl Resolver<'_> {
     }
 
     fn trust(&mut self, service: &file::Service, key: &str) -> Option<ServiceTrust> {
-        let url = service.url.get_ref();
-        let https = url.starts_with("https://");
-        if !https && !url.starts_with("http://") {
-            self.fault(&service.url, &format!("{key}.url"), "must begin with http:// or https://");
+        let trust = self.judged(service.certificate.as_ref(), service.authorities.as_ref(), key);
+        let trusted = service.certificate.is_some() || service.authorities.is_some();
+        self.address(&service.url, trusted, &format!("{key}.url"));
+        trust
+    }
+
+    /// An address of a service.
+    pub(super) fn address(&mut self, url: &Text, trusted: bool, key: &str) {
+        if let Err(reason) = service_address(url.get_ref(), trusted) {
+            self.fault(url, key, reason);
         }
-        if url.contains(['?', '#']) {
-            self.fault(&service.url, &format!("{key}.url"), "may not hold a query or a fragment");
-        }
-        match (&service.certificate, &service.authorities) {
+    }
+
+    /// How a certificate is judged.
+    pub(super) fn judged(
+        &mut self,
+        certificate: Option<&Text>,
+        authorities: Option<&Text>,
+        key: &str,
+    ) -> Option<ServiceTrust> {
+        match (certificate, authorities) {
             (Some(pinned), _) => {
                 let pinned = self.certificates(std::slice::from_ref(pinned), &format!("{key}.certificate"));
                 pinned.into_iter().next().map(ServiceTrust::Pinned)
@@ -256,25 +293,8 @@ impl Resolver<'_> {
                 let key = format!("{key}.authorities");
                 Some(ServiceTrust::Authorities(self.certificates(std::slice::from_ref(authorities), &key)))
             }
-            (None, None) => {
-                if https {
-                    let reason = "is https, so `certificate` or `authorities` must say whom to believe";
-                    self.fault(&service.url, &format!("{key}.url"), reason);
-                }
-                None
-            }
+            (None, None) => None,
         }
-    }
-
-    fn description(&mut self, service: &file::Service, key: &str) -> Option<Source> {
-        let description = service.description.as_ref()?;
-        let text = description.get_ref();
-        let untrusted = service.certificate.is_none() && service.authorities.is_none();
-        if text.starts_with("https://") && untrusted {
-            let reason = "is https, so `certificate` or `authorities` must say whom to believe";
-            self.fault(description, &format!("{key}.description"), reason);
-        }
-        Some(Source::new(text, self.folder))
     }
 
     fn allow(
@@ -287,7 +307,17 @@ impl Resolver<'_> {
         if let (Protocol::Soap, Some(_)) = (protocol, &allow.endpoints) {
             self.fault(&allow.to, &format!("{key}.endpoints"), "services of SOAP have none: leave it out");
         }
-        let to = self.read(&allow.to, &format!("{key}.to"), |text| {
+        let to = self.subject(&allow.to, key, groups)?;
+        let endpoints = allow.endpoints.as_ref().map(|endpoints| {
+            let each = endpoints.iter();
+            each.filter_map(|text| self.read(text, &format!("{key}.endpoints"), endpoint)).collect()
+        });
+        Some(Allow { to, endpoints })
+    }
+
+    /// Whom a right is given to.
+    pub(super) fn subject(&mut self, to: &Text, key: &str, groups: &[Group]) -> Option<Subject> {
+        self.read(to, &format!("{key}.to"), |text| {
             if let Some(code) = text.strip_prefix("group:") {
                 let id = local_group(code)?;
                 let known = groups.iter().any(|group| group.id == id);
@@ -298,12 +328,7 @@ impl Resolver<'_> {
                 return Ok(Subject::GlobalGroup(id));
             }
             any_client(text).map(Subject::Client)
-        })?;
-        let endpoints = allow.endpoints.as_ref().map(|endpoints| {
-            let each = endpoints.iter();
-            each.filter_map(|text| self.read(text, &format!("{key}.endpoints"), endpoint)).collect()
-        });
-        Some(Allow { to, endpoints })
+        })
     }
 
     /// The certificates of PEM files.
@@ -493,6 +518,32 @@ impl Resolver<'_> {
     }
 }
 
+/// Whether a service may have this code.
+pub(super) fn service_code(code: &str) -> Result<(), &'static str> {
+    if code.is_empty() || code.contains(['%', ':', ';', '/', '\\']) || code.chars().any(char::is_control) {
+        return Err("may not be empty nor hold % : ; / \\ or control characters");
+    }
+    if BuiltIn::RESERVED.contains(&code) {
+        return Err("is the code of a service that every gateway has by itself");
+    }
+    Ok(())
+}
+
+/// Whether a service may be at this address; `trusted`: whether there is a certificate to believe.
+pub(super) fn service_address(url: &str, trusted: bool) -> Result<(), &'static str> {
+    let https = url.starts_with("https://");
+    if !https && !url.starts_with("http://") {
+        return Err("must begin with http:// or https://");
+    }
+    if url.contains(['?', '#']) {
+        return Err("may not hold a query or a fragment");
+    }
+    if https && !trusted {
+        return Err("is https, so `certificate` or `authorities` must say whom to believe");
+    }
+    Ok(())
+}
+
 fn registrable_client(text: &str) -> Result<ClientId, String> {
     let id = any_client(text)?;
     id.check_registrable().map_err(|error| error.to_string())?;
@@ -507,7 +558,7 @@ fn local_group(code: &str) -> Result<LocalGroupId, String> {
     LocalGroupId::new(code).map_err(|error| error.to_string())
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let form = || format!("\"{text}\" is no endpoint: write \"GET /path/*\" or \"* /**\"");
     let (method, path) = text.split_once(' ').ok_or_else(form)?;
     let known =

@@ -3,17 +3,23 @@
 //! ```text
 //! Source ── fetch ──► bytes ──┬─ openapi::read ──► endpoints of one service
 //! (file, URL)   (bounded)     └─ wsdl::read ─────► services, one for each operation
+//!    service refresh            │
+//!                               └─ difference ──► an administrator ──► accepted ──► the settings
 //! ```
 //!
 //! - [`fetch()`]: from a file or over HTTP(S)
+//! - [`accepted`]: those that were taken up, beside the settings; the gateway reads these and no others
+//! - [`difference`]: what another document would change
 //! - [`openapi`]: endpoints; the document without the addresses of its servers
 //! - [`wsdl`]: services; the document with another address
 //!
 //! A document is a stranger's input: it is bounded in size, depth and count, and what it refers to elsewhere is never
 //! fetched. Specification: OpenAPI 3.0 and 3.1; WSDL 1.1; PR-META, PR-MREST.
 //!
-//! Not here: what a description decides, and when a new one is taken up.
+//! Not here: what a description decides ([`crate::config`]), and when a new one is taken up (`service refresh`).
 
+pub mod accepted;
+pub mod difference;
 mod fetch;
 pub mod openapi;
 pub mod wsdl;
@@ -22,9 +28,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::digest;
 use cert_authority::http::{HttpError, Limits};
 
+pub use accepted::Accepted;
 pub use fetch::fetch;
+
+use crate::message::Protocol;
+use openapi::OpenApi;
+use wsdl::Wsdl;
 
 /// What a description may cost: 10 MiB as with X-Road, 10 s to connect, 30 s in all.
 pub const LIMITS: Limits =
@@ -58,6 +72,77 @@ impl fmt::Display for Source {
             Self::Url(url) => f.write_str(url),
         }
     }
+}
+
+/// A description, read.
+#[derive(Clone)]
+pub struct Document {
+    /// Its SHA-256, in hex.
+    pub sha256: String,
+    /// The document itself.
+    pub bytes: Bytes,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a description says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Of a REST service.
+    OpenApi(OpenApi),
+    /// Of SOAP services.
+    Wsdl(Wsdl),
+}
+
+impl Document {
+    /// Reads a description of a service that speaks this protocol.
+    ///
+    /// # Errors
+    /// [`DescriptionError`].
+    pub fn read(bytes: Bytes, protocol: Protocol) -> Result<Self, DescriptionError> {
+        let content = match protocol {
+            Protocol::Rest => Content::OpenApi(openapi::read(&bytes)?),
+            Protocol::Soap => Content::Wsdl(wsdl::read(&bytes)?),
+        };
+        Ok(Self { sha256: sha256(&bytes), bytes, content })
+    }
+
+    /// The endpoints that it describes; none of SOAP.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match &self.content {
+            Content::OpenApi(described) => &described.endpoints,
+            Content::Wsdl(_) => &[],
+        }
+    }
+
+    /// The services that it describes; none of REST.
+    #[must_use]
+    pub fn services(&self) -> &[wsdl::DescribedService] {
+        match &self.content {
+            Content::OpenApi(_) => &[],
+            Content::Wsdl(described) => &described.services,
+        }
+    }
+}
+
+/// Documents are the same when their bytes are.
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.sha256 == other.sha256
+    }
+}
+
+impl Eq for Document {}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({})", self.sha256)
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    digest(DigestAlgorithm::Sha256, bytes).hex()
 }
 
 /// A part of a REST service.

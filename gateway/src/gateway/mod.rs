@@ -166,6 +166,7 @@ impl Wired {
         let own_certificate = keyring.certificate(Usage::Tls, clock.now());
         let (config, local) = ServerConf::load(path, own_certificate)?;
         warn_of_dangers(&config);
+        reload::tell_warnings(&config);
 
         let conf_client = ConfClient::open(conf_settings(&config), Arc::clone(&clock))?;
         let registry = registry(&conf_client.handle(), &clock);

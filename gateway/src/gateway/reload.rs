@@ -1,6 +1,6 @@
 //! Takes up changed settings and keys while the gateway runs, without dropping an exchange.
 //!
-//! The settings file and the folder of the keys are looked at every half second. A faulty file is refused with line,
+//! The settings file, the list of descriptions and the folder of the keys are looked at every half second. A faulty file is refused with line,
 //! key and reason, and what was in force stays in force. What cannot change without a restart (addresses, folders,
 //! limits) is told.
 
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{Live, hosts, tasks};
 use crate::config::Config;
+use crate::description::accepted;
 use crate::keyring::Keyring;
 use crate::serverconf::ServerConf;
 use crate::transport::tls::{self, Registered};
@@ -37,6 +38,7 @@ pub(super) struct Reload {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     settings: Option<Vec<u8>>,
+    descriptions: Option<Vec<u8>>,
     keys: Vec<(PathBuf, Option<std::time::SystemTime>)>,
 }
 
@@ -49,7 +51,9 @@ impl Seen {
             .map(|entry| (entry.path(), entry.metadata().and_then(|metadata| metadata.modified()).ok()))
             .collect();
         files.sort();
-        Self { settings: fs::read(path).ok(), keys: files }
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let descriptions = fs::read(folder.join(accepted::FOLDER).join(accepted::LIST)).ok();
+        Self { settings: fs::read(path).ok(), descriptions, keys: files }
     }
 }
 
@@ -135,6 +139,7 @@ impl Reload {
                 return;
             }
         };
+        tell_warnings(&config);
         let before = &self.started_with;
         let fixed = config.server != before.server
             || config.configuration != before.configuration
@@ -153,5 +158,12 @@ impl Reload {
         self.live.hosts.store(Arc::new(hosts(&config)));
         metrics::counter!("passerelle_settings_taken_up_total").increment(1);
         tracing::info!("settings taken up");
+    }
+}
+
+/// What may not be what was meant goes to the program's own log.
+pub(super) fn tell_warnings(config: &Config) {
+    for warning in &config.warnings.0 {
+        tracing::warn!(line = warning.line, key = warning.key, "settings: {}", warning.reason);
     }
 }

@@ -26,7 +26,7 @@ use self::soap::{SoapError, SoapRequest, SoapResponse};
 use self::transport::part;
 
 /// The two message protocols. Both ends of an exchange speak the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// PR-REST.

@@ -23,6 +23,7 @@ use crate::access::endpoint::{Endpoint, PathGlob};
 use crate::access::groups::LocalGroups;
 use crate::access::rights::{Access, Reach, Rights, ServiceAccess, Subject};
 use crate::config::{self, Config, ConfigError, ServiceTrust};
+use crate::description::{Accepted, Document};
 use crate::message::Request;
 use crate::message::rest::{PathRules, Verb};
 
@@ -56,6 +57,10 @@ pub struct Service {
     pub trust: Option<ServiceTrust>,
     /// Who may call it.
     pub access: ServiceAccess,
+    /// The description of it that was taken up, if one was.
+    pub description: Option<Arc<Document>>,
+    /// The endpoints that it describes.
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl ServerConf {
@@ -68,9 +73,11 @@ impl ServerConf {
         let text = fs::read_to_string(path)
             .map_err(|error| ConfigError::Unreadable { path: name.clone(), reason: error.to_string() })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let config =
-            Config::parse(&text, folder).map_err(|problems| ConfigError::Faulty { path: name, problems })?;
-        let view = Self::new(&config, &text, own_certificate);
+        let accepted = Accepted::load(folder)
+            .map_err(|error| ConfigError::Unreadable { path: name.clone(), reason: error.to_string() })?;
+        let config = Config::described(&text, folder, &accepted)
+            .map_err(|problems| ConfigError::Faulty { path: name, problems })?;
+        let view = Self::new(&config, &[text.as_str(), accepted.text()].concat(), own_certificate);
         Ok((config, view))
     }
 
@@ -97,7 +104,8 @@ impl ServerConf {
         }
     }
 
-    /// SHA-256 of the settings file: what decided can be found again among the administrator's versions of it.
+    /// SHA-256 of the settings file, and of `descriptions/accepted.toml` behind it where there is one: what decided can be
+    /// found again among the administrator's versions of them.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -185,7 +193,11 @@ impl Client {
 impl Service {
     fn new(service: &config::Service, groups: Arc<LocalGroups>) -> Self {
         let rights: Rights = service.allow.iter().map(right).collect();
+        let description = service.description.as_ref().and_then(|description| description.document.clone());
+        let described = description.as_deref().map(Document::endpoints).unwrap_or_default();
         Self {
+            endpoints: described.iter().filter_map(endpoint).collect(),
+            description,
             url: service.url.clone(),
             timeout: service.timeout,
             trust: service.trust.clone(),

@@ -183,3 +183,33 @@ fn a_changed_file_is_taken_up_and_a_faulty_one_is_refused_with_line_key_and_reas
     fs::remove_file(&path).unwrap();
     assert!(matches!(ServerConf::load(&path, None), Err(ConfigError::Unreadable { .. })));
 }
+
+#[test]
+fn a_description_that_is_taken_up_makes_other_settings_with_known_endpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("gateway.toml");
+    let text = SETTINGS.replace("timeout = \"5 s\"", "description = \"records.yaml\"");
+    cert_authority::durable::write(&path, text.as_bytes()).unwrap();
+    let (_, before) = ServerConf::load(&path, None).unwrap();
+    let id: ServiceId = "DEMO/GOV/2002/registry/records".parse().unwrap();
+    assert!(before.service(&id).unwrap().description.is_none());
+    assert_eq!(before.digest(), digest(DigestAlgorithm::Sha256, text.as_bytes()));
+
+    let mut accepted = Accepted::load(folder.path()).unwrap();
+    let document = "openapi: 3.1.0\npaths:\n  /records/{id}: {get: {}, trace: {}}\n";
+    let now = cert_authority::clock::UnixTime::from_secs(0);
+    accepted.take_up(id.client(), "records.yaml", document.into(), now);
+    accepted.write().unwrap();
+    let (config, after) = ServerConf::load(&path, None).unwrap();
+    let service = after.service(&id).unwrap();
+    assert_eq!(service.description.as_ref().unwrap().bytes, document);
+    let known: Vec<_> =
+        service.endpoints.iter().map(|e| (e.verb.unwrap().as_str(), e.path.to_string())).collect();
+    assert_eq!(known, [("GET", "/records/*".to_owned()), ("TRACE", "/records/*".to_owned())]);
+    let list = fs::read_to_string(folder.path().join("descriptions/accepted.toml")).unwrap();
+    assert_eq!(after.digest(), digest(DigestAlgorithm::Sha256, format!("{text}{list}").as_bytes()));
+    // Both rules of endpoints name something that the description does not.
+    assert_eq!(config.warnings.0.len(), 2, "{}", config.warnings);
+    // A description gives nobody a right.
+    assert_eq!(call(&after, "TRACE", "near", "records/records/7"), Err(AccessError::Denied));
+}
