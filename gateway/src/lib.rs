@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod description;
 pub mod doors;
+pub mod environment;
 pub mod evidence;
 pub mod exchange;
 pub mod fault;

@@ -26,12 +26,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
     // on the administration port; what stands in metaservice is how a query is read
     ("monitoring", &["opmonitor", "metaservice", "admin"]),
+    // the machine, as Linux shows it
+    ("environment", &[]),
     // what the two stories say of an exchange on its way
     ("opmonitor", &["fault", "message"]),
     // serverconf is the settings as one immutable, indexed value; it reads no file while an exchange goes by it
     ("exchange", &["fault", "message", "access", "evidence", "messagelog", "opmonitor", "serverconf"]),
     // services that are answered here, behind a port of exchange; what stands in metaservice is how a query is read
-    ("builtin", &["fault", "message", "access", "exchange", "serverconf", "metaservice"]),
+    (
+        "builtin",
+        &["fault", "message", "access", "opmonitor", "environment", "exchange", "serverconf", "metaservice"],
+    ),
 ];
 
 /// Parts that hold decisions only: no runtime, no socket, no file, no clock, no chance.

@@ -68,6 +68,8 @@ pub enum AccessError {
 pub enum Access<'a> {
     /// Everybody whose message can be trusted: it is the gateway that answers.
     Everybody,
+    /// Nobody of those who might ask so.
+    Nobody,
     /// Those whom a right was given.
     Holders(&'a ServiceAccess),
 }
@@ -203,6 +205,7 @@ pub fn authorize<M: AsRef<Request>>(
 ) -> Result<Authorized<M>, AccessError> {
     let service = match access.ok_or(AccessError::UnknownService)? {
         Access::Everybody => return Ok(Authorized { message }),
+        Access::Nobody => return Err(AccessError::Denied),
         Access::Holders(service) => service,
     };
     let request = message.as_ref();

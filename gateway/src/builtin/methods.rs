@@ -67,25 +67,30 @@ fn xml<'a>(name: &str, services: impl Iterator<Item = &'a ServiceId>) -> String 
         "<x:{name} xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\" xmlns:id=\"http://x-road.eu/xsd/identifiers\">"
     );
     for id in services {
-        let (client, member) = (id.client(), id.client().member());
-        out.push_str("<x:service id:objectType=\"SERVICE\">");
-        let fields = [
-            ("xRoadInstance", Some(member.instance())),
-            ("memberClass", Some(member.class())),
-            ("memberCode", Some(member.code())),
-            ("subsystemCode", client.subsystem()),
-            ("serviceCode", Some(id.code())),
-            ("serviceVersion", id.version()),
-        ];
-        for (name, text) in fields {
-            if let Some(text) = text {
-                let _ = write!(out, "<id:{name}>{}</id:{name}>", escape(text));
-            }
-        }
-        out.push_str("</x:service>");
+        write_service(&mut out, "x:service", id);
     }
     let _ = write!(out, "</x:{name}>");
     out
+}
+
+/// A service as an element of this name.
+pub(super) fn write_service(out: &mut String, element: &str, id: &ServiceId) {
+    let (client, member) = (id.client(), id.client().member());
+    let _ = write!(out, "<{element} id:objectType=\"SERVICE\">");
+    let fields = [
+        ("xRoadInstance", Some(member.instance())),
+        ("memberClass", Some(member.class())),
+        ("memberCode", Some(member.code())),
+        ("subsystemCode", client.subsystem()),
+        ("serviceCode", Some(id.code())),
+        ("serviceVersion", id.version()),
+    ];
+    for (name, text) in fields {
+        if let Some(text) = text {
+            let _ = write!(out, "<id:{name}>{}</id:{name}>", escape(text));
+        }
+    }
+    let _ = write!(out, "</{element}>");
 }
 
 #[derive(Serialize)]

@@ -124,7 +124,7 @@ async fn run(
 
     // 12 authorise
     seen.step(Step::Authorise);
-    let access = local.access(&request.message);
+    let access = local.access(&request.message, conf.monitoring_client());
     let request = authorize(request, access, &*conf, local.path_rules())?;
 
     // 13 verify

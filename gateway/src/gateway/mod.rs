@@ -8,12 +8,14 @@
 //!                         └─► ServerConf ◄── reload ───────┘
 //! ```
 //! - [`serve`]: wires and runs it
+//! - `monitoring`: what watches
 //! - `reload`: takes up changed settings and keys while it runs
 //! - `witness`: checkpoints of the log, and being a witness of others'
 //! - `tasks`: what runs by itself: time-stamps, OCSP, following the configuration; health
 //!
 //! Not here: what any of the parts does.
 
+mod monitoring;
 mod reload;
 mod tasks;
 mod witness;
@@ -34,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::monitoring::Watching;
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
 use crate::archive;
 use crate::auditor::Auditor;
@@ -45,9 +48,7 @@ use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::{self, LogError, MessageLog};
-use crate::monitoring;
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
-use crate::opmonitor::{Monitor, Recorder};
 use crate::serverconf::ServerConf;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
@@ -141,7 +142,7 @@ struct Wired {
     registered: Registered,
     responses: Arc<OcspCache>,
     checkpoints: Option<Checkpoints>,
-    recorder: Recorder,
+    watching: Watching,
     live: Live,
 }
 
@@ -179,7 +180,7 @@ impl Wired {
         let (snapshots, keys, time) = (Arc::clone(&live.local), Arc::clone(&keyring), Arc::clone(&clock));
         let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
         let services = ServiceNetwork::new(identity, config.transport.services.clone());
-        let (monitor, recorder) = Monitor::new(config.monitoring.clone(), Arc::clone(&clock));
+        let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local);
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),
@@ -190,9 +191,9 @@ impl Wired {
             keys: keyring.clone(),
             trust: TrustCache::default(),
             log: open_log(&config, &clock)?,
-            monitor,
+            monitor: own.monitor.clone(),
             peers: Arc::new(PeerNetwork { connector, trust }),
-            services: Arc::new(AllServices::before(services)),
+            services: Arc::new(AllServices::before(services, own)),
         });
         let checkpoints = witness::checkpoints(&config, &gateway.log, &keyring, &clock)?;
         Ok(Self {
@@ -206,7 +207,7 @@ impl Wired {
             registered,
             responses,
             checkpoints,
-            recorder,
+            watching,
             live,
         })
     }
@@ -223,7 +224,7 @@ impl Wired {
             registered,
             responses,
             checkpoints,
-            recorder,
+            watching,
             live,
         } = self;
         let metrics = Metrics::install()?;
@@ -235,8 +236,7 @@ impl Wired {
         let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
-        let (end, ended) = watch::channel(false);
-        let recording = tokio::spawn(recorder.run(ended)); // until the last exchange has ended
+        let recording = watching.start(stop.clone());
         let limits = &config.transport;
 
         let mut running = JoinSet::new();
@@ -280,7 +280,7 @@ impl Wired {
         if let Some(checkpoints) = &checkpoints {
             admin = transparency::endpoints(admin, &gateway.log, checkpoints);
         }
-        admin = monitoring::endpoints::endpoints(admin, &gateway.monitor, &gateway.clock);
+        admin = crate::monitoring::endpoints::endpoints(admin, &gateway.monitor, &gateway.clock);
         running.spawn(pages.on(admin).serve(doors.administration, limits.front.clone(), closed));
         tracing::info!(server = %config.server, peers = %config.doors.peers, "ready");
 
@@ -288,8 +288,7 @@ impl Wired {
         tracing::info!("stopping; what is under way is finished");
         let _ = close.send(true);
         while running.join_next().await.is_some() {}
-        let _ = end.send(true);
-        let _ = recording.await;
+        recording.end().await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! too. Without monitoring nothing is gathered. Durations are measured, not subtracted: a clock that is set meanwhile
 //! makes no exchange longer.
 //!
-//! Specification: PR-OPMON 2. Not here: what becomes of it ([`super::recorder`]).
+//! Specification: PR-OPMON 2. Not here: what becomes of it (`recorder`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The record of an exchange, and its fields as X-Road names them.
 //!
 //! Specification: Operational Monitoring Protocol (PR-OPMON) 1.7, annex B. Not here: who fills it
-//! ([`super::observation`]), where it is kept ([`super::store`]).
+//! ([`super::observation`]), where it is kept (`store`).
 
 use cert_authority::clock::UnixTime;
 use conf::identifier::{ClientId, ServiceId};

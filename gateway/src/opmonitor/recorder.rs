@@ -1,6 +1,6 @@
 //! What runs beside the exchanges: it takes their observations a few times a second, counts, measures and keeps them.
 //!
-//! Not here: how records are kept ([`super::store`]), and counted ([`super::statistics`]).
+//! Not here: how records are kept (`store`), and counted ([`super::statistics`]).
 
 use std::net::UdpSocket;
 use std::sync::Arc;

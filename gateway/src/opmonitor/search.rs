@@ -1,6 +1,6 @@
 //! Finding records: by time, by who took part, by the service.
 //!
-//! Specification: PR-OPMON 2 (the order, and where the next query goes on). Not here: files ([`super::store`]).
+//! Specification: PR-OPMON 2 (the order, and where the next query goes on). Not here: files (`store`).
 
 use std::io;
 use std::ops::ControlFlow;

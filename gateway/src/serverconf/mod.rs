@@ -14,7 +14,7 @@ use std::time::Duration;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::{Digest, digest};
 use cert_authority::x509::Certificate;
-use conf::identifier::{ClientId, ServiceId};
+use conf::identifier::{ClientId, MemberId, ServiceId};
 use semver::Version;
 
 use crate::access::built_in::BuiltIn;
@@ -31,6 +31,7 @@ use crate::message::rest::{PathRules, Verb};
 #[derive(Debug, Clone)]
 pub struct ServerConf {
     digest: Digest,
+    owner: MemberId,
     clients: HashMap<ClientId, Client>,
     own_certificate: Option<Certificate>,
     path_rules: PathRules,
@@ -93,6 +94,7 @@ impl ServerConf {
         });
         Self {
             digest: digest(DigestAlgorithm::Sha256, text.as_bytes()),
+            owner: config.owner().clone(),
             clients,
             own_certificate,
             path_rules: PathRules {
@@ -130,12 +132,18 @@ impl ServerConf {
         self.client(id.client())?.services.get(id)
     }
 
-    /// Who may call what a request asks for.
-    pub fn access(&self, request: &Request) -> Option<Access<'_>> {
-        if BuiltIn::asked_for(request).is_some() {
-            return Some(Access::Everybody);
+    /// Who may call what a request asks for; `monitoring` is the client that may see every machine of the network.
+    pub fn access(&self, request: &Request, monitoring: Option<&ClientId>) -> Option<Access<'_>> {
+        let (client, service) = (&request.header().client, &request.header().service);
+        let is_owner = |client: &ClientId| client.member() == &self.owner && client.subsystem().is_none();
+        match BuiltIn::asked_for(request) {
+            None => self.service(service).map(|service| Access::Holders(&service.access)),
+            Some(asked) if asked.is_of_server() && !is_owner(service.client()) => None,
+            Some(BuiltIn::ServerMetrics) if !is_owner(client) && monitoring != Some(client) => {
+                Some(Access::Nobody)
+            }
+            Some(_) => Some(Access::Everybody),
         }
-        self.service(&request.header().service).map(|service| Access::Holders(&service.access))
     }
 
     /// The certificate of our HTTPS door.

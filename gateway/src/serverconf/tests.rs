@@ -6,8 +6,9 @@ use super::*;
 use crate::access::client_auth::{Connection, IdentifyError, identify};
 use crate::access::groups::GlobalGroups;
 use crate::access::rights::{AccessError, authorize};
-use crate::message::Request;
+use crate::message::multipart::{ContentType, Part, PartHead};
 use crate::message::rest::RestRequest;
+use crate::message::{Beside, Protocol, Request};
 use conf::identifier::GlobalGroupId;
 
 const SETTINGS: &str = r#"
@@ -80,7 +81,7 @@ fn call(settings: &ServerConf, verb: &str, client: &str, path: &str) -> Result<(
          x-road-request-id:r\r\n"
     );
     let request = Request::Rest(RestRequest::parse(part.into()).unwrap());
-    let access = settings.access(&request);
+    let access = settings.access(&request, None);
     authorize(request.clone(), access, &Ministries, settings.path_rules()).map(|_| ())
 }
 
@@ -101,6 +102,45 @@ fn rights_are_as_the_file_says() {
         ("GET", "portal", "records/a%2Fb", Ok(())),
     ] {
         assert_eq!(call(&settings, verb, client, path), expected, "{verb} {client} {path}");
+    }
+}
+
+#[test]
+fn the_machine_is_for_the_owner_and_the_networks_monitoring_client() {
+    let settings = settings();
+    let ask = |provider: &str, client: &str, code: &str| {
+        let id = |id: &str| {
+            let names = ["xRoadInstance", "memberClass", "memberCode", "subsystemCode"];
+            let parts = names.iter().zip(id.split('/'));
+            parts.map(|(name, part)| format!("<i:{name}>{part}</i:{name}>")).collect::<String>()
+        };
+        let kind = if client.matches('/').count() == 3 { "SUBSYSTEM" } else { "MEMBER" };
+        let xml = format!(
+            "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\" \
+             xmlns:i=\"http://x-road.eu/xsd/identifiers\"><s:Header><x:client i:objectType=\"{kind}\">{}</x:client>\
+             <x:service i:objectType=\"SERVICE\">{}<i:serviceCode>{code}</i:serviceCode></x:service><x:id>1</x:id>\
+             <x:protocolVersion>4.0</x:protocolVersion></s:Header><s:Body><{code}/></s:Body></s:Envelope>",
+            id(client),
+            id(provider)
+        );
+        let head = PartHead { content_type: ContentType::parse("text/xml").ok(), ..PartHead::default() };
+        let part = Part { head, content: xml.into() };
+        let request = Request::parse(Protocol::Soap, part, Beside::default()).unwrap();
+        let monitoring: ClientId = "DEMO/GOV/9/monitor".parse().unwrap();
+        let access = settings.access(&request, Some(&monitoring));
+        authorize(request.clone(), access, &Ministries, settings.path_rules()).map(|_| ())
+    };
+    let (metrics, health) = ("getSecurityServerMetrics", "getSecurityServerHealthData");
+    for (provider, client, code, expected) in [
+        ("DEMO/GOV/2002", "DEMO/GOV/2002", metrics, Ok(())),
+        ("DEMO/GOV/2002", "DEMO/GOV/9/monitor", metrics, Ok(())),
+        ("DEMO/GOV/2002", "DEMO/GOV/9", metrics, Err(AccessError::Denied)),
+        ("DEMO/GOV/2002", "DEMO/GOV/2002/registry", metrics, Err(AccessError::Denied)),
+        ("DEMO/GOV/2002", "DEMO/GOV/1001/portal", health, Ok(())),
+        ("DEMO/GOV/1001", "DEMO/GOV/1001/portal", health, Err(AccessError::UnknownService)),
+        ("DEMO/GOV/2002/registry", "DEMO/GOV/2002", metrics, Err(AccessError::UnknownService)),
+    ] {
+        assert_eq!(ask(provider, client, code), expected, "{provider} {client} {code}");
     }
 }
 

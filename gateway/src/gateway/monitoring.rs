@@ -1,0 +1,88 @@
+//! What watches: exchanges are observed and recorded, the machine is looked at.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cert_authority::clock::Clock;
+use cert_authority::keys::inventory::Usage;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::access::client_auth::Authentication;
+use crate::builtin::Own;
+use crate::config::Config;
+use crate::environment::{CertificateType, Certificates, Environment};
+use crate::keyring::Keyring;
+use crate::network::RandomIds;
+use crate::opmonitor::{Monitor, Recorder};
+use crate::serverconf::ServerConf;
+
+/// What runs beside the exchanges.
+pub(super) struct Watching {
+    recorder: Recorder,
+    environment: Arc<Environment>,
+}
+
+/// Records until it is ended: when the last exchange has.
+pub(super) struct Recording {
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Wires it; gives what our own services answer from.
+pub(super) fn wire(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    keyring: &Arc<Keyring>,
+    local: &Arc<ArcSwap<ServerConf>>,
+) -> (Own, Watching) {
+    let (monitor, recorder) = Monitor::new(config.monitoring.clone(), Arc::clone(clock));
+    let environment = Arc::new(Environment::new(Arc::clone(clock), certificates(keyring, local)));
+    let own = Own {
+        server: config.server.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::new(RandomIds),
+        monitor,
+        environment: Arc::clone(&environment),
+    };
+    (own, Watching { recorder, environment })
+}
+
+impl Watching {
+    /// Begins to watch: the machine until `stop` turns true, exchanges until what is given back is ended.
+    pub(super) fn start(self, stop: watch::Receiver<bool>) -> Recording {
+        let (end, ended) = watch::channel(false);
+        tokio::spawn(self.environment.run(stop));
+        Recording { end, task: tokio::spawn(self.recorder.run(ended)) }
+    }
+}
+
+impl Recording {
+    /// Records what there still is.
+    pub(super) async fn end(self) {
+        let _ = self.end.send(true);
+        let _ = self.task.await;
+    }
+}
+
+/// The certificates that are in use here: ours, and those of information systems.
+fn certificates(keyring: &Arc<Keyring>, local: &Arc<ArcSwap<ServerConf>>) -> Certificates {
+    let (keyring, local) = (Arc::clone(keyring), Arc::clone(local));
+    Arc::new(move || {
+        let inventory = keyring.inventory();
+        let own = inventory.entries().iter().filter_map(|entry| {
+            let kind = match entry.key.usage {
+                Usage::Sign | Usage::Auth => CertificateType::AuthOrSign,
+                Usage::Tls => CertificateType::ServerTls,
+                _ => return None,
+            };
+            Some((kind, entry.certificate()?.clone()))
+        });
+        let local = local.load();
+        let pinned = local.clients().flat_map(|(_, client)| match &client.authentication {
+            Authentication::Certificate(certificates) => certificates.clone(),
+            _ => Vec::new(),
+        });
+        own.chain(pinned.map(|certificate| (CertificateType::ClientTls, certificate))).collect()
+    })
+}
