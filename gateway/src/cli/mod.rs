@@ -1,6 +1,6 @@
-//! The command line: `serve`, `check`, `explain`, `keys`, `log`, `asic`, `archive`.
+//! The command line: `serve`, `check`, `explain`, `service`, `keys`, `log`, `asic`, `archive`.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`asic verify` and `archive verify` have their own, see their help).
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use (`service refresh`, `asic verify` and `archive verify` have their own, see their help).
 //! Results go to standard output, the program's own log to standard error.
 
 pub mod archive;
@@ -11,6 +11,7 @@ mod keys;
 pub mod log;
 mod reconcile;
 mod selection;
+mod service;
 mod table;
 mod transparency;
 pub mod verify;
@@ -46,6 +47,9 @@ enum Command {
     Check,
     /// Show the settings that hold, defaults included.
     Explain,
+    /// Services and their descriptions.
+    #[command(subcommand)]
+    Service(service::Command),
     /// Keys and certificates of this server.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Explain => Config::load(&arguments.config)
             .map(|config| print!("{}", explain::explain(&config)))
             .map_err(|error| error.to_string()),
+        Command::Service(command) => return service::run(&arguments.config, &command),
         Command::Keys(command) => keys::run(&arguments.config, command),
         Command::Log(command) => match log::run(&arguments.config, command) {
             Ok(code) => return code,

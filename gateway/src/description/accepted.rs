@@ -114,6 +114,12 @@ impl Accepted {
         &self.text
     }
 
+    /// Everything that was taken up.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// What was taken up for a client's description.
     #[must_use]
     pub fn get(&self, client: &ClientId, description: &str) -> Option<&Entry> {
