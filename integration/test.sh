@@ -25,7 +25,7 @@ venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
   say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml and moto (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc libssl-dev pkg-config; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
@@ -77,5 +77,8 @@ cargo build --locked --workspace --all-targets
 
 say "running the tests"
 cargo test --locked --workspace
+
+say "running the tests of TLS over OpenSSL, for peers that have CBC suites only"
+cargo test --locked -p integration --features legacy-tls --test legacy_tls
 
 say "all tests passed${left_out:+ that were run. $left_out}"

@@ -98,7 +98,8 @@ impl Door {
         let begun = Arc::new(Notify::new());
         let service = Arc::new(Echo { seen: sender, begun, hold, served: AtomicUsize::new(0) });
         let (stop, stopped) = watch::channel(false);
-        let tls = tls.map(|identity| Arc::new(ArcSwap::from_pointee(tls::front_server(identity).unwrap())));
+        let tls =
+            tls.map(|identity| Arc::new(ArcSwap::from_pointee(tls::front_server(identity).unwrap().into())));
         let running = tokio::spawn(front_door::serve(listener, tls, limits, Arc::clone(&service), stopped));
         Self { address, seen, service, stop, running }
     }

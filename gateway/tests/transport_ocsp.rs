@@ -310,7 +310,7 @@ async fn connector_judges_a_provider_by_the_response_that_the_provider_serves() 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let config = tls::peer_server(world.own.identity.clone(), Arc::clone(&registered)).unwrap();
-    let config = Arc::new(ArcSwap::from_pointee(config));
+    let config = Arc::new(ArcSwap::from_pointee(config.into()));
     let stop = world.stop.subscribe();
     tokio::spawn(peer_door::serve(
         listener,
@@ -320,7 +320,7 @@ async fn connector_judges_a_provider_by_the_response_that_the_provider_serves() 
         Arc::new(Nothing),
         stop,
     ));
-    let tls = Arc::new(ArcSwap::from_pointee(tls::peer_client(consumer.identity).unwrap()));
+    let tls = Arc::new(ArcSwap::from_pointee(tls::peer_client(consumer.identity).unwrap().into()));
     let settings = PeerSettings { port, ocsp_port, ..PeerSettings::default() };
     let connector = PeerConnector::new(settings, tls, trust);
     let route = || Route {

@@ -158,7 +158,7 @@ impl World {
     fn open(&self, listener: TcpListener, party: &Party, manner: Manner) -> mpsc::UnboundedReceiver<Got> {
         let registered = self.trust.registered(self.conf.registry());
         let config = tls::peer_server(party.identity.clone(), Arc::clone(&registered)).unwrap();
-        let config = Arc::new(ArcSwap::from_pointee(config));
+        let config = Arc::new(ArcSwap::from_pointee(config.into()));
         let (got, receiver) = mpsc::unbounded_channel();
         let service = Arc::new(Provider { manner, resume: Arc::clone(&self.resume), got });
         let limits = DoorLimits { handshake_timeout: Duration::from_millis(500), ..DoorLimits::default() };
@@ -169,7 +169,7 @@ impl World {
     fn connector(&self, port: u16) -> PeerConnector {
         let config = tls::peer_client(self.consumer.identity.clone()).unwrap();
         let settings = PeerSettings { port, ..self.settings.clone() };
-        PeerConnector::new(settings, Arc::new(ArcSwap::from_pointee(config)), Arc::clone(&self.trust))
+        PeerConnector::new(settings, Arc::new(ArcSwap::from_pointee(config.into())), Arc::clone(&self.trust))
     }
 
     fn route(&self, hosts: &[&str]) -> Route {
@@ -506,11 +506,12 @@ async fn new_keys_end_the_use_of_connections_made_with_the_old_ones() {
     let (port, [listener]) = listeners(["127.0.0.21"]).await;
     let provider = world.provider("ss2").await;
     let mut got = world.open(listener, &provider, Manner::Echo);
-    let tls = Arc::new(ArcSwap::from_pointee(tls::peer_client(world.consumer.identity.clone()).unwrap()));
+    let tls =
+        Arc::new(ArcSwap::from_pointee(tls::peer_client(world.consumer.identity.clone()).unwrap().into()));
     let settings = PeerSettings { port, ..world.settings.clone() };
     let connector = PeerConnector::new(settings, Arc::clone(&tls), Arc::clone(&world.trust));
     echoed(&connector, world.route(&["127.0.0.21"]), "one").await;
-    tls.store(Arc::new(tls::peer_client(world.consumer.identity.clone()).unwrap()));
+    tls.store(Arc::new(tls::peer_client(world.consumer.identity.clone()).unwrap().into()));
     echoed(&connector, world.route(&["127.0.0.21"]), "two").await;
     let (one, two) = (soon(got.recv()).await.unwrap(), soon(got.recv()).await.unwrap());
     assert_ne!(one.from, two.from);

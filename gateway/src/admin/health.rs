@@ -3,16 +3,29 @@
 //! Not here: the checks themselves; each part gives its own.
 
 use http::StatusCode;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::AdminReply;
+
+#[derive(Serialize)]
+struct Said<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dangerous: &'a [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<Value>,
+}
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The checks that decide on `/health`. They are asked for each request, so they look at what is known and wait for
 /// nothing.
 #[derive(Default)]
-pub struct Health(Vec<(&'static str, Check)>);
+pub struct Health {
+    checks: Vec<(&'static str, Check)>,
+    dangerous: Vec<&'static str>,
+}
 
 impl Health {
     /// No checks yet.
@@ -28,23 +41,33 @@ impl Health {
         name: &'static str,
         check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        self.0.push((name, Box::new(check)));
+        self.checks.push((name, Box::new(check)));
+        self
+    }
+
+    /// Names departures from what is safe. They are shown, and make nobody unwell.
+    #[must_use]
+    pub fn dangerous(mut self, names: Vec<&'static str>) -> Self {
+        self.dangerous = names;
         self
     }
 
     /// The checks that fail, with their reasons.
     #[must_use]
     pub fn problems(&self) -> Vec<(&'static str, String)> {
-        self.0.iter().filter_map(|(name, check)| Some((*name, check().err()?))).collect()
+        self.checks.iter().filter_map(|(name, check)| Some((*name, check().err()?))).collect()
     }
 
     pub(super) fn reply(&self) -> AdminReply {
-        let problems = self.problems();
-        if problems.is_empty() {
-            return AdminReply::json(StatusCode::OK, &json!({ "status": "ok" }));
-        }
-        let reasons: Vec<_> =
-            problems.into_iter().map(|(check, reason)| json!({ "check": check, "reason": reason })).collect();
-        AdminReply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "failing", "reasons": reasons }))
+        let reasons: Vec<_> = self
+            .problems()
+            .into_iter()
+            .map(|(check, reason)| json!({ "check": check, "reason": reason }))
+            .collect();
+        let (status, word) = match reasons.as_slice() {
+            [] => (StatusCode::OK, "ok"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+        };
+        AdminReply::json(status, &json!(Said { status: word, dangerous: &self.dangerous, reasons }))
     }
 }

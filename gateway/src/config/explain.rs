@@ -84,12 +84,8 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         transport.peers.answer_timeout.map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timeouts.answer               {answer}")?;
     writeln!(out, "output                        {} ({:?})", config.output.level, config.output.format)?;
-    for (name, on) in
-        [("encoded_slash", config.dangerous.encoded_slash), ("dot_segments", config.dangerous.dot_segments)]
-    {
-        if on {
-            writeln!(out, "DANGEROUS                     {name} = true")?;
-        }
+    for name in config.dangerous.names() {
+        writeln!(out, "DANGEROUS                     {name} = true")?;
     }
     Ok(())
 }

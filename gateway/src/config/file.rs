@@ -209,6 +209,29 @@ pub struct Dangerous {
     pub encoded_slash: bool,
     /// `.` and `..` are taken in the path of a service.
     pub dot_segments: bool,
+    /// OpenSSL speaks with other gateways, and takes CBC suites of TLS 1.2.
+    #[serde(deserialize_with = "compiled_in")]
+    pub legacy_tls: bool,
+}
+
+impl Dangerous {
+    /// Those that are taken.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [
+            ("encoded_slash", self.encoded_slash),
+            ("dot_segments", self.dot_segments),
+            ("legacy_tls", self.legacy_tls),
+        ];
+        all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
+    }
+}
+
+fn compiled_in<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    let wanted = bool::deserialize(value)?;
+    if wanted && !cfg!(feature = "legacy-tls") {
+        return Err(serde::de::Error::custom("this program was built without the feature legacy-tls"));
+    }
+    Ok(wanted)
 }
 
 #[derive(Debug, Deserialize)]

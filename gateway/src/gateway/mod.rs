@@ -31,7 +31,6 @@ use cert_authority::keys::inventory::Usage;
 use cert_authority::tlog::witness::Witness;
 use conf::client::{Client as ConfClient, ConfHandle, Settings as ConfSettings};
 use conf::error::ConfError;
-use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -52,11 +51,12 @@ use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
 use crate::serverconf::ServerConf;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
+use crate::transport::handshake::{ClientTls, ServerTls};
 use crate::transport::ocsp_cache::OcspCache;
 use crate::transport::ocsp_refresh::OcspRefresher;
 use crate::transport::peer_connector::PeerConnector;
 use crate::transport::peer_registry::{PeerRegistry, Registry};
-use crate::transport::tls::{self, Registered};
+use crate::transport::tls::{self, Registered, TlsError};
 use crate::transport::{front_door, ocsp_exchange, peer_door};
 
 /// Why a gateway does not start.
@@ -91,7 +91,7 @@ pub enum StartError {
     Witness(String),
     /// A key and its certificate are of no use to TLS.
     #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] TlsError),
     /// An address that cannot be listened on, a folder that cannot be made.
     #[error("{what}: {source}")]
     Io {
@@ -150,9 +150,9 @@ struct Wired {
 #[derive(Clone)]
 struct Live {
     local: Arc<ArcSwap<ServerConf>>,
-    peer_server: Arc<ArcSwap<ServerConfig>>,
-    peer_client: Arc<ArcSwap<ClientConfig>>,
-    front_server: Option<Arc<ArcSwap<ServerConfig>>>,
+    peer_server: Arc<ArcSwap<ServerTls>>,
+    peer_client: Arc<ArcSwap<ClientTls>>,
+    front_server: Option<Arc<ArcSwap<ServerTls>>>,
     tokens: Tokens,
     hosts: Arc<ArcSwap<Vec<String>>>,
 }
@@ -233,7 +233,8 @@ impl Wired {
         let refresher =
             Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
         let archiving = archive::task::Status::default();
-        let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone());
+        let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone())
+            .dangerous(config.dangerous.names());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
         let recording = watching.start(stop.clone());
@@ -308,14 +309,16 @@ impl Live {
             None => None,
             Some(_) => {
                 let identity = keyring.identity(Usage::Tls, now)?.ok_or(StartError::NoCertificate("tls"))?;
-                Some(Arc::new(ArcSwap::from_pointee(tls::front_server(identity)?)))
+                Some(Arc::new(ArcSwap::from_pointee(
+                    tls::front_server(identity).map_err(TlsError::from)?.into(),
+                )))
             }
         };
-        let peer_server = tls::peer_server(auth.clone(), Arc::clone(registered))?;
+        let peers = tls::peers(auth, registered, config.dangerous.legacy_tls)?;
         Ok(Self {
             local: Arc::new(ArcSwap::from_pointee(local)),
-            peer_server: Arc::new(ArcSwap::from_pointee(peer_server)),
-            peer_client: Arc::new(ArcSwap::from_pointee(tls::peer_client(auth)?)),
+            peer_server: Arc::new(ArcSwap::from_pointee(peers.server)),
+            peer_client: Arc::new(ArcSwap::from_pointee(peers.client)),
             front_server,
             tokens: Tokens::new(config.administration.tokens.clone()),
             hosts: Arc::new(ArcSwap::from_pointee(hosts(config))),
@@ -413,4 +416,8 @@ fn warn_of_dangers(config: &Config) {
     if config.dangerous.dot_segments {
         tracing::warn!("dangerous.dot_segments: . and .. are taken in the path of a service");
     }
+    if config.dangerous.legacy_tls {
+        tracing::warn!("dangerous.legacy_tls: CBC suites of TLS 1.2 are taken from other gateways");
+    }
+    metrics::gauge!("passerelle_legacy_tls").set(if config.dangerous.legacy_tls { 1.0 } else { 0.0 });
 }

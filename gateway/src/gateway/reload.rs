@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::description::accepted;
 use crate::keyring::Keyring;
 use crate::serverconf::ServerConf;
-use crate::transport::tls::{self, Registered};
+use crate::transport::tls::{self, PeerTls, Registered};
 
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -103,15 +103,12 @@ impl Reload {
         let now = self.clock.now();
         match self.keyring.identity(Usage::Auth, now) {
             Ok(Some(identity)) => {
-                let server = tls::peer_server(identity.clone(), Arc::clone(&self.registered));
-                match (server, tls::peer_client(identity)) {
-                    (Ok(server), Ok(client)) => {
+                match tls::peers(identity, &self.registered, self.started_with.dangerous.legacy_tls) {
+                    Ok(PeerTls { server, client }) => {
                         self.live.peer_server.store(Arc::new(server));
                         self.live.peer_client.store(Arc::new(client));
                     }
-                    (Err(error), _) | (_, Err(error)) => {
-                        tracing::error!(%error, "the authentication key cannot be used");
-                    }
+                    Err(error) => tracing::error!(%error, "the authentication key cannot be used"),
                 }
             }
             Ok(None) => tracing::error!("there is no valid authentication certificate any more"),
@@ -121,7 +118,7 @@ impl Reload {
             (&self.live.front_server, self.keyring.identity(Usage::Tls, now))
         {
             match tls::front_server(identity) {
-                Ok(server) => front.store(Arc::new(server)),
+                Ok(server) => front.store(Arc::new(server.into())),
                 Err(error) => tracing::error!(%error, "the key of the HTTPS door cannot be used"),
             }
         }
@@ -147,6 +144,7 @@ impl Reload {
             || config.doors != before.doors
             || config.transport != before.transport
             || config.administration.listen != before.administration.listen
+            || config.dangerous.legacy_tls != before.dangerous.legacy_tls
             || config.timestamping != before.timestamping
             || (&config.log.directory, &config.log.key) != (&before.log.directory, &before.log.key)
             || (config.log.body_quota, config.log.reserve) != (before.log.body_quota, before.log.reserve);

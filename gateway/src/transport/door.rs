@@ -23,16 +23,15 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::DoorLimits;
 use super::body::{GivenUp, IncomingBody, OutgoingBody, Pace};
+use super::handshake::ServerTls;
 use super::head::{Heads, RequestHead, Unanswered};
 use super::io::{Guarded, Stream};
 
@@ -102,7 +101,7 @@ pub(crate) enum Protection {
     /// Plain HTTP.
     Plain,
     /// HTTPS; the configuration in force is asked for each connection.
-    Tls(Arc<ArcSwap<ServerConfig>>),
+    Tls(Arc<ArcSwap<ServerTls>>),
 }
 
 /// What all connections of a door share.
@@ -272,9 +271,8 @@ async fn stopped<H>(shared: &Shared<H>) {
 async fn secure<H>(shared: &Shared<H>, stream: TcpStream) -> std::io::Result<(Stream, Option<TlsPeer>)> {
     let Protection::Tls(config) = &shared.protection else { return Ok((Stream::Plain(stream), None)) };
     let _permit = shared.handshakes.acquire().await.map_err(std::io::Error::other)?;
-    let stream = TlsAcceptor::from(config.load_full()).accept(stream).await?;
-    let peer = TlsPeer::of(stream.get_ref().1);
-    Ok((Stream::Tls(Box::new(stream.into())), Some(peer)))
+    let (stream, peer) = config.load_full().accept(stream).await?;
+    Ok((stream, Some(peer)))
 }
 
 /// One request: matched with its head as received, handed over, answered.

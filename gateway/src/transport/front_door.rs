@@ -13,12 +13,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::body::{IncomingBody, OutgoingBody};
 use super::door::{self, Answer, Caller, Handler, Protection, Received};
+use super::handshake::ServerTls;
 use super::head::RequestHead;
 use super::{DoorLimits, is_framing};
 
@@ -57,7 +57,7 @@ pub trait FrontService: Send + Sync + 'static {
 /// With `tls` the door speaks HTTPS; the configuration may be exchanged while it runs ([`super::tls::front_server`]).
 pub async fn serve<S: FrontService>(
     listener: TcpListener,
-    tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    tls: Option<Arc<ArcSwap<ServerTls>>>,
     limits: DoorLimits,
     service: Arc<S>,
     stop: watch::Receiver<bool>,

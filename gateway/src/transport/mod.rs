@@ -13,7 +13,7 @@
 //! - [`service_caller`]: the call to the organisation's own service.
 //! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
 //!   [`peer_registry`] is what it asks the configuration; [`ocsp_cache`] and [`ocsp_refresh`] bring the OCSP responses.
-//! - [`tls`]: the TLS configurations; [`body`]: bodies as streams; [`head`]: request heads as received.
+//! - [`tls`]: the TLS configurations; [`handshake`]: the handshakes; [`body`]: bodies as streams; [`head`]: request heads as received.
 //!
 //! Specification: PR-MESSTRANSP 2 and 3; PR-REST 4; RFC 9110, RFC 9112, RFC 8446.
 //!
@@ -24,8 +24,11 @@ pub mod body;
 pub(crate) mod door;
 pub mod fastest;
 pub mod front_door;
+pub mod handshake;
 pub mod head;
 mod io;
+#[cfg(feature = "legacy-tls")]
+pub mod legacy_tls;
 mod link;
 pub mod ocsp_cache;
 pub mod ocsp_exchange;

@@ -25,19 +25,16 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use conf::identifier::{ClientId, ServerId};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::PeerSettings;
 use super::auth_trust::{AuthTrust, PeerTrusted, TrustError};
 use super::body::{BodySender, IncomingBody, OutgoingBody, Pace};
 use super::door::TlsPeer;
 use super::fastest::{ConnectTimeouts, Fastest, ReachError};
-use super::io::Stream;
+use super::handshake::ClientTls;
 use super::link::{Idle, Link, SendFailure, keep_alive};
 use super::ocsp_exchange::{self, FetchError};
 use super::peer_registry::PeerRegistry;
@@ -127,7 +124,7 @@ pub struct PeerConnector(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: PeerSettings,
-    tls: Arc<ArcSwap<ClientConfig>>,
+    tls: Arc<ArcSwap<ClientTls>>,
     trust: Arc<AuthTrust>,
     fastest: Fastest,
     /// By host.
@@ -141,7 +138,7 @@ struct PeerLink {
     host: Arc<str>,
     peer: Arc<TlsPeer>,
     /// The TLS configuration that it was made with: new keys end it.
-    made_with: Arc<ClientConfig>,
+    made_with: Arc<ClientTls>,
 }
 
 impl AsMut<Link> for PeerLink {
@@ -183,7 +180,7 @@ pub struct Awaited {
 impl PeerConnector {
     /// Goes by `settings` and `tls` ([`super::tls::peer_client`]); the latter may be exchanged when there are new keys.
     #[must_use]
-    pub fn new(settings: PeerSettings, tls: Arc<ArcSwap<ClientConfig>>, trust: Arc<AuthTrust>) -> Self {
+    pub fn new(settings: PeerSettings, tls: Arc<ArcSwap<ClientTls>>, trust: Arc<AuthTrust>) -> Self {
         let fastest = Fastest::new(settings.fastest_remembered);
         Self(Arc::new(Inner { settings, tls, trust, fastest, idle: Mutex::default() }))
     }
@@ -259,20 +256,14 @@ impl PeerConnector {
     ) -> Result<(PeerLink, PeerTrusted), ConnectError> {
         let failed = |reason: String| ConnectError::Handshake { host: host.to_owned(), reason };
         keep_alive(&stream).map_err(|error| failed(error.to_string()))?;
-        // A name would go out as SNI, and is not looked at: the address is enough to tell sessions apart.
-        let name = ServerName::from(stream.peer_addr().map_err(|error| failed(error.to_string()))?.ip());
-        let config = self.0.tls.load_full();
-        let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream);
-        let stream = timeout(self.0.settings.handshake_timeout, handshake)
+        let tls = self.0.tls.load_full();
+        let (stream, peer) = timeout(self.0.settings.handshake_timeout, tls.connect(stream))
             .await
             .map_err(|_elapsed| failed("it takes too long".to_owned()))?
             .map_err(|error| failed(error.to_string()))?;
-        let peer = Arc::new(TlsPeer::of(stream.get_ref().1));
         let trusted = self.trusted(route, &peer, host).await?;
-        let link = Link::open(Stream::Tls(Box::new(stream.into())))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        Ok((PeerLink { link, host: host.into(), peer, made_with: config }, trusted))
+        let link = Link::open(stream).await.map_err(|error| failed(error.to_string()))?;
+        Ok((PeerLink { link, host: host.into(), peer: Arc::new(peer), made_with: tls }, trusted))
     }
 
     /// Judges the far end; OCSP responses that are missing are fetched from it.

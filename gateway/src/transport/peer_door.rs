@@ -13,13 +13,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::DoorLimits;
 use super::body::{BodySender, IncomingBody, OutgoingBody};
 use super::door::{self, Answer, Caller, Handler, Protection, Received, TlsPeer};
+use super::handshake::ServerTls;
 use super::head::RequestHead;
 use super::tls::Registered;
 
@@ -84,7 +84,7 @@ pub trait PeerService: Send + Sync + 'static {
 /// Serves other gateways until `stop` turns true; then lets what is under way finish.
 pub async fn serve<S: PeerService>(
     listener: TcpListener,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    tls: Arc<ArcSwap<ServerTls>>,
     registered: Registered,
     limits: DoorLimits,
     service: Arc<S>,

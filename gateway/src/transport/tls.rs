@@ -12,7 +12,7 @@
 //! New keys make a new configuration: connections made before keep theirs, its session tickets end with it.
 //!
 //! Specification: RFC 8446, RFC 5246; XROAD-FACTS 2.10. # Compatibility: the CBC suites that X-Road 7 offers by default do
-//! not exist here; such a peer must be given an AEAD suite (`xroad-tls-ciphers`).
+//! not exist here; such a peer must be given an AEAD suite (`xroad-tls-ciphers`), or be met over OpenSSL ([`peers`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +28,12 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::handshake::{ClientTls, ServerTls};
+#[cfg(feature = "legacy-tls")]
+use super::legacy_tls;
+
 /// Longer chains of certificates are refused (THREATS T37).
-const LONGEST_CHAIN: usize = 10;
+pub(super) const LONGEST_CHAIN: usize = 10;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
@@ -58,6 +62,53 @@ pub enum ServiceTrust {
     Pinned(Vec<CertificateDer<'static>>),
     /// Its certificate leads to one of these roots, is valid and carries the name called.
     Roots(Arc<RootCertStore>),
+}
+
+/// TLS with other gateways, in both directions.
+#[derive(Debug)]
+pub struct PeerTls {
+    /// Of the peer door.
+    pub server: ServerTls,
+    /// Of calls to peers.
+    pub client: ClientTls,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Key and certificate do not fit, or are of a kind that TLS does not know.
+    #[error(transparent)]
+    Rustls(#[from] Error),
+    /// The same, as OpenSSL says it.
+    #[cfg(feature = "legacy-tls")]
+    #[error(transparent)]
+    OpenSsl(#[from] openssl::error::ErrorStack),
+    /// It is not in this program.
+    #[error("this program was built without the feature legacy-tls")]
+    NoLegacy,
+}
+
+/// TLS with other gateways; `legacy` for those that have CBC suites only (see `legacy_tls`).
+///
+/// # Errors
+/// [`TlsError`].
+pub fn peers(identity: Identity, registered: &Registered, legacy: bool) -> Result<PeerTls, TlsError> {
+    if legacy {
+        return legacy_peers(&identity, registered);
+    }
+    let server = peer_server(identity.clone(), Arc::clone(registered))?;
+    Ok(PeerTls { server: server.into(), client: peer_client(identity)?.into() })
+}
+
+#[cfg(feature = "legacy-tls")]
+fn legacy_peers(identity: &Identity, registered: &Registered) -> Result<PeerTls, TlsError> {
+    let server = ServerTls::Legacy(legacy_tls::Server::new(identity, Arc::clone(registered))?);
+    Ok(PeerTls { server, client: ClientTls::Legacy(legacy_tls::Client::new(identity)?) })
+}
+
+#[cfg(not(feature = "legacy-tls"))]
+const fn legacy_peers(_identity: &Identity, _registered: &Registered) -> Result<PeerTls, TlsError> {
+    Err(TlsError::NoLegacy)
 }
 
 /// The configuration of the peer door.

@@ -1,0 +1,78 @@
+//! Handshakes: from a TCP connection to a secured one, and what its far end has shown.
+//!
+//! rustls everywhere; towards other gateways OpenSSL in its place where the settings say so ([`super::legacy_tls`]).
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::door::TlsPeer;
+use super::io::Stream;
+#[cfg(feature = "legacy-tls")]
+use super::legacy_tls;
+
+/// How handshakes are answered.
+#[derive(Debug)]
+pub enum ServerTls {
+    /// As this configuration says.
+    Rustls(Arc<ServerConfig>),
+    /// For peers that have CBC suites only.
+    #[cfg(feature = "legacy-tls")]
+    Legacy(legacy_tls::Server),
+}
+
+/// How handshakes are begun.
+#[derive(Debug)]
+pub enum ClientTls {
+    /// As this configuration says.
+    Rustls(Arc<ClientConfig>),
+    /// For peers that have CBC suites only.
+    #[cfg(feature = "legacy-tls")]
+    Legacy(legacy_tls::Client),
+}
+
+impl From<ServerConfig> for ServerTls {
+    fn from(config: ServerConfig) -> Self {
+        Self::Rustls(Arc::new(config))
+    }
+}
+
+impl From<ClientConfig> for ClientTls {
+    fn from(config: ClientConfig) -> Self {
+        Self::Rustls(Arc::new(config))
+    }
+}
+
+impl ServerTls {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(Stream, TlsPeer)> {
+        match self {
+            Self::Rustls(config) => {
+                let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+                let peer = TlsPeer::of(stream.get_ref().1);
+                Ok((Stream::Tls(Box::new(stream.into())), peer))
+            }
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(server) => server.accept(stream).await,
+        }
+    }
+}
+
+impl ClientTls {
+    /// No name goes out as SNI: none is looked at, the address is enough to tell sessions apart.
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<(Stream, TlsPeer)> {
+        match self {
+            Self::Rustls(config) => {
+                let name = ServerName::from(stream.peer_addr()?.ip());
+                let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+                let peer = TlsPeer::of(stream.get_ref().1);
+                Ok((Stream::Tls(Box::new(stream.into())), peer))
+            }
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(client) => client.connect(stream).await,
+        }
+    }
+}
