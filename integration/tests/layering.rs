@@ -35,7 +35,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // services that are answered here, behind a port of exchange; what stands in metaservice is how a query is read
     (
         "builtin",
-        &["fault", "message", "access", "opmonitor", "environment", "exchange", "serverconf", "metaservice"],
+        &[
+            "fault",
+            "message",
+            "access",
+            "opmonitor",
+            "environment",
+            "exchange",
+            "serverconf",
+            "metaservice",
+            "description",
+        ],
     ),
 ];
 

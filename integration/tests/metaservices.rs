@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 mod tests {
-    use integration::world::{Ask, Reply, World, envelope};
+    use cert_authority::algorithm::DigestAlgorithm;
+    use cert_authority::crypto::digest;
+    use integration::world::{Ask, Reply, Wishes, World, envelope, within};
     use serde_json::{Value, json};
 
     const OTHER: &str = "DEMO/GOV/1001/pinned";
@@ -88,10 +90,8 @@ mod tests {
             if client == OTHER {
                 world.consumer.edit("authentication = \"certificate\"", "authentication = \"http\"");
                 world.consumer.edit("certificates = ", "# certificates = ");
-                integration::world::within("the settings are taken up", async {
-                    while world.ask(&ask).await.status != 200 {}
-                })
-                .await;
+                within("the settings are taken up", async { while world.ask(&ask).await.status != 200 {} })
+                    .await;
             }
             let list: Value = serde_json::from_str(&world.ask(&ask).await.text()).unwrap();
             assert_eq!(list, json!({ "service": expected }), "{client}");
@@ -156,5 +156,118 @@ mod tests {
         assert_eq!(reply.error(), Some("server.clientproxy.unknown_member"), "{}", reply.text());
         assert_eq!(world.service.calls(), 0);
         world.is_alive().await;
+    }
+    const OPENAPI: &str = "openapi: 3.0.3\ninfo: {title: Records, version: '1'}\nservers:\n\
+        - url: https://inside.example:9000/api # not for strangers\npaths:\n  /towns/{id}:\n    get: {responses: {}}\n";
+
+    const WSDL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" xmlns:s="http://schemas.xmlsoap.org/wsdl/soap/"><!-- é -->
+  <w:binding name="b" type="t"><s:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+    <w:operation name="people"><v:version xmlns:v="http://x-road.eu/xsd/xroad.xsd">v1</v:version></w:operation>
+  </w:binding>
+  <w:service name="people"><w:port name="p" binding="b"><s:address location='http://inside.example/x' /></w:port></w:service>
+</w:definitions>
+"#;
+
+    /// Takes descriptions up, as `service refresh` does.
+    fn take_up(world: &World, documents: &[(&str, &str)]) {
+        let mut list = String::new();
+        for (name, document) in documents {
+            let sha256 = digest(DigestAlgorithm::Sha256, document.as_bytes()).hex();
+            world.provider.put(&format!("descriptions/{sha256}"), document.as_bytes());
+            list += &format!(
+                "[[description]]\nclient = \"DEMO/GOV/2002/registry\"\ndescription = \"{name}\"\n\
+                 sha256 = \"{sha256}\"\ntaken_up = \"2026-02-03T04:05:06Z\"\n"
+            );
+        }
+        world.provider.put("descriptions/accepted.toml", list.as_bytes());
+    }
+
+    async fn described() -> World {
+        let described = |from: &'static str, file| (from, format!("{from}description = \"{file}\"\n"));
+        let provider = vec![
+            described("code = \"records\"\n", "openapi.yaml"),
+            described("code = \"people\"\n", "people.wsdl"),
+        ];
+        let world = World::wish(Wishes { provider, ..Wishes::default() }).await;
+        std::fs::create_dir(world.provider.folder.join("descriptions")).unwrap();
+        world
+    }
+
+    #[tokio::test]
+    async fn a_description_of_rest_is_shown_without_the_addresses_behind_the_gateway() {
+        let world = described().await;
+        let ask = |id: &str| rest("getOpenAPI?serviceCode=records").id(id);
+        let reply = world.ask(&ask("none")).await;
+        assert_eq!(reply.error(), Some("server.serverproxy.internal_error"), "none was taken up");
+
+        let json = r#"{"openapi":"3.1.0","info":{"title":"x","version":"1"},"servers":[{"url":"http://in/v2"}],"paths":{}}"#;
+        let yaml = OPENAPI.replace("https://inside.example:9000/api", "\"/api\"");
+        for (document, content_type, shown) in [
+            (OPENAPI, "application/x-yaml", yaml),
+            (json, "application/json", json.replace("http://in/v2", "/v2")),
+        ] {
+            take_up(&world, &[("openapi.yaml", document)]);
+            within("it is taken up", async {
+                while world.ask(&ask("wait")).await.header("Content-Type") != Some(content_type) {}
+            })
+            .await;
+            let reply = world.ask(&ask(content_type)).await;
+            assert_eq!((reply.status, reply.text()), (200, shown));
+            is_evidence(&world, content_type);
+            let list: Value = serde_json::from_str(&world.ask(&rest("listMethods")).await.text()).unwrap();
+            let services = list["service"].as_array().unwrap();
+            let records = services.iter().find(|one| one["service_code"] == "records").unwrap();
+            let endpoints = json!([{ "method": "GET", "path": "/towns/*" }]);
+            let endpoints = if document == OPENAPI { endpoints } else { json!([]) };
+            assert_eq!(
+                (&records["service_type"], &records["endpoint_list"]),
+                (&json!("OPENAPI"), &endpoints)
+            );
+        }
+        assert_eq!(world.service.calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_wsdl_is_an_attachment_without_the_addresses_behind_the_gateway() {
+        let world = described().await;
+        let failed = "server.serverproxy.service_failed";
+        let body = "<x:serviceCode>people</x:serviceCode><x:serviceVersion>v1</x:serviceVersion>";
+        let none = world.ask(&soap("getWsdl", "none", body)).await;
+        assert_eq!(fault(&none), format!("{failed}.unknown_service"), "none was taken up");
+        take_up(&world, &[("people.wsdl", WSDL)]);
+        within("it is taken up", async {
+            while world
+                .ask(&soap("getWsdl", "wait", body))
+                .await
+                .header("Content-Type")
+                .unwrap()
+                .starts_with("text")
+            {}
+        })
+        .await;
+        let reply = world.ask(&soap("getWsdl", "wsdl", body)).await;
+        let content_type = reply.header("Content-Type").unwrap().to_owned();
+        assert!(content_type.starts_with("multipart/related; type=\"text/xml\"; "), "{content_type}");
+        let boundary = content_type.split("boundary=").nth(1).unwrap();
+        let text = reply.text();
+        let parts: Vec<_> = text.split(&format!("--{boundary}")).collect();
+        assert_eq!((parts.len(), parts[3]), (4, "--\r\n"));
+        assert!(
+            parts[1]
+                .contains(&format!("<x:getWsdlResponse xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\">{body}")),
+            "{text}"
+        );
+        assert!(parts[1].contains("<x:requestHash"), "{text}");
+        let (head, wsdl) = parts[2].split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Transfer-Encoding: binary") && head.contains("<wsdl="), "{head}");
+        let shown = WSDL.replace("http://inside.example/x", "http://example.org/xroad-endpoint");
+        assert_eq!(wsdl, format!("{shown}\r\n"));
+        is_evidence(&world, "wsdl");
+
+        let unknown = "<x:serviceCode>people</x:serviceCode>"; // without its version it is another service
+        let refused = world.ask(&soap("getWsdl", "unknown", unknown)).await;
+        assert_eq!(fault(&refused), format!("{failed}.unknown_service"));
+        assert_eq!(world.service.calls(), 0);
     }
 }

@@ -134,7 +134,7 @@ impl<'a> Item<'a> {
             member_code: member.code(),
             object_type: "SERVICE",
             service_code: id.code(),
-            service_type: "REST",
+            service_type: if service.description.is_some() { "OPENAPI" } else { "REST" },
             subsystem_code: client.subsystem(),
             xroad_instance: member.instance(),
             endpoint_list,

@@ -91,7 +91,7 @@ async fn answer(
         (BuiltIn::ListMethods, _) => methods::answer(request, view, false),
         (BuiltIn::AllowedMethods, _) => methods::answer(request, view, true),
         (BuiltIn::GetDescription, Request::Rest(request)) => description::open_api(request, view),
-        (BuiltIn::GetDescription, Request::Soap(request)) => description::wsdl(request, view),
+        (BuiltIn::GetDescription, Request::Soap(request)) => description::wsdl(request, view, own),
         (BuiltIn::OperationalData, Request::Soap(request)) => {
             operational_data::answer(request, view, own).await
         }

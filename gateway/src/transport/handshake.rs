@@ -1,6 +1,6 @@
 //! Handshakes: from a TCP connection to a secured one, and what its far end has shown.
 //!
-//! rustls everywhere; towards other gateways OpenSSL in its place where the settings say so ([`super::legacy_tls`]).
+//! rustls everywhere; towards other gateways OpenSSL in its place where the settings say so (`legacy_tls`).
 
 use std::io;
 use std::sync::Arc;
