@@ -26,6 +26,7 @@ use crate::messagelog::stamp::Authorities;
 use crate::messagelog::timestamper::stamp_pending;
 use crate::metaservice;
 use crate::network::as_stream;
+use crate::opmonitor::trace_context;
 use crate::transport::Caller;
 use crate::transport::body::{GivenUp, OutgoingBody};
 use crate::transport::front_door::{ClientReply, ClientRequest, FrontService};
@@ -222,6 +223,7 @@ impl PeerService for Peers {
             message_type: text(MESSAGE_TYPE),
             content_type: text("content-type").unwrap_or_default(),
             hash_algorithm: text(HASH_ALGORITHM),
+            trace: trace_context::among(&head.headers),
             beside: Beside {
                 request_id: text(REQUEST_ID),
                 content_type: text(ORIGINAL_CONTENT_TYPE),

@@ -232,7 +232,7 @@ impl Services for ServiceNetwork {
     ) -> Wait<'a, Result<ServiceAnswer, ServiceFailure>> {
         Box::pin(async move {
             let service = self.service(view.local, &request.request().header().service)?;
-            let beside;
+            let mut beside;
             let call = match request.request() {
                 Request::Rest(asked) => {
                     let body = request.attachments().first().filter(|_| asked.verb.passes_body_on());
@@ -249,10 +249,11 @@ impl Services for ServiceNetwork {
                     let part = request.request().part();
                     let (written, body) = attached::whole(part, request.attachments(), original, &boundary);
                     let action = asked.action.clone().unwrap_or_default();
-                    beside = [
+                    beside = vec![
                         (Bytes::from_static(b"SOAPAction"), Bytes::from(action)),
                         (Bytes::from_static(b"Content-Type"), Bytes::from(written)),
                     ];
+                    beside.extend_from_slice(view.trace);
                     let body = Some(outgoing(body));
                     ServiceCall { method: "POST", path: "", query: None, headers: &beside, body }
                 }

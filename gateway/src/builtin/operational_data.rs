@@ -189,6 +189,7 @@ mod tests {
             period: Duration::from_secs(600),
             offset: Duration::from_secs(60),
             most_records: 7,
+            traces: None,
             limited: false,
         }
     }

@@ -78,6 +78,9 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         Some(directory) => format!("{}, in {}", Span(config.monitoring.keep), directory.display()),
     };
     writeln!(out, "monitoring.keep               {keep}")?;
+    if let Some(collector) = &config.monitoring.traces {
+        writeln!(out, "monitoring.traces             {}", collector.endpoint)?;
+    }
     writeln!(out, "limits.connections            {}", transport.front.connections)?;
     writeln!(out, "timeouts.connect              {}", Span(transport.peers.connect_timeout))?;
     let answer =

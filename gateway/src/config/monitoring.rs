@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cert_authority::settings::{optional_duration, optional_size};
+use cert_authority::settings::{Text, optional_duration, optional_size};
 use serde::Deserialize;
 
 use super::file::{OrOff, duration_or_off};
 use crate::opmonitor::Settings;
+use crate::opmonitor::traces::Collector;
 
 /// As written.
 #[derive(Debug, Default, Deserialize)]
@@ -26,11 +27,30 @@ pub(super) struct MonitoringFile {
     offset: Option<Duration>,
     most_records: Option<usize>,
     limited: Option<bool>,
+    pub(super) traces: Option<TracesFile>,
+}
+
+/// Where traces go, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TracesFile {
+    pub(super) endpoint: Text,
+    pub(super) authorities: Option<Text>,
+}
+
+/// The address of a collector.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let known = text.starts_with("http://") || text.starts_with("https://");
+    if known && !text.contains([' ', '#']) {
+        Ok(text.to_owned())
+    } else {
+        Err("begins with http:// or https://".to_owned())
+    }
 }
 
 impl MonitoringFile {
     /// As meant; paths are relative to `folder`.
-    pub(super) fn resolve(&self, folder: &Path) -> Settings {
+    pub(super) fn resolve(&self, folder: &Path, traces: Option<Collector>) -> Settings {
         let keep = self.keep.unwrap_or(OrOff::On(Duration::from_secs(7 * 86_400)));
         let directory = folder.join(self.directory.as_deref().unwrap_or_else(|| Path::new("monitoring")));
         let (directory, keep) = match keep {
@@ -44,6 +64,7 @@ impl MonitoringFile {
             period: self.period.unwrap_or(Duration::from_secs(600)),
             offset: self.offset.unwrap_or(Duration::from_secs(60)),
             most_records: self.most_records.unwrap_or(10_000).max(1),
+            traces,
             limited: self.limited.unwrap_or(false),
         }
     }

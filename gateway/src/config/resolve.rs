@@ -18,6 +18,7 @@ use toml::Spanned;
 use super::archive::{Archive, ArchiveFile};
 use super::described::Described;
 use super::file::{self, File, OrOff};
+use super::monitoring::{self, TracesFile};
 use super::transparency::{self, CheckpointsFile};
 use super::{
     Administration, Allow, Authentication, Checkpoints, Client, Config, ConfigError, Configuration, Doors,
@@ -28,6 +29,7 @@ use crate::admin::{Role, Token};
 use crate::description::accepted::{self, Accepted};
 use crate::message::Protocol;
 use crate::messagelog::KeyGrouping;
+use crate::opmonitor::traces::Collector;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
 
 impl Config {
@@ -74,6 +76,7 @@ impl Config {
             file.witness.as_ref().map(|witness| witness.resolve(text, folder, &mut resolver.problems));
         let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive));
         let timestamping = resolver.timestamping(&file.timestamping);
+        let traces = file.monitoring.traces.as_ref().and_then(|traces| resolver.traces(traces));
         let output = resolver.output(&file.output);
         let transport = Resolver::transport(&file);
         let Resolver { problems, mut warnings, .. } = resolver;
@@ -95,7 +98,7 @@ impl Config {
                 ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
             },
             doors: doors(&file),
-            monitoring: file.monitoring.resolve(folder),
+            monitoring: file.monitoring.resolve(folder, traces),
             dangerous: file.dangerous,
             server,
             transport,
@@ -456,6 +459,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    fn traces(&mut self, file: &TracesFile) -> Option<Collector> {
+        let at = "monitoring.traces";
+        let endpoint = self.read(&file.endpoint, &format!("{at}.endpoint"), monitoring::endpoint)?;
+        let authorities = self.certificates(file.authorities.as_slice(), &format!("{at}.authorities"));
+        if endpoint.starts_with("https:") && file.authorities.is_none() {
+            self.fault(&file.endpoint, &format!("{at}.endpoint"), "https needs authorities = a PEM file");
+        }
+        Some(Collector { endpoint, authorities })
+    }
+
     fn output(&mut self, file: &file::Output) -> Output {
         let level = file.level.as_ref().and_then(|at| {
             self.read(at, "output.level", |text| {
@@ -594,7 +607,7 @@ mod tests {
     fn the_example_is_read_once_its_certificates_are_there() {
         let keys = rcgen_certificate();
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem"] {
+        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem", "collector-ca.pem"] {
             cert_authority::durable::write(folder.path().join(name), keys.as_bytes()).unwrap();
         }
         let config = Config::parse(EXAMPLE, folder.path()).unwrap();
@@ -613,7 +626,7 @@ mod tests {
     #[test]
     fn the_example_shows_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem"] {
+        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem", "collector-ca.pem"] {
             cert_authority::durable::write(folder.path().join(name), rcgen_certificate().as_bytes()).unwrap();
         }
         let shown = Config::parse(EXAMPLE, folder.path()).unwrap();
@@ -622,6 +635,8 @@ mod tests {
         assert_eq!(shown.keys, least.keys);
         assert_eq!(shown.timestamping, least.timestamping);
         assert_eq!(shown.output, least.output);
+        assert!(shown.monitoring.traces.is_some());
+        assert_eq!(crate::opmonitor::Settings { traces: None, ..shown.monitoring }, least.monitoring);
         assert_eq!(shown.dangerous, least.dangerous);
         assert_eq!(
             (shown.doors.http, shown.doors.peers, shown.doors.ocsp),
@@ -661,6 +676,17 @@ mod tests {
             faults(&text),
             ["Some(6) limits", "Some(11) client[2]", "Some(13) doors", "Some(14) strange"]
         );
+    }
+
+    #[test]
+    fn a_collector_that_cannot_be_reached_safely_is_refused() {
+        for endpoint in ["collector:4318", "https://collector/v1/traces", "http://collector/ v1"] {
+            let text = format!("{LEAST}[monitoring.traces]\nendpoint = \"{endpoint}\"\n");
+            assert_eq!(faults(&text), ["Some(6) monitoring.traces.endpoint"], "{endpoint}");
+        }
+        let text = format!("{LEAST}[monitoring]\nkeep = \"off\"\nroom = \"1 MiB\"\n");
+        let config = Config::parse(&text, Path::new("/nowhere")).unwrap();
+        assert_eq!((config.monitoring.directory, config.monitoring.room), (None, 1 << 20));
     }
 
     #[test]

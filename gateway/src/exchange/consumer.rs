@@ -75,6 +75,7 @@ async fn run(
     let local = (gateway.local)();
 
     // 1 read
+    seen.came_with(headers);
     seen.step(Step::Read);
     let (request, following) = protocol::read_call(gateway, &conf, &local, call).await?;
     seen.asked(&request, &conf, &gateway.server);
@@ -100,7 +101,8 @@ async fn run(
     let far_end = link.far_end();
     seen.peer(&conf, &far_end.server);
     let boundary = gateway.ids.boundary();
-    let (leaving, mut answer) = link.send(protocol::http_headers(&request, headers, &boundary));
+    let beside = protocol::http_headers(&request, headers, &boundary, seen.trace(headers));
+    let (leaving, mut answer) = link.send(beside);
     let mut outgoing = Outgoing::begin(leaving, boundary);
     outgoing.ocsp_responses(&gateway.keys.own_ocsp_responses(began));
     let vault = gateway.log.vault().of(&request.header().client);

@@ -262,6 +262,8 @@ pub struct View<'a> {
     pub conf: &'a Arc<GlobalConf>,
     /// Our own settings.
     pub local: &'a Arc<ServerConf>,
+    /// What came beside the message of its trace, for a service whose protocol has no place for it.
+    pub trace: &'a [(Bytes, Bytes)],
 }
 
 /// Our services.

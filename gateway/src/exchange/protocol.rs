@@ -69,11 +69,12 @@ pub fn of_service(request: &Request, failure: impl Into<Fault>) -> Fault {
     }
 }
 
-/// The HTTP headers of a request to another gateway, in X-Road's order.
+/// The HTTP headers of a request to another gateway, in X-Road's order; what they say of a trace stands last.
 pub fn http_headers(
     request: &Request,
     headers: &[(Bytes, Bytes)],
     boundary: &Boundary,
+    trace: Vec<(&'static str, String)>,
 ) -> Vec<(&'static str, String)> {
     let mut sent = Vec::with_capacity(6);
     if request.protocol() == Protocol::Rest {
@@ -89,6 +90,7 @@ pub fn http_headers(
         sent.push((header::ORIGINAL_SOAP_ACTION, request.action.clone().unwrap_or_default()));
     }
     sent.push(("content-type", boundary.content_type()));
+    sent.extend(trace);
     sent
 }
 

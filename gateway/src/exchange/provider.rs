@@ -9,6 +9,8 @@
 //!
 //! Specification: PR-MESSTRANSP 3; the order of checks is that of X-Road 7.8, rights before signature.
 
+use bytes::Bytes;
+
 use super::attached::Attachment;
 use super::check;
 use super::incoming::{Incoming, Request};
@@ -57,6 +59,8 @@ pub struct PeerCall {
     pub content_type: String,
     /// `x-hash-algorithm`.
     pub hash_algorithm: Option<String>,
+    /// What it says of the trace that it is part of: nobody has signed it.
+    pub trace: Vec<(Bytes, Bytes)>,
     /// `x-road-request-id`, and what else stands beside a message.
     pub beside: Beside,
     /// The message.
@@ -96,9 +100,10 @@ async fn run(
     let local = (gateway.local)();
 
     // 9 receive: up to the message part, so that cheap refusals come before a body is read
+    seen.came_with(&call.trace);
     seen.step(Step::Receive);
     check::is_new_enough(&local, call.version.as_deref())?;
-    let PeerCall { peer, message_type, content_type, hash_algorithm, beside, body, .. } = call;
+    let PeerCall { peer, message_type, content_type, hash_algorithm, beside, body, trace, .. } = call;
     let (protocol, request_id) = (protocol::of_message(message_type.as_deref()), beside.request_id.clone());
     let algorithm = hash_algorithm.as_deref();
     let incoming = Incoming::new(Direction::Request, protocol, &content_type, algorithm, body, began)?;
@@ -155,7 +160,7 @@ async fn run(
     // 15 call
     seen.step(Step::Call);
     answer.called(); // from here on a fault is a part: the service may have acted
-    let called = gateway.services.call(&request, View { conf: &conf, local: &local }).await;
+    let called = gateway.services.call(&request, View { conf: &conf, local: &local, trace: &trace }).await;
     let called = called.inspect_err(|failure| progress.in_doubt = failure.may_have_acted());
     let answered = called.map_err(|failure| protocol::of_service(&asked, failure))?;
     progress.in_doubt = true; // it has acted; whatever fails now, the client does not learn how it ended
@@ -176,13 +181,9 @@ async fn run(
     // 18 log
     seen.step(Step::LogAnswer);
     let (digests, attachments) = (streamed.digests.clone(), streamed.attachments.clone());
-    let message = Message {
-        part: response.part(),
-        attachments: &attachments,
-        digests: &digests,
-        signature: &signature,
-        began,
-    };
+    let part = response.part();
+    let message =
+        Message { part, attachments: &attachments, digests: &digests, signature: &signature, began };
     seen.response(&response, message.size());
     let logged = exchange.log_response((), &message, request.sequence()).await?;
 

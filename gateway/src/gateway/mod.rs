@@ -48,6 +48,7 @@ use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::{self, LogError, MessageLog};
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
+use crate::opmonitor::TracesError;
 use crate::serverconf::ServerConf;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
@@ -100,6 +101,9 @@ pub enum StartError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// Traces are wanted, and cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Measurements are installed already.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -180,7 +184,7 @@ impl Wired {
         let (snapshots, keys, time) = (Arc::clone(&live.local), Arc::clone(&keyring), Arc::clone(&clock));
         let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
         let services = ServiceNetwork::new(identity, config.transport.services.clone());
-        let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local);
+        let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local)?;
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::environment::{CertificateType, Certificates, Environment};
 use crate::keyring::Keyring;
 use crate::network::RandomIds;
-use crate::opmonitor::{Monitor, Recorder};
+use crate::opmonitor::{Monitor, Recorder, TracesError};
 use crate::serverconf::ServerConf;
 
 /// What runs beside the exchanges.
@@ -30,13 +30,16 @@ pub(super) struct Recording {
 }
 
 /// Wires it; gives what our own services answer from.
+///
+/// # Errors
+/// Why traces cannot be sent.
 pub(super) fn wire(
     config: &Config,
     clock: &Arc<dyn Clock>,
     keyring: &Arc<Keyring>,
     local: &Arc<ArcSwap<ServerConf>>,
-) -> (Own, Watching) {
-    let (monitor, recorder) = Monitor::new(config.monitoring.clone(), Arc::clone(clock));
+) -> Result<(Own, Watching), TracesError> {
+    let (monitor, recorder) = Monitor::new(config.monitoring.clone(), &config.server, Arc::clone(clock))?;
     let environment = Arc::new(Environment::new(Arc::clone(clock), certificates(keyring, local)));
     let own = Own {
         server: config.server.clone(),
@@ -45,7 +48,7 @@ pub(super) fn wire(
         monitor,
         environment: Arc::clone(&environment),
     };
-    (own, Watching { recorder, environment })
+    Ok((own, Watching { recorder, environment }))
 }
 
 impl Watching {

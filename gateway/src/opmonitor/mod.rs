@@ -3,7 +3,7 @@
 //! ```text
 //! the two stories ──► Observation ──(dropped)──► a queue with an end ──► Recorder ─┬─► files   ──► searches
 //!                     a line a step              full: counted, lost               ├─► statistics
-//!                                                                                  └─► measurements
+//!                                                                                  └─► measurements, traces
 //! ```
 //! Nothing here can fail an exchange, or make it wait: what finds no place in the queue, or in the files, is lost, counted,
 //! and told in `/health`.
@@ -11,6 +11,7 @@
 //! - [`observation`]: what a story says on its way; [`record`]: what becomes of it
 //! - `recorder`: what runs beside the exchanges; `store`: the files
 //! - [`search`], [`statistics`]: what can be asked
+//! - [`trace_context`]: which trace an exchange is part of; [`traces`]: exchanges as spans
 //!
 //! Specification: Operational Monitoring Protocol (PR-OPMON) 1.7. Not here: who may ask, and in what form it is answered.
 
@@ -22,6 +23,8 @@ pub mod statistics;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod trace_context;
+pub mod traces;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -29,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cert_authority::clock::{Clock, UnixTime};
+use conf::identifier::ServerId;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::observation::Observed;
@@ -37,6 +41,7 @@ use self::record::ServerType;
 pub use self::recorder::Recorder;
 use self::search::{Found, Search};
 use self::statistics::Statistics;
+use self::traces::{Collector, Exporter};
 
 /// The release of X-Road that records name.
 const XROAD_VERSION: &str = "7.8.0";
@@ -62,6 +67,8 @@ pub struct Settings {
     pub offset: Duration,
     /// The most records of one answer to others.
     pub most_records: usize,
+    /// Where traces go; `None` when there are none.
+    pub traces: Option<Collector>,
     /// Whether those who are not the owner learn the operating system and certificates only.
     pub limited: bool,
 }
@@ -83,6 +90,11 @@ pub enum SearchError {
     #[error("the search was given up")]
     GivenUp,
 }
+
+/// Traces cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("traces cannot be sent: {0}")]
+pub struct TracesError(String);
 
 /// What monitors, observations and the recorder share.
 struct Shared {
@@ -111,13 +123,21 @@ impl Monitor {
     }
 
     /// A monitor, and what records for it.
-    #[must_use]
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> (Self, Recorder) {
+    ///
+    /// # Errors
+    /// Why the collector of traces cannot be reached.
+    pub fn new(
+        settings: Settings,
+        server: &ServerId,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recorder), TracesError> {
+        let traces = settings.traces.as_ref().map(|collector| Exporter::new(collector, &server.to_string()));
+        let traces = traces.transpose().map_err(TracesError)?;
         let (queue, observed) = mpsc::channel(QUEUE);
         let statistics = Mutex::new(Statistics::new(clock.now(), settings.period));
         let (lost, reading) = (Losses::default(), Semaphore::new(1));
         let shared = Arc::new(Shared { settings, clock, queue, statistics, lost, reading });
-        (Self(Some(Arc::clone(&shared))), Recorder::new(shared, observed))
+        Ok((Self(Some(Arc::clone(&shared))), Recorder::new(shared, observed, traces)))
     }
 
     /// An exchange begins.
@@ -171,6 +191,10 @@ impl Shared {
         if self.queue.try_send(observed).is_err() {
             self.lose(1, "queue");
         }
+    }
+
+    fn exports_traces(&self) -> bool {
+        self.settings.traces.is_some()
     }
 
     fn statistics(&self) -> MutexGuard<'_, Statistics> {

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use conf::identifier::ServerId;
 use conf::snapshot::GlobalConf;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::record::{Asked, ExchangeRecord, ServerType, Size};
+use super::trace_context::{TraceContext, passed_on};
 use crate::fault::Fault;
 use crate::message::{Request, Response};
 
@@ -44,7 +46,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its name in measurements.
+    /// Its name in measurements and traces.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -78,6 +80,7 @@ struct Open {
     record: ExchangeRecord,
     began: Instant,
     steps: Vec<(Step, Duration)>,
+    trace: Option<TraceContext>,
 }
 
 /// An observation that is complete.
@@ -89,6 +92,8 @@ pub(super) struct Observed {
     pub(super) steps: Vec<(Step, Duration)>,
     /// How long it took.
     pub(super) took: Duration,
+    /// What it is part of, while traces are exported.
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Observation {
@@ -99,7 +104,7 @@ impl Observation {
 
     pub(super) fn begin(to: Arc<Shared>, side: ServerType, now: UnixTime) -> Self {
         let (record, steps) = (ExchangeRecord::new(side, now), Vec::with_capacity(16));
-        Self(Some(Box::new(Open { to, record, began: Instant::now(), steps })))
+        Self(Some(Box::new(Open { to, record, began: Instant::now(), steps, trace: None })))
     }
 
     /// A step begins, and the one before it has ended.
@@ -122,6 +127,20 @@ impl Observation {
         }
     }
 
+    /// The headers that came with the request: they may say which trace it is part of.
+    pub fn came_with(&mut self, headers: &[(Bytes, Bytes)]) {
+        if let Some(open) = self.0.as_mut().filter(|open| open.to.exports_traces()) {
+            open.trace = TraceContext::of(headers);
+        }
+    }
+
+    /// What is to be told onwards about the trace: that our own span is the parent of what follows, or, where we make none,
+    /// what came.
+    pub fn trace(&self, came: &[(Bytes, Bytes)]) -> Vec<(&'static str, String)> {
+        let trace = self.0.as_ref().and_then(|open| open.trace.as_ref());
+        trace.map_or_else(|| passed_on(came), |trace| trace.headers().collect())
+    }
+
     /// What is asked, of a request that could be read.
     pub fn asked(&mut self, request: &Request, conf: &GlobalConf, own: &ServerId) {
         let Some(open) = &mut self.0 else { return };
@@ -131,6 +150,12 @@ impl Observation {
             Request::Soap(_) => (None, None),
         };
         let provider = open.record.server_type == ServerType::Producer;
+        // A gateway that makes no spans of its own hands on those of REST in the message.
+        if let (Some(trace), Request::Rest(request)) = (&mut open.trace, request)
+            && trace.parent.is_none()
+        {
+            *trace = TraceContext::of(&request.headers).unwrap_or_else(|| trace.clone());
+        }
         open.record.asked = Some(Asked {
             protocol: request.protocol(),
             client: header.client.clone(),
@@ -193,11 +218,11 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
-        let Open { to, mut record, began, steps } = *open;
+        let Open { to, mut record, began, steps, trace } = *open;
         let took = began.elapsed();
         let now = record.request_in + took;
         record.response_out.get_or_insert(now);
-        to.take(Observed { record, steps, took });
+        to.take(Observed { record, steps, took, trace });
     }
 }
 

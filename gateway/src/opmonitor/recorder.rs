@@ -1,4 +1,5 @@
-//! What runs beside the exchanges: it takes their observations a few times a second, counts, measures and keeps them.
+//! What runs beside the exchanges: it takes their observations a few times a second, counts, measures and keeps
+//! them, and sends their traces.
 //!
 //! Not here: how records are kept (`store`), and counted ([`super::statistics`]).
 
@@ -6,33 +7,53 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::observation::Observed;
 use super::record::ServerType;
 use super::store::Store;
+use super::traces::Exporter;
 
 /// How often observations are taken.
 const EVERY: Duration = Duration::from_millis(250);
 /// How often what is too old is removed, and our own address looked up.
 const TIDYING: Duration = Duration::from_secs(60);
 
+/// Spans that wait for those before them to be taken, at most.
+const MOST_SPANS: usize = 64 * 1024;
+
+/// Spans on their way to a collector.
+struct Traces {
+    exporter: Arc<Exporter>,
+    spans: Vec<SpanData>,
+    sending: Option<JoinHandle<()>>,
+}
+
 /// Records for a [`super::Monitor`].
 pub struct Recorder {
     shared: Arc<Shared>,
     observed: mpsc::Receiver<Observed>,
     store: Option<Store>,
+    traces: Option<Traces>,
     tidied: Option<Instant>,
     internal_ip: String,
     broken: bool,
 }
 
 impl Recorder {
-    pub(super) fn new(shared: Arc<Shared>, observed: mpsc::Receiver<Observed>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        observed: mpsc::Receiver<Observed>,
+        traces: Option<Exporter>,
+    ) -> Self {
         let internal_ip = internal_ip();
-        Self { shared, observed, store: None, tidied: None, internal_ip, broken: false }
+        let traces =
+            traces.map(|exporter| Traces { exporter: Arc::new(exporter), spans: Vec::new(), sending: None });
+        Self { shared, observed, store: None, traces, tidied: None, internal_ip, broken: false }
     }
 
     /// Records until `stop` turns true, and then what there still is.
@@ -46,6 +67,9 @@ impl Recorder {
                 Ok(recorder) => recorder,
                 Err(error) => return tracing::error!(%error, "monitoring has stopped"),
             };
+            if let Some(traces) = &mut self.traces {
+                traces.send(stopped).await;
+            }
             if stopped {
                 return;
             }
@@ -64,6 +88,9 @@ impl Recorder {
         }
         drop(statistics);
         taken.iter().for_each(measure);
+        if let Some(traces) = &mut self.traces {
+            taken.iter().for_each(|observed| traces.add(observed));
+        }
         self.keep(&taken);
         self
     }
@@ -101,6 +128,35 @@ impl Recorder {
             store.append(now, taken.iter().map(|observed| observed.record.fields(&self.internal_ip)))?;
         }
         if tidy { store.clean(now) } else { Ok(()) }
+    }
+}
+
+impl Traces {
+    fn add(&mut self, observed: &Observed) {
+        let spans = self.exporter.spans(observed);
+        if self.spans.len().saturating_add(spans.len()) > MOST_SPANS {
+            let lost = u64::try_from(spans.len()).unwrap_or(u64::MAX);
+            metrics::counter!("passerelle_spans_lost_total").increment(lost);
+            return;
+        }
+        self.spans.extend(spans);
+    }
+
+    /// Sends what there is, beside everything else; one request at a time, and at the end the last one.
+    async fn send(&mut self, last: bool) {
+        if let Some(sending) = self.sending.take_if(|sending| last || sending.is_finished()) {
+            let _ = sending.await;
+        }
+        if self.sending.is_some() || self.spans.is_empty() {
+            return;
+        }
+        let (exporter, spans) = (Arc::clone(&self.exporter), std::mem::take(&mut self.spans));
+        let sending = tokio::spawn(async move { exporter.export(spans).await });
+        if last {
+            let _ = sending.await;
+        } else {
+            self.sending = Some(sending);
+        }
     }
 }
 

@@ -24,8 +24,13 @@ fn settings(directory: &std::path::Path) -> Settings {
         period: Duration::from_secs(600),
         offset: Duration::from_secs(60),
         most_records: 10_000,
+        traces: None,
         limited: false,
     }
+}
+
+fn server() -> conf::identifier::ServerId {
+    "DEMO/GOV/1001/ss1".parse().unwrap()
 }
 
 fn asked(service: &str) -> Asked {
@@ -65,7 +70,7 @@ struct Running {
 impl Running {
     fn on(settings: Settings) -> Self {
         let clock = FixedClock::new(UnixTime::from_secs(T0));
-        let (monitor, recorder) = Monitor::new(settings, Arc::new(clock.clone()));
+        let (monitor, recorder) = Monitor::new(settings, &server(), Arc::new(clock.clone())).unwrap();
         let (stop, stopped) = watch::channel(false);
         Self { monitor, clock, stop, task: tokio::spawn(Recorder::run(recorder, stopped)) }
     }
@@ -132,7 +137,8 @@ async fn a_store_that_cannot_be_written_costs_records_is_told_and_recovers() {
 async fn a_full_queue_makes_nobody_wait_and_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let clock = FixedClock::new(UnixTime::from_secs(T0));
-    let (monitor, recorder) = Monitor::new(settings(folder.path()), Arc::new(clock.clone()));
+    let (monitor, recorder) =
+        Monitor::new(settings(folder.path()), &server(), Arc::new(clock.clone())).unwrap();
     for _ in 0..QUEUE + 7 {
         drop(monitor.begin(ServerType::Client, clock.now()));
     }

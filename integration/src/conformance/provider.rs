@@ -29,6 +29,7 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
         message_type: message.header("x-road-message-type"),
         content_type: message.header("content-type").unwrap_or_default(),
         hash_algorithm: message.header("x-hash-algorithm"),
+        trace: Vec::new(),
         beside: Beside {
             request_id: message.header("x-road-request-id"),
             content_type: message.header("x-original-content-type"),
