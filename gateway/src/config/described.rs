@@ -15,7 +15,7 @@ use std::time::Duration;
 use cert_authority::settings::Text;
 use conf::identifier::ClientId;
 
-use super::resolve::{Resolver, endpoint, service_address, service_code};
+use super::resolve::{Resolver, endpoint, identifier_part, service_address, service_code};
 use super::{Allow, Description, Endpoint, Group, Service, ServiceTrust, Subject, file};
 use crate::access::endpoint::PathGlob;
 use crate::description::wsdl::DescribedService;
@@ -123,7 +123,9 @@ impl Resolver<'_> {
                 }
                 let written = wsdl.url.as_ref().map(Text::get_ref);
                 let url = written.or(operation.address.as_ref()).cloned().unwrap_or_default();
-                let faulty = service_code(&operation.code).and_then(|()| service_address(&url, trusted));
+                let faulty = service_code(&operation.code)
+                    .and_then(|()| operation.version.as_deref().map_or(Ok(()), identifier_part))
+                    .and_then(|()| service_address(&url, trusted));
                 if let Err(reason) = faulty {
                     self.fault(&wsdl.description, &at, format!("{} ({url}) {reason}", name(operation)));
                 }

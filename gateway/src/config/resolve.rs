@@ -533,11 +533,16 @@ impl<'a> Resolver<'a> {
 
 /// Whether a service may have this code.
 pub(super) fn service_code(code: &str) -> Result<(), &'static str> {
-    if code.is_empty() || code.contains(['%', ':', ';', '/', '\\']) || code.chars().any(char::is_control) {
-        return Err("may not be empty nor hold % : ; / \\ or control characters");
-    }
     if BuiltIn::RESERVED.contains(&code) {
         return Err("is the code of a service that every gateway has by itself");
+    }
+    identifier_part(code)
+}
+
+/// Whether this may be part of the identifier of a service.
+pub(super) fn identifier_part(part: &str) -> Result<(), &'static str> {
+    if part.is_empty() || part.contains(['%', ':', ';', '/', '\\']) || part.chars().any(char::is_control) {
+        return Err("may not be empty nor hold % : ; / \\ or control characters");
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ pub fn read(bytes: &[u8]) -> Result<OpenApi, DescriptionError> {
             }
         }
     }
-    let server = document.servers.into_iter().next().map(|server| server.url);
+    let server = document.servers.into_iter().next().and_then(|server| server.url);
     Ok(OpenApi { version, format, server, endpoints })
 }
 
@@ -136,8 +136,8 @@ fn servers(text: &str, format: Format) -> Result<Vec<(Range<usize>, String)>, De
     match format {
         Format::Json => {
             let read: Servers<&RawValue> = serde_json::from_str(text).map_err(|error| json(&error))?;
-            let each = read.servers.into_iter().map(|server| {
-                let raw = server.url.get();
+            let each = read.servers.into_iter().filter_map(|server| server.url).map(|url| {
+                let raw = url.get();
                 let from = raw.as_ptr().addr().saturating_sub(text.as_ptr().addr());
                 let url = serde_json::from_str(raw).map_err(|error| json(&error))?;
                 Ok((from..from.saturating_add(raw.len()), url))
@@ -147,14 +147,14 @@ fn servers(text: &str, format: Format) -> Result<Vec<(Range<usize>, String)>, De
         Format::Yaml => {
             let read: Servers<Spanned<String>> =
                 serde_saphyr::from_str_with_options(text, options()).map_err(|error| yaml(&error))?;
-            let each = read.servers.into_iter().map(|server| {
-                let span = server.url.referenced.span();
+            let each = read.servers.into_iter().filter_map(|server| server.url).map(|url| {
+                let span = url.referenced.span();
                 let place = span.byte_offset().zip(span.byte_len()).and_then(|(from, length)| {
                     let from = usize::try_from(from).ok()?;
                     Some(from..from.checked_add(usize::try_from(length).ok()?)?)
                 });
                 let nowhere = || DescriptionError::Malformed("an address without a place".to_owned());
-                Ok((place.ok_or_else(nowhere)?, server.url.value))
+                Ok((place.ok_or_else(nowhere)?, url.value))
             });
             each.collect()
         }
@@ -240,7 +240,8 @@ struct Servers<T> {
 
 #[derive(Deserialize)]
 struct Server<T> {
-    url: T,
+    /// It may not be missing, but it is.
+    url: Option<T>,
 }
 
 #[derive(Default, Deserialize)]

@@ -157,6 +157,11 @@ fn what_a_document_says_that_cannot_be_is_a_fault() {
             "http://h",
             "a/b.v1 (http://h) may not be empty nor hold % : ; / \\ or control characters",
         ),
+        (
+            [("a", "v1%20")],
+            "http://h",
+            "a.v1%20 (http://h) may not be empty nor hold % : ; / \\ or control characters",
+        ),
         ([("a", "v1")], "ftp://h", "a.v1 (ftp://h) must begin with http:// or https://"),
         ([("a", "v1")], "", "a.v1 () must begin with http:// or https://"),
         (

@@ -213,6 +213,16 @@ fn without_hosts_only_paths_are_left_and_all_else_is_as_it_was() {
 }
 
 #[test]
+fn a_server_without_an_address_is_passed_over() {
+    let yaml = "openapi: 3.0.0\nservers:\n  - url:\n  - description: none\n  - url: http://h/x\n";
+    assert_eq!(read(yaml.as_bytes()).unwrap().server, None);
+    assert_eq!(without_hosts(yaml.as_bytes()).unwrap(), yaml.replace("http://h/x", "\"/x\"").as_bytes());
+    let json = r#"{"openapi": "3.0.0", "servers": [{"url": null}, {}, {"url": "http://h/x"}]}"#;
+    assert_eq!(read(json.as_bytes()).unwrap().server, None);
+    assert_eq!(without_hosts(json.as_bytes()).unwrap(), json.replace("http://h/x", "/x").as_bytes());
+}
+
+#[test]
 fn addresses_in_every_style_of_yaml_lose_their_host_or_are_refused() {
     for (url, left) in [
         ("https://h.example/a", Some("/a")),
