@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use cert_authority::http::{Client as HttpClient, HttpError};
 use conf::identifier::{ClientId, ServiceId};
 use conf::snapshot::GlobalConf;
 use futures_util::{Stream, stream};
@@ -272,6 +273,20 @@ impl Services for ServiceNetwork {
 
 fn outgoing(body: ServiceBody) -> OutgoingBody {
     OutgoingBody::stream(as_stream(body.content), Some(body.length))
+}
+
+/// Asks for the description of a service, or over plain HTTP: certificates are believed and shown as when it is called.
+///
+/// # Errors
+/// [`HttpError::Tls`] when the certificates cannot be used.
+pub fn description_client(
+    trust: Option<&ServiceTrust>,
+    identity: Option<Identity>,
+) -> Result<HttpClient, HttpError> {
+    let Some(trust) = trust else { return Ok(HttpClient::new()) };
+    let config = tls::service_client(&judged(trust), identity);
+    let config = config.map_err(|error| HttpError::Tls(error.to_string()))?;
+    Ok(HttpClient::with_tls(Arc::new(config)))
 }
 
 fn judged(trust: &ServiceTrust) -> tls::ServiceTrust {

@@ -14,10 +14,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use cert_authority::clock::{Clock as _, SystemClock};
 use cert_authority::durable;
+use cert_authority::keys::Pin;
+use cert_authority::keys::inventory::{Inventory, Usage};
+use cert_authority::keys::software::SoftwareKeys;
 use cert_authority::x509::AltName;
 use cert_authority::x509::issue::Profile;
 use gateway::transport::tls::{self, Identity};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -28,9 +34,13 @@ use transport_world::Authority;
 type Documents = Arc<Mutex<HashMap<String, String>>>;
 
 async fn server(documents: &Documents, identity: Option<Identity>) -> u16 {
+    serve(documents, identity.map(|identity| tls::front_server(identity).unwrap())).await
+}
+
+async fn serve(documents: &Documents, tls: Option<ServerConfig>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let acceptor = identity.map(|identity| TlsAcceptor::from(Arc::new(tls::front_server(identity).unwrap())));
+    let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
     let documents = Arc::clone(documents);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -344,4 +354,61 @@ async fn damage_to_what_was_taken_up_is_told_and_a_refresh_mends_it() {
     scene.put("descriptions/accepted.toml", "nonsense");
     let (code, lines) = scene.refresh(&[]).await;
     assert!(code == 2 && lines[0].contains("accepted.toml"), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_a_certificate_is_shown_ours() {
+    let scene = Scene::new().await;
+    let ca = Authority::now("CA").await;
+    let own = ca.issue_for(Profile::Tls, "service", &[AltName::Dns("localhost".to_owned())]).await;
+    let ours = ca.issue(Profile::Tls, "gateway").await;
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.certificate.der().to_vec().into()).unwrap();
+    let provider = cert_authority::crypto::tls_provider();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(own.identity.chain.clone(), own.identity.key.clone_key())
+        .unwrap();
+    let port = serve(&scene.documents, Some(tls)).await;
+    scene.put("ca.pem", &ca.certificate.to_pem());
+    let settings = std::fs::read_to_string(scene.path("gateway.toml")).unwrap();
+    let trade = settings.lines().find(|line| line.contains("/trade.json")).unwrap();
+    let url = format!("https://localhost:{port}/trade.json");
+    scene.edit(trade, &format!("description = \"{url}\""));
+
+    let (code, lines) = scene.refresh(&[&url]).await;
+    assert!(code == 2 && lines[0].contains("(we had no certificate to show: "), "{lines:?}");
+
+    let (directory, pin) = (scene.path("keys"), scene.path("keys/pin"));
+    std::fs::create_dir_all(&directory).unwrap();
+    durable::write_secret(&pin, b"1234").unwrap();
+    let keys = SoftwareKeys::open(&directory, &Pin::from_file(&pin).unwrap()).unwrap();
+    keys.import(ours.identity.key.secret_der(), Usage::Tls, "own", None, SystemClock.now()).unwrap();
+    Inventory::load(&directory).unwrap().import_certificate(&ours.certificate.to_pem()).unwrap();
+    let (code, lines) = scene.refresh(&[&url]).await;
+    assert_eq!((code, lines.last().unwrap().as_str()), (1, "taken up"), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_that_could_not_be_shown_or_never_ends_is_not_taken_up() {
+    let scene = Scene::new().await;
+    let records = format!("http://127.0.0.1:{}/records.yaml", scene.http);
+    let block = RECORDS.replace("[{url: /v1}]", "\n  - url: >-\n      https://inside.example/v1");
+    scene.serve("/records.yaml", &block);
+    let (code, lines) = scene.refresh(&[&records]).await;
+    assert!(
+        code == 2 && lines[0].contains("the addresses of its servers are not written in place"),
+        "{lines:?}"
+    );
+    scene.serve("/records.yaml", &format!("{RECORDS}# {}", "x".repeat(11 << 20)));
+    let (code, lines) = scene.refresh(&[&records]).await;
+    assert!(code == 2 && lines[0].contains("longer than 10485760 bytes"), "{lines:?}");
+    std::fs::remove_file(scene.path("plans.wsdl")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", scene.path("plans.wsdl")).unwrap();
+    let (code, lines) = scene.refresh(&["plans.wsdl"]).await;
+    assert!(code == 2 && lines[0].contains("longer than 10485760 bytes"), "{lines:?}");
+    assert!(scene.list().is_none());
 }

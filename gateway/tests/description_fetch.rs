@@ -15,6 +15,7 @@ use cert_authority::x509::issue::Profile;
 use cert_authority::x509::{AltName, Certificate};
 use gateway::config::ServiceTrust;
 use gateway::description::{DescriptionError, LIMITS, Source, fetch, openapi};
+use gateway::network::description_client;
 use gateway::transport::tls::{self, Identity};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -71,7 +72,7 @@ async fn fetched(
     trust: Option<&ServiceTrust>,
     limits: Limits,
 ) -> Result<Bytes, DescriptionError> {
-    let client = ServiceTrust::http_client(trust).unwrap();
+    let client = description_client(trust, None).unwrap();
     fetch(&Source::new(&url, Path::new("/nowhere")), &client, limits).await
 }
 

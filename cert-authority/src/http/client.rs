@@ -102,6 +102,12 @@ impl Client {
         Self::with_verifier(provider, verifier)
     }
 
+    /// A client that speaks TLS by a configuration of the caller's.
+    #[must_use]
+    pub fn with_tls(config: Arc<rustls::ClientConfig>) -> Self {
+        Self { tls: Some(TlsConnector::from(config)) }
+    }
+
     fn with_verifier(
         provider: Arc<CryptoProvider>,
         verifier: Arc<dyn ServerCertVerifier>,

@@ -12,17 +12,24 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use cert_authority::clock::{Clock as _, SystemClock, UnixTime};
+use cert_authority::http::HttpError;
+use cert_authority::keys::inventory::Usage;
 use cert_authority::settings::Problem;
 use clap::{Args, Subcommand};
 use conf::identifier::ClientId;
 
 use super::table::{Table, printable};
-use crate::config::{Client, Config, ConfigError, Description, Service, ServiceTrust};
+use crate::config::{Client, Config, ConfigError, Description, Service};
 use crate::description::difference::{self, Change, Item};
-use crate::description::{Accepted, Document, LIMITS, fetch};
+use crate::description::{Accepted, Content, DescriptionError, Document, LIMITS, Source, fetch, openapi};
+use crate::keyring::Keyring;
 use crate::message::Protocol;
+use crate::network;
+use crate::transport::ocsp_cache::OcspCache;
+use crate::transport::tls::Identity;
 
 const SAME: u8 = 0;
 const DIFFERS: u8 = 1;
@@ -117,7 +124,11 @@ fn refresh(
     let undescribed = by(&Accepted::none(folder))?;
     let before = Accepted::load(folder).map_err(|error| error.to_string())?;
     let mut after = before.clone();
-    let (changed, trouble) = runtime()?.block_on(look(&undescribed, arguments, &mut after, now, out))?;
+    let runtime = runtime()?;
+    let looked = runtime.block_on(look(&undescribed, arguments, &mut after, now, out));
+    // A file that never ends being opened, such as a pipe, is not waited for.
+    runtime.shutdown_background();
+    let (changed, trouble) = looked?;
     let forgotten = forget(&undescribed, arguments, &mut after);
 
     // What was taken up before may be damaged; then everything is as if it were new.
@@ -157,9 +168,10 @@ async fn look<'a>(
     if wanted.is_empty() && !arguments.descriptions.is_empty() {
         return Err("no such description is in the settings".to_owned());
     }
+    let own = own_identity(config, now);
     let (mut changed, mut trouble) = (Vec::new(), false);
     for (client, description) in wanted {
-        match get(description).await {
+        match get(description, &own).await {
             Err(reason) => {
                 trouble = true;
                 let line = format!("{}, {}: {reason}", client.id, description.written);
@@ -178,10 +190,37 @@ async fn look<'a>(
     Ok((changed, trouble))
 }
 
-async fn get(description: &Description) -> Result<Document, String> {
-    let client = ServiceTrust::http_client(description.trust.as_ref()).map_err(|error| error.to_string())?;
-    let bytes = fetch(&description.source, &client, LIMITS).await.map_err(|error| error.to_string())?;
-    Document::read(bytes, description.protocol).map_err(|error| error.to_string())
+/// The document, if it can also be shown to those who ask for it.
+async fn get(description: &Description, own: &OwnIdentity) -> Result<Document, String> {
+    let identity = own.as_ref().ok().cloned().flatten();
+    let client = network::description_client(description.trust.as_ref(), identity);
+    let client = client.map_err(|error| error.to_string())?;
+    let fetched = fetch(&description.source, &client, LIMITS).await;
+    let bytes = fetched.map_err(|error| match (&error, own) {
+        (DescriptionError::Http(HttpError::Tls(_) | HttpError::Protocol(_)), Err(reason)) => {
+            format!("{error} (we had no certificate to show: {reason})")
+        }
+        _ => error.to_string(),
+    })?;
+    let document = Document::read(bytes, description.protocol).map_err(|error| error.to_string())?;
+    match &document.content {
+        Content::OpenApi(_) => openapi::without_hosts(&document.bytes).map(|_shown| document),
+        Content::Wsdl(_) => Ok(document),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// What a server that asks for a certificate is shown; `Err` when the keys cannot be opened.
+type OwnIdentity = Result<Option<Identity>, String>;
+
+/// The keys are opened only when there is a server that might ask.
+fn own_identity(config: &Config, now: UnixTime) -> OwnIdentity {
+    let mut descriptions = config.clients.iter().flat_map(|client| &client.descriptions);
+    if !descriptions.any(|each| matches!(&each.source, Source::Url(url) if url.starts_with("https://"))) {
+        return Ok(None);
+    }
+    let keyring = Keyring::open(&config.keys, Arc::new(OcspCache::new(None)));
+    keyring.and_then(|keyring| keyring.identity(Usage::Tls, now)).map_err(|error| error.to_string())
 }
 
 /// The document that was taken up, if it is whole.

@@ -27,7 +27,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cert_authority::http::{self, HttpError};
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
 use semver::Version;
@@ -252,23 +251,6 @@ pub enum ServiceTrust {
     Pinned(Certificate),
     /// One of these authorities issued it, and it carries the name called.
     Authorities(Vec<Certificate>),
-}
-
-impl ServiceTrust {
-    /// A client that asks a service judged so, or one over plain HTTP, for its description.
-    ///
-    /// # Errors
-    /// [`HttpError::Tls`] if a certificate cannot be used.
-    pub fn http_client(trust: Option<&Self>) -> Result<http::Client, HttpError> {
-        let der = |certificate: &Certificate| certificate.der().to_vec().into();
-        match trust {
-            None => Ok(http::Client::new()),
-            Some(Self::Pinned(certificate)) => http::Client::with_pinned(&[der(certificate)]),
-            Some(Self::Authorities(all)) => {
-                http::Client::with_roots(&all.iter().map(der).collect::<Vec<_>>())
-            }
-        }
-    }
 }
 
 /// A right: who may call, and what.
