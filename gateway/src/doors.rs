@@ -60,17 +60,10 @@ impl FrontService for Front {
             connection: connection(&caller),
             body: Box::new(body),
         };
-        let started = tokio::time::Instant::now();
-        let outcome = consumer::serve(&self.gateway, call).await;
-        metrics::histogram!("passerelle_exchange_seconds", "side" => "consumer")
-            .record(started.elapsed().as_secs_f64());
-        match outcome {
-            Ok(reply) => {
-                tell_exchange("consumer", None);
-                answer(&reply, &self.gateway.ids.boundary())
-            }
+        match consumer::serve(&self.gateway, call).await {
+            Ok(reply) => answer(&reply, &self.gateway.ids.boundary()),
             Err(fault) => {
-                tell_exchange("consumer", Some(&fault));
+                tell("consumer", &fault);
                 match protocol {
                     Protocol::Rest => refuse(&fault, &head),
                     Protocol::Soap => soap_fault(&fault),
@@ -118,7 +111,7 @@ impl Front {
 
     fn refuse(&self, fault: Fault) -> ClientReply {
         let fault = fault.at(Side::ClientProxy).identified(self.gateway.ids.uuid());
-        tell_exchange("consumer", Some(&fault));
+        tell("consumer", &fault);
         soap_fault(&fault)
     }
 }
@@ -231,10 +224,7 @@ impl PeerService for Peers {
             },
             body: Box::new(body),
         };
-        let started = tokio::time::Instant::now();
         provider::serve(&self.0, call, Box::new(ReplyTo(reply))).await;
-        metrics::histogram!("passerelle_exchange_seconds", "side" => "provider")
-            .record(started.elapsed().as_secs_f64());
     }
 
     fn not_registered(&self) -> Bytes {
@@ -250,7 +240,7 @@ struct ReplyTo(PeerReply);
 
 impl Reply for ReplyTo {
     fn whole(self: Box<Self>, fault: &Fault) {
-        tell_exchange("provider", Some(fault));
+        tell("provider", fault);
         let headers = [(HeaderName::from_static("soapaction"), HeaderValue::from_static(""))];
         self.0.whole(soap::CONTENT_TYPE, &headers, soap::render(fault));
     }
@@ -268,15 +258,7 @@ impl Reply for ReplyTo {
     }
 }
 
-/// One line and one count for an exchange. Bodies, headers and paths are in the message log, encrypted, not here.
-pub(crate) fn tell_exchange(side: &'static str, fault: Option<&Fault>) {
-    match fault {
-        None => metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => "answered")
-            .increment(1),
-        Some(fault) => {
-            metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => "fault")
-                .increment(1);
-            tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
-        }
-    }
+/// One line for an exchange that failed. Bodies, headers and paths are in the message log, encrypted, not here.
+pub(crate) fn tell(side: &'static str, fault: &Fault) {
+    tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
 }

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use cert_authority::algorithm::DigestAlgorithm;
     use cert_authority::crypto::digest;
     use integration::world::{Ask, Message, Mode, Node, RECORDS, Wishes, World};
@@ -21,14 +23,22 @@ mod tests {
     }
 
     async fn get(node: &Node, path: &str, token: &str) -> (String, Value) {
+        let answer = ask(node, path, token).await;
+        (answer.first.clone(), serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
+    async fn raw(node: &Node, path: &str, token: &str) -> String {
+        String::from_utf8_lossy(&ask(node, path, token).await.body).into_owned()
+    }
+
+    async fn ask(node: &Node, path: &str, token: &str) -> Message {
         let mut stream = TcpStream::connect((node.host, 4000)).await.unwrap();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n",
             node.host
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = Message::read(&mut stream, false).await.unwrap();
-        (answer.first.clone(), serde_json::from_slice(&answer.body).unwrap_or_default())
+        Message::read(&mut stream, false).await.unwrap()
     }
 
     async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
@@ -176,6 +186,53 @@ mod tests {
         let health = world.consumer.is_well(false).await;
         assert!(health.contains("1 records of exchanges were lost"), "{health}");
         world.is_alive().await;
+        world.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_dashboard_asks_for_is_measured() {
+        let mut world = start().await;
+        world.is_alive().await;
+        world.ask(&Ask::get("/r1/DEMO/GOV/2002/registry/closed/x")).await;
+        let measured = async || {
+            let text = raw(&world.provider, "/metrics", TOKEN).await;
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines
+                .filter_map(|line| line.split(['{', ' ']).next())
+                .map(str::to_owned)
+                .collect::<BTreeSet<String>>()
+        };
+        let expected = [
+            "conf_expires_seconds",
+            "passerelle_certificate_expires_seconds",
+            "passerelle_exchange_seconds_bucket",
+            "passerelle_exchange_seconds_count",
+            "passerelle_exchanges_total",
+            "passerelle_faults_total",
+            "passerelle_log_records",
+            "passerelle_log_unstamped_seconds",
+            "passerelle_ocsp_responses_total",
+            "passerelle_own_certificates_without_ocsp",
+            "passerelle_peer_exchanges_total",
+            "passerelle_step_seconds_bucket",
+            "passerelle_step_seconds_sum",
+            "passerelle_timestamps_total",
+        ];
+        eventually("everything is measured", async || {
+            let measured = measured().await;
+            expected.iter().all(|name| measured.contains(*name))
+        })
+        .await;
+        let text = raw(&world.provider, "/metrics", TOKEN).await;
+        for line in [
+            "passerelle_exchanges_total{side=\"provider\",outcome=\"fault\"}",
+            "passerelle_exchanges_total{side=\"provider\",outcome=\"answered\"}",
+            "passerelle_faults_total{side=\"consumer\",code=\"access_denied\"}",
+            "passerelle_peer_exchanges_total{side=\"consumer\",peer=\"DEMO/GOV/2002/ss2\",outcome=\"answered\"}",
+            "# HELP passerelle_exchanges_total ",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
         world.stop().await;
     }
 }

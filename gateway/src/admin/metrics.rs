@@ -38,6 +38,7 @@ impl Metrics {
             .map_err(|error| refused(&error))?
             .install_recorder()
             .map_err(|error| refused(&error))?;
+        super::measurements::describe();
         Ok(installed.insert(Self(handle)).clone())
     }
 

@@ -15,6 +15,7 @@
 //! Holds no business of its own: what can be asked is given to it by whoever wires the gateway.
 
 mod health;
+pub mod measurements;
 mod metrics;
 mod tokens;
 

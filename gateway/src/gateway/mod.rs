@@ -241,7 +241,7 @@ impl Wired {
             .dangerous(config.dangerous.names());
         let (wake, woken) = watch::channel(());
         let (close, closed) = watch::channel(false);
-        let recording = watching.start(stop.clone());
+        let recording = watching.start(&gateway, &keyring, &stop);
         let limits = &config.transport;
 
         let mut running = JoinSet::new();

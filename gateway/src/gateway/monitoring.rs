@@ -1,6 +1,7 @@
-//! What watches: exchanges are observed and recorded, the machine is looked at.
+//! What watches: exchanges are observed and recorded, the machine is looked at, the rest is measured.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cert_authority::clock::Clock;
@@ -12,10 +13,14 @@ use crate::access::client_auth::Authentication;
 use crate::builtin::Own;
 use crate::config::Config;
 use crate::environment::{CertificateType, Certificates, Environment};
+use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::network::RandomIds;
 use crate::opmonitor::{Monitor, Recorder, TracesError};
 use crate::serverconf::ServerConf;
+
+/// How often what nothing counts is measured.
+const MEASURED_EVERY: Duration = Duration::from_secs(10);
 
 /// What runs beside the exchanges.
 pub(super) struct Watching {
@@ -53,11 +58,44 @@ pub(super) fn wire(
 
 impl Watching {
     /// Begins to watch: the machine until `stop` turns true, exchanges until what is given back is ended.
-    pub(super) fn start(self, stop: watch::Receiver<bool>) -> Recording {
+    pub(super) fn start(
+        self,
+        gateway: &Arc<Gateway>,
+        keyring: &Arc<Keyring>,
+        stop: &watch::Receiver<bool>,
+    ) -> Recording {
         let (end, ended) = watch::channel(false);
-        tokio::spawn(self.environment.run(stop));
+        tokio::spawn(self.environment.run(stop.clone()));
+        tokio::spawn(measure(Arc::clone(gateway), Arc::clone(keyring), stop.clone()));
         Recording { end, task: tokio::spawn(self.recorder.run(ended)) }
     }
+}
+
+/// Measures, every now and then, what nothing counts: until when certificates are valid, how the log does.
+async fn measure(gateway: Arc<Gateway>, keyring: Arc<Keyring>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let now = gateway.clock.now();
+        let failing = gateway.log.stamping().failing_since;
+        let failing = failing.map_or(0.0, |since| now.since(since).as_secs_f64());
+        metrics::gauge!("passerelle_log_unstamped_seconds").set(failing);
+        metrics::gauge!("passerelle_log_records").set(approximately(gateway.log.reader().len()));
+        for (usage, name) in [(Usage::Sign, "sign"), (Usage::Auth, "auth"), (Usage::Tls, "tls")] {
+            if let Some(certificate) = keyring.certificate(usage, now) {
+                let expires = u64::try_from(certificate.not_after().as_secs()).unwrap_or(0);
+                metrics::gauge!("passerelle_certificate_expires_seconds", "usage" => name)
+                    .set(approximately(expires));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(MEASURED_EVERY) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+#[expect(clippy::as_conversions, reason = "what is shown may be rounded")]
+const fn approximately(number: u64) -> f64 {
+    number as f64
 }
 
 impl Recording {

@@ -99,9 +99,15 @@ pub async fn run(
             () = tokio::time::sleep(interval()) => {}
             _ = shutdown.changed() => return,
         }
-        if let Err(error) = stamp_pending(&log, &authorities()).await {
-            tracing::warn!(%error, "no time-stamp for the logged messages");
-        }
+        let outcome = match stamp_pending(&log, &authorities()).await {
+            Ok(0) => continue, // nothing was pending
+            Ok(_) => "granted",
+            Err(error) => {
+                tracing::warn!(%error, "no time-stamp for the logged messages");
+                "failed"
+            }
+        };
+        metrics::counter!("passerelle_timestamps_total", "outcome" => outcome).increment(1);
     }
 }
 

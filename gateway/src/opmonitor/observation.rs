@@ -81,6 +81,8 @@ struct Open {
     began: Instant,
     steps: Vec<(Step, Duration)>,
     trace: Option<TraceContext>,
+    peer: Option<String>,
+    answered: bool,
 }
 
 /// An observation that is complete.
@@ -88,10 +90,14 @@ struct Open {
 pub(super) struct Observed {
     /// The record.
     pub(super) record: ExchangeRecord,
+    /// How it ended: `answered`, `fault`, or `given up` before either.
+    pub(super) outcome: &'static str,
     /// The steps with their beginnings, from the beginning of all.
     pub(super) steps: Vec<(Step, Duration)>,
     /// How long it took.
     pub(super) took: Duration,
+    /// The server on the other side, as authenticated.
+    pub(super) peer: Option<String>,
     /// What it is part of, while traces are exported.
     pub(super) trace: Option<TraceContext>,
 }
@@ -104,7 +110,15 @@ impl Observation {
 
     pub(super) fn begin(to: Arc<Shared>, side: ServerType, now: UnixTime) -> Self {
         let (record, steps) = (ExchangeRecord::new(side, now), Vec::with_capacity(16));
-        Self(Some(Box::new(Open { to, record, began: Instant::now(), steps, trace: None })))
+        Self(Some(Box::new(Open {
+            to,
+            record,
+            began: Instant::now(),
+            steps,
+            trace: None,
+            peer: None,
+            answered: false,
+        })))
     }
 
     /// A step begins, and the one before it has ended.
@@ -177,6 +191,7 @@ impl Observation {
     /// The gateway on the other side.
     pub fn peer(&mut self, conf: &GlobalConf, peer: &ServerId) {
         let Some(open) = &mut self.0 else { return };
+        open.peer = Some(peer.to_string());
         let provider = open.record.server_type == ServerType::Producer;
         let address = address(conf, peer);
         *(if provider { &mut open.record.client_address } else { &mut open.record.service_address }) =
@@ -203,6 +218,7 @@ impl Observation {
     /// It ended with an answer.
     pub fn answered(&mut self) {
         if let Some(open) = &mut self.0 {
+            open.answered = true;
             open.record.succeeded = open.record.status.is_none_or(|status| !(400..=599).contains(&status));
         }
     }
@@ -218,11 +234,16 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
-        let Open { to, mut record, began, steps, trace } = *open;
+        let Open { to, mut record, began, steps, trace, peer, answered } = *open;
         let took = began.elapsed();
         let now = record.request_in + took;
         record.response_out.get_or_insert(now);
-        to.take(Observed { record, steps, took, trace });
+        let outcome = match &record.fault {
+            Some(_) => "fault",
+            None if answered => "answered",
+            None => "given up",
+        };
+        to.take(Observed { record, outcome, steps, took, peer, trace });
     }
 }
 

@@ -17,6 +17,7 @@ use super::observation::Observed;
 use super::record::ServerType;
 use super::store::Store;
 use super::traces::Exporter;
+use crate::fault::Leaf;
 
 /// How often observations are taken.
 const EVERY: Duration = Duration::from_millis(250);
@@ -160,17 +161,33 @@ impl Traces {
     }
 }
 
-/// How long each step took.
+/// Counts an exchange, and measures how long it took, and each of its steps.
 fn measure(observed: &Observed) {
     let side = match observed.record.server_type {
         ServerType::Client => "consumer",
         ServerType::Producer => "provider",
     };
+    let outcome = observed.outcome;
+    metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => outcome).increment(1);
+    if let Some(peer) = observed.peer.clone() {
+        metrics::counter!("passerelle_peer_exchanges_total", "side" => side, "peer" => peer, "outcome" => outcome)
+            .increment(1);
+    }
+    if let Some((code, _)) = &observed.record.fault {
+        metrics::counter!("passerelle_faults_total", "side" => side, "code" => known(code)).increment(1);
+    }
+    metrics::histogram!("passerelle_exchange_seconds", "side" => side).record(observed.took.as_secs_f64());
     let ends = observed.steps.iter().skip(1).map(|(_, begins)| *begins).chain([observed.took]);
     for ((step, begins), ends) in observed.steps.iter().zip(ends) {
         metrics::histogram!("passerelle_step_seconds", "side" => side, "step" => step.name())
             .record(ends.saturating_sub(*begins).as_secs_f64());
     }
+}
+
+/// The last part of a code, if it is one of ours: peers and services may write anything.
+fn known(code: &str) -> &'static str {
+    let last = code.rsplit('.').next().unwrap_or_default();
+    Leaf::ALL.iter().map(|leaf| leaf.wire()).find(|wire| *wire == last).unwrap_or("other")
 }
 
 /// The address that we have in our own network: the one from which the world is reached. Nothing is sent.

@@ -131,7 +131,10 @@ impl OcspRefresher {
                 if recent && self.at_hand(conf, certificate, issuer, now) {
                     continue;
                 }
-                match self.renew(conf, certificate, issuer).await {
+                let renewed = self.renew(conf, certificate, issuer).await;
+                let outcome = if renewed.is_ok() { "good" } else { "failed" };
+                metrics::counter!("passerelle_ocsp_responses_total", "outcome" => outcome).increment(1);
+                match renewed {
                     Ok(()) => {
                         asked.insert(name, now);
                     }
