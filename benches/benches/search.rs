@@ -8,7 +8,8 @@
 //! |---|---|
 //! | append, the last 10,000 records at each size | itself at 10,000 records |
 //! | search by id; by member within an hour, at any place of the log | the goals: 5 ms, 50 ms |
-//! | frames and tree verified | the same files read and hashed once with SHA-256, in alternating rounds |
+//! | frames, tree and checkpoints verified, on all cores | the same files read and hashed once with SHA-256, on one core, in alternating rounds |
+//! | 10,000 signed records verified with all signatures | their number times one verification, on all cores |
 //!
 //! Just written, the log lies in memory where memory suffices.
 
@@ -22,14 +23,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use benches::filled::{MEMBERS, append, config, id, member};
+use benches::filled::{MEMBERS, append, append_signed, config, id, member};
 use benches::process;
+use benches::world::{World, at_once, digests, now};
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::{FixedClock, UnixTime};
 use cert_authority::crypto::Hasher;
+use cert_authority::keys::KeyType;
+use gateway::audit::verify::{Grounds, verify};
+use gateway::evidence::signature::{TrustCache, sign, verify as judge};
+use gateway::message::digests::PartDigests;
 use gateway::messagelog::{
     MessageLog,
-    audit::audit,
     reader::{Filter, Order, Reader},
 };
 use tokio::runtime::Runtime;
@@ -37,6 +42,8 @@ use tokio::runtime::Runtime;
 const HOUR: u64 = 1_000;
 const SEARCHES: u64 = 300;
 const ROUNDS: usize = 3;
+/// Messages with real signatures.
+const SIGNED: u64 = 10_000;
 /// Appends that are timed at each size.
 const TIMED: u64 = 10_000;
 
@@ -70,6 +77,8 @@ fn main() {
     searches(&log.reader(), size);
     drop(log);
     verification(&directory.path().join("log"));
+    drop(directory);
+    signatures(&runtime);
 }
 
 /// When a record is logged: so many in each hour.
@@ -122,12 +131,54 @@ fn verification(log: &Path) {
         }
         let floor = begin.elapsed();
         let begin = Instant::now();
-        let verdict = audit(log, &mut ()).unwrap();
+        let report = verify(log, Grounds::default(), &mut |_| ()).unwrap();
         let took = begin.elapsed();
-        assert!(verdict.findings.is_empty(), "{:?}", verdict.findings.first());
+        assert!(report.problems.is_empty(), "{:?}", report.problems.first());
         println!(
-            "round {round}: {} MB read and hashed {floor:.2?}, frames and tree verified {took:.2?}, {:.2} times",
+            "round {round}: {} MB read and hashed {floor:.2?}, frames, tree and checkpoints verified {took:.2?}, \
+             {:.2} times",
             bytes / 1_000_000,
+            ratio(took, floor)
+        );
+    }
+}
+
+/// Beside the log with its signatures, one verification: the same messages, verified one after the other by one core.
+fn signatures(runtime: &Runtime) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target");
+    let directory = tempfile::Builder::new().prefix("bench-signatures").tempdir_in(target).unwrap();
+    let world = World::new(KeyType::EcP256).unwrap();
+    let log = MessageLog::create(config(directory.path()), Arc::new(FixedClock::new(now()))).unwrap();
+    let parts: Vec<PartDigests> = (0..SIGNED).map(|number| digests(Some(&number.to_be_bytes()))).collect();
+    let bundles: Vec<_> = parts
+        .iter()
+        .map(|parts| at_once(sign(parts, &world.signing, &world.keys, now())).unwrap().unwrap())
+        .collect();
+    runtime.block_on(async {
+        let signed = (0..).zip(parts.iter().zip(&bundles));
+        futures_util::future::join_all(signed.map(|(number, (parts, bundle))| {
+            let client = format!("{}/portal", world.member).parse().unwrap();
+            append_signed(&log, number, client, parts, bundle)
+        }))
+        .await;
+    });
+    drop(log);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for round in 1..=ROUNDS {
+        let trust = TrustCache::default();
+        let begin = Instant::now();
+        for (parts, bundle) in parts.iter().zip(&bundles) {
+            judge((), parts, bundle, &world.conf, &trust, &world.member, now()).unwrap();
+        }
+        let floor = begin.elapsed() / u32::try_from(cores).unwrap();
+        let begin = Instant::now();
+        let grounds = Grounds { conf: Some(&world.conf), ..Grounds::default() };
+        let report = verify(&directory.path().join("log"), grounds, &mut |_| ()).unwrap();
+        let took = begin.elapsed();
+        assert_eq!((report.signatures, report.problems), (SIGNED, Vec::new()));
+        println!(
+            "round {round}: {SIGNED} signatures on {cores} cores {floor:.2?}, the log with all of them verified \
+             {took:.2?}, {:.2} times",
             ratio(took, floor)
         );
     }

@@ -1,6 +1,6 @@
 //! A message log filled with records, for measuring what depends on its size.
 //!
-//! Not here: real signatures; what stands in their place has their length.
+//! Not here: signing; what stands in the place of signatures has their length, where none are given.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up stops at once")]
 
@@ -9,7 +9,9 @@ use std::path::Path;
 use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::digest;
-use conf::identifier::ServiceId;
+use conf::identifier::{ClientId, ServiceId};
+use gateway::evidence::signature::SignatureBundle;
+use gateway::message::digests::PartDigests;
 use gateway::messagelog::{Config, LogStore as _, MessageLog, MessageRecord, Part, Record, Role};
 
 /// How many members ask, one after the other.
@@ -62,4 +64,25 @@ pub async fn append_one(log: &MessageLog, number: u64) {
     record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
     let head = log.vault().seal(&HEAD).unwrap();
     log.append(Record::Request(record), vec![Some(head)]).await.unwrap();
+}
+
+/// Appends a message with these digests and their signature; nothing is kept of its parts but their digests.
+pub async fn append_signed(
+    log: &MessageLog,
+    number: u64,
+    client: ClientId,
+    digests: &PartDigests,
+    signature: &SignatureBundle,
+) {
+    let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
+    let (request, xml) = (format!("{number:036}"), signature.signature_xml.clone());
+    let mut record = MessageRecord::new(Role::Provider, id(number), request, client, service, xml);
+    record.hash_chain_result.clone_from(&signature.hash_chain_result);
+    record.hash_chain.clone_from(&signature.hash_chain);
+    record.parts = std::iter::once(&digests.message)
+        .chain(&digests.attachments)
+        .map(|digest| Part::new("part", 0, *digest))
+        .collect();
+    let contents = vec![None; record.parts.len()];
+    log.append(Record::Request(record), contents).await.unwrap();
 }

@@ -101,7 +101,8 @@ pub struct Follower {
     noted: HashSet<String>,
     /// The last archive of each group.
     heads: HashMap<Option<String>, (String, Digest)>,
-    waiting: HashMap<u64, Expected>,
+    /// Messages that are in no archive so far; where no archive is judged, without what it must hold.
+    waiting: HashMap<u64, Option<Expected>>,
     unreadable: HashSet<u64>,
     /// The last record that could be read.
     last: Option<u64>,
@@ -113,10 +114,13 @@ impl Follower {
         self.last = Some(sequence);
     }
 
-    /// A message, with the digest of its signature.
-    pub fn message(&mut self, sequence: u64, kind: Kind, message: &MessageRecord, signature: Digest) {
-        let name = file_name(kind, &message.message_id, sequence);
-        self.waiting.insert(sequence, Expected { name, signature });
+    /// A message. `judged` says that the archive it will be in is to be judged.
+    pub fn message(&mut self, sequence: u64, kind: Kind, message: &MessageRecord, judged: bool) {
+        let expected = judged.then(|| Expected {
+            name: file_name(kind, &message.message_id, sequence),
+            signature: signature_digest(&message.signature),
+        });
+        self.waiting.insert(sequence, expected);
     }
 
     /// A leaf; its record came before, if it can be read.
@@ -153,7 +157,7 @@ impl Follower {
             if message.is_none() && !self.unreadable.contains(number) {
                 wrong(&format!("record {number} is in another archive, or is no message before it"));
             }
-            expected.push(message);
+            expected.push(message.flatten());
         }
         (problems, Some(Noted { record: noted, expected }))
     }

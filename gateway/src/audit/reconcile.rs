@@ -19,10 +19,7 @@ use serde_json::Value;
 
 use super::view;
 use crate::evidence::timestamp::signature_digest;
-use crate::messagelog::{
-    LogError, Record, Role,
-    audit::{Observer, audit},
-};
+use crate::messagelog::{LogError, Record, Role, audit::audit, verify::Observer};
 
 /// Why logs cannot be compared.
 #[derive(Debug, thiserror::Error)]

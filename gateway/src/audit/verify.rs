@@ -1,11 +1,11 @@
 //! Verifies a whole log: everything that it says is derived again from its bytes.
 //!
 //! ```text
-//! segments ──► frames, tree (messagelog::verify) ──► each record in its order
-//!                 request, response   its signature over its digests, certificate, OCSP    (on all processors)
-//!                 time-stamp          the token, and that it is over the signatures it names
+//! segments ──► frames, tree (messagelog::verify) ──► each record in its order ──► on all processors
+//!                 request, response                                 its signature over its digests, certificate, OCSP
+//!                 time-stamp          covers messages before it     the token, and that it is over their signatures
 //!                 checkpoint          its root against the tree, its signatures
-//!                 archive             the file, its chain, and its containers against the messages
+//!                 archive             goes on after the last one    the file, its chain, its containers
 //! ```
 //! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
 //! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
@@ -26,7 +26,6 @@ use std::{
 use bytes::Bytes;
 use cert_authority::{
     clock::UnixTime,
-    crypto::Digest,
     timestamp::{self, Token},
     tlog::{Checkpoint, Trust},
 };
@@ -45,9 +44,10 @@ use crate::evidence::{
 use crate::message::digests::PartDigests;
 use crate::messagelog::{
     LogError, MessageRecord, Record,
-    audit::{Observer, audit},
+    audit::audit,
     record::{CheckpointRecord, Kind, TimestampRecord},
     tree::Hash,
+    verify::Observer,
 };
 
 /// Records that wait for a processor.
@@ -111,6 +111,8 @@ pub fn verify(
     let waiting = Mutex::new(waiting);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut walk = Walk {
+        judged: grounds.conf.is_some(),
+        archives_judged: grounds.archives.is_some(),
         queue,
         pending: HashMap::new(),
         checkpoints: checkpoints::Follower::new(grounds.trust, grounds.expected),
@@ -163,11 +165,11 @@ enum Job {
         kind: Kind,
         message: Box<MessageRecord>,
     },
-    /// A time-stamp, and the signature file when it is over one alone.
+    /// A time-stamp, and the signature files that it is the first over, as far as they can be read.
     Stamp {
         sequence: u64,
         stamp: Box<TimestampRecord>,
-        alone: Option<Bytes>,
+        signatures: Vec<Option<Bytes>>,
     },
     StampedCheckpoint {
         sequence: u64,
@@ -182,9 +184,12 @@ enum Job {
 
 /// Goes through the log in its order.
 struct Walk<'a> {
+    /// Whether there is a configuration to judge messages by.
+    judged: bool,
+    archives_judged: bool,
     queue: SyncSender<Job>,
     /// Messages without a time-stamp so far: their signature files.
-    pending: HashMap<u64, (Digest, Bytes)>,
+    pending: HashMap<u64, Bytes>,
     checkpoints: checkpoints::Follower<'a>,
     archives: archives::Follower,
     /// Archives that are said to be in their place.
@@ -200,23 +205,17 @@ impl Walk<'_> {
     }
 
     fn stamp(&mut self, sequence: u64, stamp: &TimestampRecord) {
-        let mut alone = None;
-        for (covered, digest) in &stamp.covered {
-            match self.pending.remove(covered) {
-                Some((found, signature)) if found == *digest => alone = Some(signature),
-                Some(_) => {
-                    let what = format!("the time-stamp is over another signature of record {covered}");
-                    self.problems.push(Problem::new(sequence, what));
-                }
-                // It has one already, or its record cannot be read, which is told there.
-                None if *covered < sequence => {}
-                None => {
-                    let what = format!("the time-stamp is over record {covered}, which was not there yet");
-                    self.problems.push(Problem::new(sequence, what));
-                }
+        let mut signatures = Vec::with_capacity(stamp.covered.len());
+        for (covered, _) in &stamp.covered {
+            let signature = self.pending.remove(covered);
+            // Otherwise it has a time-stamp already, or its record cannot be read, which is told there.
+            if signature.is_none() && *covered >= sequence {
+                let what = format!("the time-stamp is over record {covered}, which was not there yet");
+                self.problems.push(Problem::new(sequence, what));
             }
+            signatures.push(signature);
         }
-        self.judge(Job::Stamp { sequence, stamp: Box::new(stamp.clone()), alone });
+        self.judge(Job::Stamp { sequence, stamp: Box::new(stamp.clone()), signatures });
     }
 
     fn checkpoint(&mut self, sequence: u64, checkpoint: &CheckpointRecord) {
@@ -238,12 +237,12 @@ impl Observer for Walk<'_> {
         self.archives.record(sequence);
         match record {
             Record::Request(message) | Record::Response(message) => {
-                let signature = message.signature.clone();
-                let digest = signature_digest(&signature);
-                self.archives.message(sequence, record.kind(), message, digest);
-                self.pending.insert(sequence, (digest, signature));
-                let message = Box::new(message.clone());
-                self.judge(Job::Message { sequence, time, kind: record.kind(), message });
+                self.archives.message(sequence, record.kind(), message, self.archives_judged);
+                self.pending.insert(sequence, message.signature.clone());
+                if self.judged {
+                    let message = Box::new(message.clone());
+                    self.judge(Job::Message { sequence, time, kind: record.kind(), message });
+                }
             }
             Record::Timestamp(stamp) => self.stamp(sequence, stamp),
             Record::Checkpoint(checkpoint) => self.checkpoint(sequence, checkpoint),
@@ -286,22 +285,46 @@ impl Judge<'_> {
             let Ok(job) = next else { return };
             let (sequence, wrong) = match (job, self.conf) {
                 (Job::Archive { sequence, archive }, _) => (sequence, self.archive(&archive).err()),
-                (_, None) => continue,
+                (Job::Stamp { sequence, stamp, signatures }, conf) => {
+                    let alone = self.covered(sequence, &stamp, signatures);
+                    (sequence, conf.and_then(|conf| self.stamp(conf, &stamp, alone.as_ref()).err()))
+                }
                 (Job::Message { sequence, time, kind, message }, Some(conf)) => {
                     (sequence, self.message(conf, time, kind, &message).err())
-                }
-                (Job::Stamp { sequence, stamp, alone }, Some(conf)) => {
-                    (sequence, self.stamp(conf, &stamp, alone.as_ref()).err())
                 }
                 (Job::StampedCheckpoint { sequence, note, token }, Some(conf)) => {
                     (sequence, token_over(conf, &note, token).err())
                 }
+                (Job::Message { .. } | Job::StampedCheckpoint { .. }, None) => continue,
             };
             if let Some(what) = wrong {
-                let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-                problems.push(Problem::new(sequence, what));
+                self.wrong(sequence, what);
             }
         }
+    }
+
+    fn wrong(&self, sequence: u64, what: String) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.push(Problem::new(sequence, what));
+    }
+
+    /// Whether the signatures are those that the time-stamp names; gives the one that it is over if it is over one alone.
+    fn covered(
+        &self,
+        sequence: u64,
+        stamp: &TimestampRecord,
+        signatures: Vec<Option<Bytes>>,
+    ) -> Option<Bytes> {
+        let mut alone = None;
+        for ((covered, digest), signature) in stamp.covered.iter().zip(signatures) {
+            let Some(signature) = signature else { continue };
+            if signature_digest(&signature) == *digest {
+                alone = Some(signature);
+            } else {
+                self.wrong(sequence, format!("the time-stamp is over another signature of record {covered}"));
+            }
+        }
+        alone
     }
 
     fn message(

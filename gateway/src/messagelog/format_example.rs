@@ -10,7 +10,7 @@ use super::{
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, FrameHead, SegmentHeader},
     record::{MessageRecord, Part, Place, Record, Role, Stored},
     tree::{Tree, leaf_hash, sha256},
-    verify::{Checker, Witness},
+    verify::{Observer, Pieces, check},
 };
 
 const FORMAT: &str = include_str!("FORMAT.md");
@@ -95,13 +95,9 @@ fn undump(text: &str) -> Vec<u8> {
 
 struct Seen(Vec<(u64, Record)>);
 
-impl Witness for Seen {
+impl Observer for Seen {
     fn record(&mut self, sequence: u64, _: UnixTime, record: &Record) {
         self.0.push((sequence, record.clone()));
-    }
-
-    fn body(&mut self, _: &Stored) -> bool {
-        false
     }
 }
 
@@ -110,10 +106,9 @@ fn the_example_of_the_format_is_read_and_is_what_is_written() {
     let (_, rest) = FORMAT.split_once("```hexdump\n").expect("FORMAT.md has an example");
     let (text, _) = rest.split_once("```").unwrap();
     assert_eq!(text, dump(&example()), "the bytes that the code writes:\n{}", dump(&example()));
-    let mut checker = Checker::new(LOG);
     let mut seen = Seen(Vec::new());
-    checker.segment(1, true, undump(text).as_slice(), &mut seen).unwrap();
-    let verdict = checker.finish();
+    let bytes = undump(text);
+    let verdict = check(LOG, Pieces::new(LOG, 1, true, bytes.as_slice()), &|_| false, &mut seen).unwrap();
     assert_eq!((verdict.records, verdict.findings.as_slice()), (1, [].as_slice()));
     assert_eq!(seen.0, [(0, record())]);
     assert!(FORMAT.contains(&hex::encode(verdict.root)), "the root is {}", hex::encode(verdict.root));

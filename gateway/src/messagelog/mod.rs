@@ -15,6 +15,7 @@
 //! | [`erase`] | bodies, erased for good |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
+//! | `in_order` | work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
 //! | `postgres` | the same log in tables that several nodes write; not yet for use, see there |
@@ -36,6 +37,7 @@ pub mod error;
 #[cfg(test)]
 mod format_example;
 pub mod frame;
+mod in_order;
 mod index;
 mod key;
 mod lock;

@@ -3,12 +3,13 @@
 //! A chunk that is not whole at the end of the last segment was torn by a power cut: nobody was answered for it. A chunk
 //! that is not whole anywhere else was durable once: then the log does not start.
 
-use std::{io, num::NonZero, os::unix::fs::FileExt as _, path::Path, sync::mpsc, thread};
+use std::{io, os::unix::fs::FileExt as _, path::Path};
 
 use super::{
     disk::{self, Disk},
     error::{Finding, Flaw, LogError},
     frame::{ChunkType, Frame},
+    in_order::in_order,
     index::{Facts, Indexed},
     segment::{self, Chunk, FIRST_CHUNK, Found, Position, Scanner, Segment},
     tree::Tree,
@@ -90,15 +91,14 @@ pub(crate) fn read(
     if from.position.segment > last.header.number {
         return Err(LogError::CutOff { expected: from.sequence, found: last.header.tree.size() });
     }
-    let wanted: Vec<_> = earlier
+    let wanted = earlier
         .iter()
         .zip(segments.iter().skip(1))
-        .filter(|(segment, _)| segment.header.number >= from.position.segment)
-        .collect();
+        .filter(|(segment, _)| segment.header.number >= from.position.segment);
     in_order(
-        &wanted,
+        wanted,
         |(segment, next)| Walk::whole(from, segment, next.header.tree.size()),
-        |records| hand_over(records, &mut found),
+        |records| hand_over(records?, &mut found),
     )?;
     let mut walk = Walk::new(from, last);
     let mut tree = Some(last.header.tree.clone());
@@ -124,35 +124,6 @@ fn hand_over(
         found(std::mem::replace(&mut records, rest))?;
     }
     Ok(())
-}
-
-/// Does something with each of many things on all cores, and takes the results in their order. Each core is at most two
-/// results ahead of the one that is taken.
-fn in_order<T: Sync, R: Send>(
-    things: &[T],
-    work: impl Fn(&T) -> Result<R, LogError> + Sync,
-    mut take: impl FnMut(R) -> Result<(), LogError>,
-) -> Result<(), LogError> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        let results: Vec<_> = (0..workers)
-            .map(|worker| {
-                let (done, results) = mpsc::sync_channel(1);
-                let work = &work;
-                scope.spawn(move || {
-                    // Nobody takes results any more once one was wrong.
-                    let mut own = things.iter().skip(worker).step_by(workers);
-                    own.all(|thing| done.send(work(thing)).is_ok())
-                });
-                results
-            })
-            .collect();
-        for (_, results) in things.iter().zip(results.iter().cycle()) {
-            let ended = |_| LogError::Io { what: "the log", reason: "a thread has ended".to_owned() };
-            take(results.recv().map_err(ended)??)?;
-        }
-        Ok(())
-    })
 }
 
 /// Opens every segment; each must follow the one before.

@@ -1,56 +1,46 @@
 //! The checker: derives everything again from the bytes and names what is wrong. It shares with the writer the format
 //! ([`super::frame`]) and nothing else.
 //!
+//! ```text
+//! segment ──► [`Pieces`]: chunks as they stand ──► hashes, fields, files of bodies ──► numbers, order, tree
+//!             one after the other                  on all cores                        in the order of the log
+//! ```
 //! It finds: changed bits, missing, doubled, swapped or foreign segments and records, records cut off at the end of any
 //! segment but the last, bodies that are gone or others. What was cut off at the very end is found by whoever knows how
 //! long the log was: a signed checkpoint, the index.
 //!
-//! Not here: files (`log verify` opens them), signatures and time-stamps inside the records.
+//! Not here: files ([`super::audit`] opens them), signatures and time-stamps inside the records.
 
 use std::io::{self, Read};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cert_authority::clock::UnixTime;
 
 use super::{
     error::{Finding, Flaw},
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, Frame, SEGMENT_HEADER, SegmentHeader},
+    in_order::in_order,
     record::{Place, Record, Stored},
     tree::{self, Hash, Tree},
 };
 
-/// Checks a log, segment by segment in their order.
-#[derive(Debug)]
-pub struct Checker {
-    log: [u8; 16],
-    before: Before,
-    tree: Tree,
-    findings: Vec<Finding>,
-    /// Most findings that are kept.
-    most: usize,
-}
+/// About how much is read at once, and worked on by one core.
+const PIECE: usize = 1 << 20;
+/// Most findings that are kept.
+const MOST: usize = 1000;
 
-/// What stands before the next segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Beginning,
-    /// A segment: its number, the hash of its header.
-    Segment(u64, Hash),
-    /// A segment whose header cannot be read.
-    Unknown,
-}
-
-/// What a record says that the checker cannot judge itself.
-pub trait Witness {
+/// Is shown what there is while a log is checked, in its order.
+pub trait Observer {
     /// A record that can be read, and when it was logged.
     fn record(&mut self, sequence: u64, time: UnixTime, record: &Record);
 
     /// The leaf of a frame, whether it can be read or not.
     fn leaf(&mut self, _sequence: u64, _leaf: &Hash) {}
+}
 
-    /// Whether the file of a body is there and has the digest that its record states. A body whose data key was
-    /// destroyed may be gone.
-    fn body(&mut self, stored: &Stored) -> bool;
+/// Who does not look.
+impl Observer for () {
+    fn record(&mut self, _sequence: u64, _time: UnixTime, _record: &Record) {}
 }
 
 /// The result.
@@ -64,81 +54,154 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-/// Where the reading stands.
-struct Spot {
-    segment: u64,
+/// Checks the pieces of a log's segments in their order. `kept` says whether the file of a body is there and has the
+/// digest that its record states; that of a body whose data key was destroyed may be gone.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub(crate) fn check(
+    log: [u8; 16],
+    pieces: impl Iterator<Item = io::Result<Piece<Chunk>>> + Send,
+    kept: &(dyn Fn(&Stored) -> bool + Sync),
+    seen: &mut dyn Observer,
+) -> io::Result<Verdict> {
+    let mut checker = Checker {
+        log,
+        before: Before::Beginning,
+        tree: Tree::EMPTY,
+        blobs: Vec::new(),
+        findings: Vec::new(),
+    };
+    in_order(
+        pieces,
+        |piece| piece.map(|piece| piece.examine(kept)),
+        |piece| {
+            checker.take(piece?, seen);
+            Ok::<(), io::Error>(())
+        },
+    )?;
+    Ok(Verdict { records: checker.tree.size(), root: checker.tree.root(), findings: checker.findings })
+}
+
+/// A part of a segment: its beginning, chunks of one kind of reading or another, its end.
+pub(crate) enum Piece<C> {
+    Begin {
+        segment: u64,
+        /// With its hash.
+        header: Result<(Box<SegmentHeader>, Hash), Flaw>,
+    },
+    Chunks {
+        segment: u64,
+        chunks: Vec<C>,
+    },
+    End {
+        segment: u64,
+        offset: u64,
+        /// Whether no segment follows: only there the end may be torn or empty.
+        last: bool,
+        /// Something stands there that is no chunk.
+        broken: bool,
+    },
+}
+
+/// A chunk as it stands, with its padding.
+pub(crate) struct Chunk {
     offset: u64,
+    head: ChunkHead,
+    padded: Bytes,
+}
+
+/// What a chunk holds.
+pub(crate) struct Examined {
+    offset: u64,
+    /// Whether it is what its head says, with nothing written where zeros belong.
+    whole: bool,
+    hash: Hash,
+    /// Of a frame: what it says, and whether the files of its bodies are there.
+    frame: Option<Result<(Frame, bool), Flaw>>,
+}
+
+impl Piece<Chunk> {
+    /// Does what needs no order.
+    fn examine(self, kept: &dyn Fn(&Stored) -> bool) -> Piece<Examined> {
+        match self {
+            Self::Begin { segment, header } => Piece::Begin { segment, header },
+            Self::End { segment, offset, last, broken } => Piece::End { segment, offset, last, broken },
+            Self::Chunks { segment, chunks } => {
+                let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept)).collect();
+                Piece::Chunks { segment, chunks }
+            }
+        }
+    }
+}
+
+impl Chunk {
+    fn examine(self, kept: &dyn Fn(&Stored) -> bool) -> Examined {
+        let length = usize::try_from(self.head.length).unwrap_or(usize::MAX);
+        let (content, padding) = self.padded.split_at_checked(length).unwrap_or((&self.padded, &[]));
+        // Of what is there, whatever its head says.
+        let hash = self.head.kind.hash(content);
+        let whole = hash == self.head.hash && padding.iter().all(|byte| *byte == 0);
+        let frame = (self.head.kind == ChunkType::Frame).then(|| {
+            // By itself, so that who keeps a part of it does not keep all that was read with it.
+            let frame = Frame::decode(&Bytes::copy_from_slice(content))?;
+            let files = stored(&frame.record).filter(|stored| stored.place == Place::File).all(kept);
+            Ok((frame, files))
+        });
+        Examined { offset: self.offset, whole, hash, frame }
+    }
+}
+
+fn stored(record: &Record) -> impl Iterator<Item = &Stored> {
+    record.message().into_iter().flat_map(|message| &message.parts).filter_map(|part| part.stored.as_ref())
+}
+
+/// Checks what is in order.
+struct Checker {
+    log: [u8; 16],
+    before: Before,
+    tree: Tree,
+    /// Of the blobs since the last frame.
+    blobs: Vec<Hash>,
+    findings: Vec<Finding>,
+}
+
+/// What stands before the next segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Beginning,
+    /// A segment: its number, the hash of its header.
+    Segment(u64, Hash),
+    /// A segment whose header cannot be read.
+    Unknown,
 }
 
 impl Checker {
-    /// A checker of the log with this id.
-    pub const fn new(log: [u8; 16]) -> Self {
-        Self { log, before: Before::Beginning, tree: Tree::EMPTY, findings: Vec::new(), most: 1000 }
-    }
-
-    /// Checks the next segment. `last` says that no other follows: only there the end may be torn or empty.
-    ///
-    /// # Errors
-    /// When it cannot be read at all.
-    pub fn segment(
-        &mut self,
-        number: u64,
-        last: bool,
-        mut from: impl Read,
-        witness: &mut dyn Witness,
-    ) -> io::Result<()> {
-        let mut at = Spot { segment: number, offset: 0 };
-        let mut header = vec![0; SEGMENT_HEADER];
-        let read = read_up_to(&mut from, &mut header)?;
-        if !self.header(&at, header.get(..read).unwrap_or_default()) {
-            return Ok(());
-        }
-        at.offset = u64::try_from(SEGMENT_HEADER).unwrap_or(0);
-        let mut blobs = Vec::new();
-        loop {
-            match next(&mut from, &self.log)? {
-                Next::Chunk { head, content, padding } => {
-                    // Of what is there, whatever its head says.
-                    let hash = head.kind.hash(&content);
-                    if hash != head.hash || padding {
-                        self.report(&at, Flaw::Hash);
-                    }
-                    match head.kind {
-                        ChunkType::Blob => blobs.push(hash),
-                        ChunkType::Frame => {
-                            self.frame(&at, content.into(), hash, &std::mem::take(&mut blobs), witness);
-                        }
-                    }
-                    at.offset = at.offset.saturating_add(head.size());
-                }
-                Next::End if blobs.is_empty() => return Ok(()),
-                Next::End | Next::Broken => {
-                    // Without a head nobody knows where the next chunk begins: the rest is lost to the checker.
-                    self.report(&at, if last { Flaw::TornTail } else { Flaw::Chunk });
-                    return Ok(());
+    fn take(&mut self, piece: Piece<Examined>, seen: &mut dyn Observer) {
+        match piece {
+            Piece::Begin { segment, header } => self.begin(segment, header),
+            Piece::Chunks { segment, chunks } => {
+                chunks.into_iter().for_each(|chunk| self.chunk(segment, chunk, seen));
+            }
+            Piece::End { segment, offset, last, broken } => {
+                // Without a head nobody knows where the next chunk begins: the rest is lost to the checker.
+                if broken || !self.blobs.is_empty() {
+                    self.report(segment, offset, if last { Flaw::TornTail } else { Flaw::Chunk });
                 }
             }
         }
     }
 
-    /// What was found.
-    pub fn finish(self) -> Verdict {
-        Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings }
-    }
-
-    /// Whether the segment can be read on.
-    fn header(&mut self, at: &Spot, bytes: &[u8]) -> bool {
-        let header = match SegmentHeader::decode(bytes) {
-            Ok(header) if header.log != self.log => {
-                self.report(at, Flaw::OtherLog);
-                return false;
-            }
+    fn begin(&mut self, segment: u64, header: Result<(Box<SegmentHeader>, Hash), Flaw>) {
+        self.blobs.clear();
+        let (header, hash) = match header {
+            Ok((header, _)) if header.log != self.log => return self.report(segment, 0, Flaw::OtherLog),
             Ok(header) => header,
             Err(flaw) => {
-                self.report(at, flaw);
+                self.report(segment, 0, flaw);
                 // The next segment is judged by itself.
                 self.before = Before::Unknown;
-                return false;
+                return;
             }
         };
         let follows = match self.before {
@@ -146,94 +209,157 @@ impl Checker {
             Before::Segment(number, hash) => header.number == number + 1 && header.previous == hash,
             Before::Unknown => true,
         };
-        if header.number != at.segment || !follows {
-            self.report(at, Flaw::Order);
+        if header.number != segment || !follows {
+            self.report(segment, 0, Flaw::Order);
         } else if self.before != Before::Unknown && header.tree != self.tree {
-            self.report(at, Flaw::Tree);
+            self.report(segment, 0, Flaw::Tree);
         }
         // Go on from what the header says, so that one flaw is reported once.
+        self.before = Before::Segment(header.number, hash);
         self.tree = header.tree;
-        self.before = Before::Segment(header.number, tree::sha256(bytes));
-        true
     }
 
-    fn frame(&mut self, at: &Spot, content: Bytes, leaf: Hash, blobs: &[Hash], witness: &mut dyn Witness) {
-        match Frame::decode(&content) {
-            Err(flaw) => self.report(at, flaw),
-            Ok(frame) => {
+    fn chunk(&mut self, segment: u64, chunk: Examined, seen: &mut dyn Observer) {
+        if !chunk.whole {
+            self.report(segment, chunk.offset, Flaw::Hash);
+        }
+        let Some(frame) = chunk.frame else { return self.blobs.push(chunk.hash) };
+        let blobs = std::mem::take(&mut self.blobs);
+        match frame {
+            Err(flaw) => self.report(segment, chunk.offset, flaw),
+            Ok((frame, files)) => {
                 if frame.head.sequence != self.tree.size() {
-                    self.report(at, Flaw::Sequence);
+                    self.report(segment, chunk.offset, Flaw::Sequence);
                 }
-                let mut stored = frame
-                    .record
-                    .message()
-                    .into_iter()
-                    .flat_map(|m| &m.parts)
-                    .filter_map(|p| p.stored.as_ref());
-                let there = stored.all(|stored| match stored.place {
-                    Place::Chunk => blobs.contains(&stored.ciphertext),
-                    Place::File => witness.body(stored),
-                });
-                if !there {
-                    self.report(at, Flaw::Body);
+                let mut beside = stored(&frame.record).filter(|stored| stored.place == Place::Chunk);
+                if !files || !beside.all(|stored| blobs.contains(&stored.ciphertext)) {
+                    self.report(segment, chunk.offset, Flaw::Body);
                 }
-                witness.record(self.tree.size(), frame.head.time, &frame.record);
+                seen.record(self.tree.size(), frame.head.time, &frame.record);
             }
         }
-        witness.leaf(self.tree.size(), &leaf);
-        self.tree.push(leaf);
+        seen.leaf(self.tree.size(), &chunk.hash);
+        self.tree.push(chunk.hash);
     }
 
-    fn report(&mut self, at: &Spot, flaw: Flaw) {
-        if self.findings.len() < self.most {
-            let sequence = self.tree.size();
-            self.findings.push(Finding { segment: at.segment, offset: at.offset, sequence, flaw });
+    fn report(&mut self, segment: u64, offset: u64, flaw: Flaw) {
+        if self.findings.len() < MOST {
+            self.findings.push(Finding { segment, offset, sequence: self.tree.size(), flaw });
         }
     }
 }
 
+/// Reads a segment piece by piece; of a segment without a header of this log there is only the beginning.
+pub(crate) struct Pieces<R> {
+    log: [u8; 16],
+    segment: u64,
+    last: bool,
+    from: R,
+    offset: u64,
+    /// What was read and not given.
+    ahead: BytesMut,
+    next: Next,
+}
+
+/// What is to be read next.
+#[derive(Debug, Clone, Copy)]
 enum Next {
-    Chunk {
-        head: ChunkHead,
-        content: Vec<u8>,
-        /// Something was written where zeros belong.
-        padding: bool,
-    },
-    /// Zeros to the end, or the end.
-    End,
-    Broken,
+    Header,
+    Chunk,
+    /// Nothing; whether something else than a chunk stands there.
+    End(bool),
+    Done,
 }
 
-fn next(from: &mut impl Read, log: &[u8; 16]) -> io::Result<Next> {
-    let mut bytes = [0; CHUNK_HEAD];
-    let read = read_up_to(from, &mut bytes)?;
-    if bytes.iter().all(|byte| *byte == 0) {
-        return Ok(if only_zeros(from)? { Next::End } else { Next::Broken });
+impl<R: Read> Pieces<R> {
+    /// Of the segment with this number; `last` says that no other follows.
+    pub(crate) fn new(log: [u8; 16], segment: u64, last: bool, from: R) -> Self {
+        Self { log, segment, last, from, offset: 0, ahead: BytesMut::new(), next: Next::Header }
     }
-    let Some(head) = ChunkHead::decode(&bytes, log).filter(|_| read == CHUNK_HEAD) else {
-        return Ok(Next::Broken);
-    };
-    let padded = usize::try_from(head.size()).unwrap_or(usize::MAX).saturating_sub(CHUNK_HEAD);
-    let mut content = vec![0; padded];
-    if read_up_to(from, &mut content)? < padded {
-        return Ok(Next::Broken);
+
+    fn begin(&mut self) -> io::Result<Piece<Chunk>> {
+        self.read(SEGMENT_HEADER)?;
+        let bytes = self.ahead.split_to(SEGMENT_HEADER.min(self.ahead.len()));
+        self.offset = u64::try_from(SEGMENT_HEADER).unwrap_or(0);
+        let header = SegmentHeader::decode(&bytes);
+        let ours = header.as_ref().is_ok_and(|header| header.log == self.log);
+        self.next = if ours { Next::Chunk } else { Next::Done };
+        let header = header.map(|header| (Box::new(header), tree::sha256(&bytes)));
+        Ok(Piece::Begin { segment: self.segment, header })
     }
-    let length = usize::try_from(head.length).unwrap_or(usize::MAX);
-    let padding = content.iter().skip(length).any(|byte| *byte != 0);
-    content.truncate(length);
-    Ok(Next::Chunk { head, content, padding })
+
+    fn chunks(&mut self) -> io::Result<Piece<Chunk>> {
+        let (mut chunks, mut size) = (Vec::new(), 0);
+        while size < PIECE
+            && let Some(chunk) = self.chunk()?
+        {
+            size += chunk.padded.len();
+            chunks.push(chunk);
+        }
+        Ok(Piece::Chunks { segment: self.segment, chunks })
+    }
+
+    fn chunk(&mut self) -> io::Result<Option<Chunk>> {
+        self.read(CHUNK_HEAD)?;
+        let bytes = self.ahead.get(..CHUNK_HEAD.min(self.ahead.len())).unwrap_or_default();
+        if bytes.iter().all(|byte| *byte == 0) {
+            self.next = Next::End(!self.only_zeros()?);
+            return Ok(None);
+        }
+        self.next = Next::End(true);
+        let head = bytes.first_chunk().and_then(|bytes| ChunkHead::decode(bytes, &self.log));
+        let Some(head) = head else { return Ok(None) };
+        let size = usize::try_from(head.size()).unwrap_or(usize::MAX);
+        if !self.read(size)? {
+            return Ok(None);
+        }
+        self.next = Next::Chunk;
+        let padded = self.ahead.split_to(size).freeze().slice(CHUNK_HEAD..);
+        let offset = self.offset;
+        self.offset = offset.saturating_add(head.size());
+        Ok(Some(Chunk { offset, head, padded }))
+    }
+
+    /// Reads on until so much is there, if there is so much.
+    fn read(&mut self, wanted: usize) -> io::Result<bool> {
+        let held = self.ahead.len();
+        if held < wanted {
+            self.ahead.resize(held.saturating_add(wanted.max(PIECE)), 0);
+            let read = read_up_to(&mut self.from, self.ahead.get_mut(held..).unwrap_or_default())?;
+            self.ahead.truncate(held + read);
+        }
+        Ok(self.ahead.len() >= wanted)
+    }
+
+    fn only_zeros(&mut self) -> io::Result<bool> {
+        while !self.ahead.is_empty() {
+            if self.ahead.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            self.ahead.clear();
+            self.read(1)?;
+        }
+        Ok(true)
+    }
 }
 
-fn only_zeros(from: &mut impl Read) -> io::Result<bool> {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let read = read_up_to(from, &mut buffer)?;
-        if buffer.iter().take(read).any(|byte| *byte != 0) {
-            return Ok(false);
+impl<R: Read> Iterator for Pieces<R> {
+    type Item = io::Result<Piece<Chunk>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let piece = match self.next {
+            Next::Header => self.begin(),
+            Next::Chunk => self.chunks(),
+            Next::End(broken) => {
+                self.next = Next::Done;
+                Ok(Piece::End { segment: self.segment, offset: self.offset, last: self.last, broken })
+            }
+            Next::Done => return None,
+        };
+        if piece.is_err() {
+            self.next = Next::Done;
         }
-        if read < buffer.len() {
-            return Ok(true);
-        }
+        Some(piece)
     }
 }
 
