@@ -345,7 +345,12 @@ fn nothing_is_cleaned_while_the_store_is_away_and_the_gateway_says_so() {
     place.way.rule(|_, _| Harm::Close);
     let (status, (stop, stopping)) = (Status::default(), tokio::sync::watch::channel(false));
     let clock = Arc::new(FixedClock::new(evidence_support::now() + Duration::from_secs(1 << 30)));
-    let schedule = Schedule { every: Duration::from_millis(20), keep_bodies: Some(Duration::ZERO), clock };
+    let schedule = Schedule {
+        every: Duration::from_millis(20),
+        keep_bodies: Some(Duration::ZERO),
+        keep_records: None,
+        clock,
+    };
     let archiver = place.archiver(Settings::default());
     let running = place.scene.runtime.spawn(task::run(archiver, schedule, status.clone(), stopping));
     let keys = || place.scene.log.vault().keys().unwrap().len();

@@ -328,7 +328,7 @@ fn a_running_gateway_says_that_the_place_is_away_and_archives_when_it_is_back() 
     let archiver = place.archiver(Settings::default());
     let every = Duration::from_millis(5);
     let clock = Arc::new(FixedClock::new(evidence_support::now()));
-    let schedule = Schedule { every, keep_bodies: None, clock };
+    let schedule = Schedule { every, keep_bodies: None, keep_records: None, clock };
     let running = place.scene.runtime.spawn(task::run(archiver, schedule, status.clone(), stopping));
     let wait_for = |wanted: Result<(), String>| {
         for _ in 0..2000 {
@@ -438,7 +438,12 @@ fn nothing_is_archived_or_cleaned_while_the_place_is_away() {
     fs::rename(&place.archives, &away).unwrap();
     let (status, (stop, stopping)) = (Status::default(), tokio::sync::watch::channel(false));
     let clock = Arc::new(FixedClock::new(evidence_support::now() + Duration::from_secs(1 << 30)));
-    let schedule = Schedule { every: Duration::from_millis(5), keep_bodies: Some(Duration::ZERO), clock };
+    let schedule = Schedule {
+        every: Duration::from_millis(5),
+        keep_bodies: Some(Duration::ZERO),
+        keep_records: None,
+        clock,
+    };
     let archiver = place.archiver(Settings::default());
     let running = place.scene.runtime.spawn(task::run(archiver, schedule, status.clone(), stopping));
     let keys = || place.scene.log.vault().keys().unwrap().len();

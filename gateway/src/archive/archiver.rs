@@ -220,6 +220,7 @@ impl<L: LogStore> Archiver<L> {
                         messages.push((number, grouping.of(&record)));
                     }
                     Err(LogError::Damaged { .. }) => damaged.push(number),
+                    Err(LogError::Removed { .. }) => {}
                     other => drop(other?),
                 }
             }

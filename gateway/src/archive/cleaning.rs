@@ -3,7 +3,7 @@
 //! A key goes when its day is over for long enough and every message that was sealed with it is archived, so
 //! time-stamped too. Records, signatures, time-stamps and the tree stay.
 //!
-//! Not here: how a key is destroyed ([`crate::messagelog::erase`]); the segments, which are kept.
+//! Not here: how a key is destroyed ([`crate::messagelog::erase`]); whole messages ([`super::removing`]).
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn not_needed(reader: &Reader, ledger: &Ledger, mut keys: Vec<String>) -> Result
         }
         match reader.get(number) {
             Ok(Some(record)) => keys.retain(|key| !record.uses(key)),
-            Ok(None) => {}
+            Ok(None) | Err(LogError::Removed { .. }) => {}
             // It cannot be told what it was sealed with.
             Err(LogError::Damaged(_)) => keys.clear(),
             Err(error) => return Err(error),

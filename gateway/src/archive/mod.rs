@@ -10,7 +10,7 @@
 //! | [`bucket`] | where archives go: an S3-compatible object store |
 //! | [`ledger`] | what is archived, derived from the log |
 //! | [`archiver`], [`task`] | doing it, at an interval |
-//! | [`cleaning`] | erasing what is archived and old |
+//! | [`cleaning`], [`removing`] | erasing bodies, and removing messages, that are archived and old |
 //!
 //! Specification: X-Road's message log archives (UG-SS 11.1, the archive verifier).
 //!
@@ -25,6 +25,7 @@ pub mod encryption;
 pub mod ledger;
 pub mod linking;
 pub mod read;
+pub mod removing;
 pub mod target;
 pub mod task;
 pub mod write;

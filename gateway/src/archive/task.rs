@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::archiver::{Archiver, ArchivingError, Summary};
 use super::cleaning::clean;
+use super::removing::remove_old;
 use crate::messagelog::MessageLog;
 
 /// How soon what failed is tried again, at the latest.
@@ -42,7 +43,9 @@ pub struct Schedule {
     pub every: Duration,
     /// How long bodies are kept that are archived; none: for ever.
     pub keep_bodies: Option<Duration>,
-    /// Says how old a body is.
+    /// How long messages are kept that are archived and whose bodies are gone; none: for ever.
+    pub keep_records: Option<Duration>,
+    /// Says how old they are.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -86,6 +89,9 @@ async fn once(archiver: &mut Archiver<MessageLog>, schedule: &Schedule) -> Resul
     let summary = archiver.run().await?;
     if let Some(keep) = schedule.keep_bodies {
         clean(archiver.log(), archiver.ledger(), keep, schedule.clock.now()).await?;
+    }
+    if let Some(keep) = schedule.keep_records {
+        remove_old(archiver.log(), keep, schedule.clock.now()).await?;
     }
     Ok(summary)
 }

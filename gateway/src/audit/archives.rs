@@ -74,7 +74,8 @@ impl Shelves {
 /// A message as its container must show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expected {
-    name: String,
+    /// Not known of a message that was removed from the log.
+    name: Option<String>,
     signature: Digest,
 }
 
@@ -82,7 +83,7 @@ struct Expected {
 #[derive(Debug)]
 pub struct Noted {
     record: ArchiveRecord,
-    expected: Vec<Option<Expected>>,
+    expected: Vec<Option<Box<Expected>>>,
 }
 
 /// What an archive turned out to be.
@@ -102,8 +103,11 @@ pub struct Follower {
     /// The last archive of each group.
     heads: HashMap<Option<String>, (String, Digest)>,
     /// Messages that are in no archive so far; where no archive is judged, without what it must hold.
-    waiting: HashMap<u64, Option<Expected>>,
+    waiting: HashMap<u64, Option<Box<Expected>>>,
     unreadable: HashSet<u64>,
+    /// Messages that were removed from the log, and of which no archive was noted so far; and what a time-stamp says of
+    /// their signature.
+    removed: HashMap<u64, Option<Digest>>,
     /// The last record that could be read.
     last: Option<u64>,
 }
@@ -116,11 +120,31 @@ impl Follower {
 
     /// A message. `judged` says that the archive it will be in is to be judged.
     pub fn message(&mut self, sequence: u64, kind: Kind, message: &MessageRecord, judged: bool) {
-        let expected = judged.then(|| Expected {
-            name: file_name(kind, &message.message_id, sequence),
-            signature: signature_digest(&message.signature),
+        let expected = judged.then(|| {
+            let name = file_name(kind, &message.message_id, sequence);
+            Box::new(Expected { name: Some(name), signature: signature_digest(&message.signature) })
         });
         self.waiting.insert(sequence, expected);
+    }
+
+    /// A message that was removed from the log.
+    pub fn removed(&mut self, sequence: u64) {
+        self.last = Some(sequence);
+        self.removed.insert(sequence, None);
+    }
+
+    /// A time-stamp is over a signature with this digest; of a message that was removed nothing else is known.
+    pub fn stamped(&mut self, sequence: u64, signature: Digest) {
+        if let Some(of) = self.removed.get_mut(&sequence) {
+            *of = Some(signature);
+        }
+    }
+
+    /// The log says that it was cleaned of these messages: each must be stamped and archived.
+    pub fn cleaned(&self, sequence: u64, messages: &[u64]) -> Vec<Problem> {
+        let lost = messages.iter().filter(|number| self.removed.contains_key(number));
+        let what = |number| format!("record {number} was removed before it was in an archive");
+        lost.map(|number| Problem::new(sequence, what(number))).collect()
     }
 
     /// A leaf; its record came before, if it can be read.
@@ -153,11 +177,16 @@ impl Follower {
         self.noted.insert(record.file.clone());
         let mut expected = Vec::with_capacity(record.records.len());
         for number in &record.records {
+            let removed = self.removed.remove(number);
             let message = self.waiting.remove(number);
-            if message.is_none() && !self.unreadable.contains(number) {
+            if message.is_none() && removed.is_none() && !self.unreadable.contains(number) {
                 wrong(&format!("record {number} is in another archive, or is no message before it"));
             }
-            expected.push(message.flatten());
+            if removed == Some(None) {
+                wrong(&format!("record {number} was removed, and had no time-stamp when it was archived"));
+            }
+            let of_removed = |signature| Box::new(Expected { name: None, signature });
+            expected.push(message.flatten().or_else(|| removed.flatten().map(of_removed)));
         }
         (problems, Some(Noted { record: noted, expected }))
     }
@@ -234,8 +263,10 @@ impl Noted {
         for (link, expected) in archive.linking.files.iter().zip(&self.expected) {
             let Some(expected) = expected else { continue };
             let signature = signatures.get(&link.file).and_then(Option::as_ref);
-            if link.file != expected.name || signature != Some(&expected.signature) {
-                return Err(format!("{} is not what this log knows as {}", link.file, expected.name));
+            let named = expected.name.as_ref().is_none_or(|name| link.file == *name);
+            if !named || signature != Some(&expected.signature) {
+                let name = expected.name.as_deref().unwrap_or("a message that was removed");
+                return Err(format!("{} is not what this log knows as {name}", link.file));
             }
         }
         Ok(())

@@ -35,6 +35,14 @@ pub enum ReconcileError {
         /// The first that is wrong.
         problem: String,
     },
+    /// Messages of that time were removed from a log: it would seem not to have had them.
+    #[error("{path} was cleaned of messages until {until}: compare from then on")]
+    Cleaned {
+        /// Which.
+        path: String,
+        /// When the first record behind them was logged.
+        until: String,
+    },
     /// An export cannot be read.
     #[error("{path}: {source}")]
     File {
@@ -129,12 +137,17 @@ pub struct Reconciled {
 /// # Errors
 /// [`ReconcileError`].
 pub fn read(path: &Path, scope: &Scope, flip: bool) -> Result<Messages, ReconcileError> {
-    let mut found = Gathered { messages: Messages::new(), scope, flip };
+    let mut found = Gathered { messages: Messages::new(), scope, flip, cleaned: false, cleaned_until: None };
     if path.is_dir() {
         let verdict = audit(path, &mut found)?;
         if let Some(problem) = verdict.findings.first() {
             let problem = problem.to_string();
             return Err(ReconcileError::NotWhole { path: path.display().to_string(), problem });
+        }
+        let until = found.cleaned_until.filter(|until| scope.from.is_none_or(|from| from < *until));
+        if let Some(until) = until {
+            let (path, until) = (path.display().to_string(), until.to_rfc3339());
+            return Err(ReconcileError::Cleaned { path, until });
         }
         return Ok(found.messages);
     }
@@ -196,6 +209,9 @@ struct Gathered<'a> {
     messages: Messages,
     scope: &'a Scope,
     flip: bool,
+    /// Messages were removed up to here; the next record says when that was.
+    cleaned: bool,
+    cleaned_until: Option<UnixTime>,
 }
 
 impl Gathered<'_> {
@@ -239,7 +255,14 @@ impl Gathered<'_> {
 }
 
 impl Observer for Gathered<'_> {
+    fn removed(&mut self, _sequence: u64) {
+        self.cleaned = true;
+    }
+
     fn record(&mut self, sequence: u64, time: UnixTime, record: &Record) {
+        if std::mem::take(&mut self.cleaned) {
+            self.cleaned_until = self.cleaned_until.max(Some(time));
+        }
         let Some(message) = record.message() else { return };
         if !self.scope.covers(&message.client.to_string(), &message.service.to_string()) {
             return;

@@ -1,11 +1,14 @@
 //! Verifies a whole log: everything that it says is derived again from its bytes.
 //!
 //! ```text
-//! segments ──► frames, tree (messagelog::verify) ──► each record in its order ──► on all processors
-//!                 request, response                                 its signature over its digests, certificate, OCSP
-//!                 time-stamp          covers messages before it     the token, and that it is over their signatures
-//!                 checkpoint          its root against the tree, its signatures
-//!                 archive             goes on after the last one    the file, its chain, its containers
+//! segments ──► frames, each record alone ──► tree, each record in its order ──► what takes time
+//!                                (messagelog::verify)
+//!   message       signature, certificate,
+//!                 OCSP
+//!   time-stamp                                 covers messages before it          token, over their signatures
+//!   checkpoint                                 its root, its signatures           token
+//!   archive                                    goes on after the last one         file, chain, containers
+//!              on all cores                    one after the other                on all cores
 //! ```
 //! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
 //! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
@@ -44,14 +47,15 @@ use crate::evidence::{
 use crate::message::digests::PartDigests;
 use crate::messagelog::{
     LogError, MessageRecord, Record,
-    audit::audit,
+    audit::audit_judged,
     record::{CheckpointRecord, Kind, TimestampRecord},
+    removal,
     tree::Hash,
     verify::Observer,
 };
 
-/// Records that wait for a processor.
-const WAITING: usize = 1024;
+/// What waits for a processor.
+const WAITING: usize = 64;
 
 /// What a log is judged by. What is not given is not judged, and the report says so.
 #[derive(Clone, Copy, Default)]
@@ -79,6 +83,8 @@ pub struct Report {
     pub stamped: u64,
     /// Messages that wait for one.
     pub waiting: u64,
+    /// Messages that the log was cleaned of; their leaves are kept, and judged with the tree.
+    pub removed: u64,
     /// Checkpoints of this tree.
     pub checkpoints: u64,
     /// Archives in which everything is right.
@@ -111,13 +117,13 @@ pub fn verify(
     let waiting = Mutex::new(waiting);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut walk = Walk {
-        judged: grounds.conf.is_some(),
         archives_judged: grounds.archives.is_some(),
         queue,
         pending: HashMap::new(),
         checkpoints: checkpoints::Follower::new(grounds.trust, grounds.expected),
         archives: archives::Follower::default(),
         named: 0,
+        removed: 0,
         problems: Vec::new(),
         progress,
     };
@@ -125,12 +131,12 @@ pub fn verify(
         for _ in 0..processors {
             scope.spawn(|| judge.work(&waiting));
         }
-        let verdict = audit(directory, &mut walk);
+        let verdict = audit_judged(directory, &|time, record| judge.record(time, record), &mut walk);
         // Whoever waits for more ends.
         drop(std::mem::replace(&mut walk.queue, sync_channel(0).0));
         verdict
     })?;
-    let Walk { pending, checkpoints, archives, named, mut problems, .. } = walk;
+    let Walk { pending, checkpoints, archives, named, removed, mut problems, .. } = walk;
     problems.extend(checkpoints.end());
     problems.extend(grounds.archives.into_iter().flat_map(|shelves| archives.end(shelves, verdict.records)));
     problems.extend(verdict.findings.iter().map(|finding| {
@@ -146,6 +152,7 @@ pub fn verify(
         signatures: judge.signatures.load(Ordering::Relaxed),
         stamped: judge.stamped.load(Ordering::Relaxed),
         waiting: u64::try_from(pending.len()).unwrap_or(u64::MAX),
+        removed,
         checkpoints: checkpoints.right,
         archives: judge.archives.load(Ordering::Relaxed),
         archives_sealed: judge.sealed.load(Ordering::Relaxed),
@@ -157,14 +164,8 @@ pub fn verify(
     })
 }
 
-/// Something that any processor can judge by itself.
+/// Something that takes time, and that any processor can judge by itself.
 enum Job {
-    Message {
-        sequence: u64,
-        time: UnixTime,
-        kind: Kind,
-        message: Box<MessageRecord>,
-    },
     /// A time-stamp, and the signature files that it is the first over, as far as they can be read.
     Stamp {
         sequence: u64,
@@ -184,8 +185,6 @@ enum Job {
 
 /// Goes through the log in its order.
 struct Walk<'a> {
-    /// Whether there is a configuration to judge messages by.
-    judged: bool,
     archives_judged: bool,
     queue: SyncSender<Job>,
     /// Messages without a time-stamp so far: their signature files.
@@ -194,6 +193,8 @@ struct Walk<'a> {
     archives: archives::Follower,
     /// Archives that are said to be in their place.
     named: u64,
+    /// Messages that were removed.
+    removed: u64,
     problems: Vec<Problem>,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -206,7 +207,8 @@ impl Walk<'_> {
 
     fn stamp(&mut self, sequence: u64, stamp: &TimestampRecord) {
         let mut signatures = Vec::with_capacity(stamp.covered.len());
-        for (covered, _) in &stamp.covered {
+        for (covered, digest) in &stamp.covered {
+            self.archives.stamped(*covered, *digest);
             let signature = self.pending.remove(covered);
             // Otherwise it has a time-stamp already, or its record cannot be read, which is told there.
             if signature.is_none() && *covered >= sequence {
@@ -232,17 +234,13 @@ impl Walk<'_> {
 }
 
 impl Observer for Walk<'_> {
-    fn record(&mut self, sequence: u64, time: UnixTime, record: &Record) {
+    fn record(&mut self, sequence: u64, _time: UnixTime, record: &Record) {
         (self.progress)(sequence);
         self.archives.record(sequence);
         match record {
             Record::Request(message) | Record::Response(message) => {
                 self.archives.message(sequence, record.kind(), message, self.archives_judged);
                 self.pending.insert(sequence, message.signature.clone());
-                if self.judged {
-                    let message = Box::new(message.clone());
-                    self.judge(Job::Message { sequence, time, kind: record.kind(), message });
-                }
             }
             Record::Timestamp(stamp) => self.stamp(sequence, stamp),
             Record::Checkpoint(checkpoint) => self.checkpoint(sequence, checkpoint),
@@ -254,8 +252,20 @@ impl Observer for Walk<'_> {
                     self.judge(Job::Archive { sequence, archive: Box::new(archive) });
                 }
             }
+            Record::Access(access) if access.action == removal::ACTION => {
+                self.problems.extend(self.archives.cleaned(sequence, &access.records));
+            }
             Record::Outcome(_) | Record::Configuration(_) | Record::Access(_) => {}
         }
+    }
+
+    fn removed(&mut self, sequence: u64) {
+        self.removed = self.removed.saturating_add(1);
+        self.archives.removed(sequence);
+    }
+
+    fn wrong(&mut self, sequence: u64, what: String) {
+        self.problems.push(Problem::new(sequence, what));
     }
 
     fn leaf(&mut self, sequence: u64, leaf: &Hash) {
@@ -289,13 +299,10 @@ impl Judge<'_> {
                     let alone = self.covered(sequence, &stamp, signatures);
                     (sequence, conf.and_then(|conf| self.stamp(conf, &stamp, alone.as_ref()).err()))
                 }
-                (Job::Message { sequence, time, kind, message }, Some(conf)) => {
-                    (sequence, self.message(conf, time, kind, &message).err())
-                }
                 (Job::StampedCheckpoint { sequence, note, token }, Some(conf)) => {
                     (sequence, token_over(conf, &note, token).err())
                 }
-                (Job::Message { .. } | Job::StampedCheckpoint { .. }, None) => continue,
+                (Job::StampedCheckpoint { .. }, None) => continue,
             };
             if let Some(what) = wrong {
                 self.wrong(sequence, what);
@@ -325,6 +332,12 @@ impl Judge<'_> {
             }
         }
         alone
+    }
+
+    /// What is wrong with a record by itself.
+    fn record(&self, time: UnixTime, record: &Record) -> Option<String> {
+        let (conf, message) = self.conf.zip(record.message())?;
+        self.message(conf, time, record.kind(), message).err()
     }
 
     fn message(

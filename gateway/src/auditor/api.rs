@@ -70,6 +70,8 @@ enum Refusal {
     Form(&'static str),
     #[error("there is no such record")]
     NoRecord,
+    #[error("{0}")]
+    Removed(LogError),
     #[error("longer than {LONGEST_EXPORT} bytes: ask for a shorter period")]
     TooLong,
     #[error("it cannot be answered now")]
@@ -78,7 +80,10 @@ enum Refusal {
 
 impl From<LogError> for Refusal {
     fn from(error: LogError) -> Self {
-        Self::Broken(error.to_string())
+        match error {
+            LogError::Removed { .. } => Self::Removed(error),
+            error => Self::Broken(error.to_string()),
+        }
     }
 }
 
@@ -333,6 +338,7 @@ fn refuse(refusal: &Refusal) -> AdminReply {
     let status = match refusal {
         Refusal::Unknown(_) | Refusal::Missing(_) | Refusal::Form(_) => StatusCode::BAD_REQUEST,
         Refusal::NoRecord => StatusCode::NOT_FOUND,
+        Refusal::Removed(_) => StatusCode::GONE,
         Refusal::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Broken(error) => {
             tracing::error!(error, "the log's interface for programs");

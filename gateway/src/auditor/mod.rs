@@ -293,6 +293,9 @@ fn not_shown(session: &Session, error: &PageError) -> AdminReply {
         PageError::TooLong(number) => {
             refused(session, StatusCode::PAYLOAD_TOO_LARGE, words.too_long, &number.to_string())
         }
+        PageError::Log(LogError::Removed { sequence, .. }) => {
+            refused(session, StatusCode::GONE, words.removed, &sequence.to_string())
+        }
         PageError::Log(error) => broken(session, error),
     }
 }

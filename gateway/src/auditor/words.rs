@@ -94,6 +94,7 @@ words! {
     reason_missing: "Un motif est nécessaire.", "A reason is needed.";
     no_page: "Cette page n’existe pas.", "There is no such page.";
     no_record: "Cet enregistrement n’est pas un message du journal.", "This record is no message of the log.";
+    removed: "Cet enregistrement a été retiré du journal, qui garde son empreinte :", "This record was removed from the log, which keeps its hash:";
     failed: "Le journal ne peut pas être lu pour le moment.", "The log cannot be read at the moment.";
     bad_field: "Cette valeur n’a pas la forme attendue :", "This value does not have the expected form:";
     bad_form: "Ce formulaire ne vient pas de cette session. Recommencez.",

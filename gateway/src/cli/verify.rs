@@ -155,6 +155,9 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:14} {}", "root", report.root)?;
     writeln!(out, "{:14} {} valid", "signatures", report.signatures)?;
     writeln!(out, "{:14} {} messages, {} wait for theirs", "time-stamped", report.stamped, report.waiting)?;
+    if report.removed > 0 {
+        writeln!(out, "{:14} {} messages; their hashes are kept", "cleaned of", report.removed)?;
+    }
     let by = if report.checkpoints_judged { "" } else { "; their signatures not judged: no --key" };
     writeln!(out, "{:14} {}{by}", "checkpoints", report.checkpoints)?;
     writeln!(out, "{:14} {}", "archives", archives(report))?;

@@ -34,6 +34,8 @@ pub(super) struct ArchiveFile {
     every: Option<Duration>,
     #[serde(default, deserialize_with = "duration_or_off")]
     keep_bodies: Option<OrOff<Duration>>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    keep_records: Option<OrOff<Duration>>,
     recipients: Option<Recipients>,
 }
 
@@ -81,6 +83,8 @@ pub struct Archive {
     pub every: Duration,
     /// How long bodies are kept that are archived; none: for ever.
     pub keep_bodies: Option<Duration>,
+    /// How long messages are kept that are archived and whose bodies are gone; none: for ever.
+    pub keep_records: Option<Duration>,
 }
 
 impl BucketFile {
@@ -136,15 +140,25 @@ impl ArchiveFile {
             GroupingFile::Member => Grouping::Member,
             GroupingFile::Subsystem => Grouping::Subsystem,
         };
+        let on = |keep: &Option<OrOff<Duration>>| match keep {
+            None | Some(OrOff::Off) => None,
+            Some(OrOff::On(keep)) => Some(*keep),
+        };
+        let (keep_bodies, keep_records) = (on(&self.keep_bodies), on(&self.keep_records));
+        match (keep_bodies, keep_records) {
+            (None, Some(_)) => return Err("keep_records needs keep_bodies: nobody could open what is left"),
+            (Some(bodies), Some(records)) if records < bodies => {
+                return Err("keep_records must not be shorter than keep_bodies");
+            }
+            _ => {}
+        }
         let defaults = Settings::default();
         let rotate_at = self.rotate.unwrap_or(defaults.rotate_at);
         Ok(Archive {
             place,
             settings: Settings { grouping, rotate_at, recipients: self.recipients.clone(), ..defaults },
-            keep_bodies: match self.keep_bodies {
-                None | Some(OrOff::Off) => None,
-                Some(OrOff::On(keep)) => Some(keep),
-            },
+            keep_bodies,
+            keep_records,
             every: self.every.unwrap_or(Duration::from_secs(6 * 3600)).max(Duration::from_secs(1)),
         })
     }

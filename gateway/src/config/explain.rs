@@ -113,9 +113,11 @@ fn write_archive(out: &mut String, archive: Option<&Archive>) -> fmt::Result {
             writeln!(out, "archive.grouping              {:?}", archive.settings.grouping)?;
             writeln!(out, "archive.rotate                {} bytes", archive.settings.rotate_at)?;
             writeln!(out, "archive.every                 {}", Span(archive.every))?;
-            let keep =
-                archive.keep_bodies.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string());
-            writeln!(out, "archive.keep_bodies           {keep}")?;
+            let keep = |keep: Option<Duration>| {
+                keep.map_or_else(|| "for ever".to_owned(), |keep| Span(keep).to_string())
+            };
+            writeln!(out, "archive.keep_bodies           {}", keep(archive.keep_bodies))?;
+            writeln!(out, "archive.keep_records          {}", keep(archive.keep_records))?;
             match &archive.settings.recipients {
                 None => writeln!(out, "archive.recipients            everybody: not encrypted")?,
                 Some(recipients) => writeln!(out, "archive.recipients            {recipients}")?,

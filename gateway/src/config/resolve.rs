@@ -74,7 +74,8 @@ impl Config {
         let log = resolver.log(&file.log);
         let witness =
             file.witness.as_ref().map(|witness| witness.resolve(text, folder, &mut resolver.problems));
-        let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive));
+        let in_files = file.log.postgres.is_none();
+        let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive, in_files));
         let timestamping = resolver.timestamping(&file.timestamping);
         let traces = file.monitoring.traces.as_ref().and_then(|traces| resolver.traces(traces));
         let output = resolver.output(&file.output);
@@ -429,7 +430,7 @@ impl<'a> Resolver<'a> {
         Some(Checkpoints { origin: origin?, key, previous_keys, every, quorum, witnesses })
     }
 
-    fn archive(&mut self, file: &Spanned<ArchiveFile>) -> Option<Archive> {
+    fn archive(&mut self, file: &Spanned<ArchiveFile>, in_files: bool) -> Option<Archive> {
         let mut authorities = Vec::new();
         if let Some(bucket) = file.get_ref().bucket() {
             authorities = self.certificates(bucket.authorities.as_slice(), "archive.s3.authorities");
@@ -437,7 +438,10 @@ impl<'a> Resolver<'a> {
                 self.fault(&bucket.endpoint, "archive.s3.endpoint", reason);
             }
         }
-        let archive = file.get_ref().resolve(self.folder, authorities);
+        let archive = file.get_ref().resolve(self.folder, authorities).and_then(|archive| {
+            let possible = in_files || archive.keep_records.is_none();
+            possible.then_some(archive).ok_or("keep_records is not yet possible with [log.postgres]")
+        });
         archive.map_err(|reason| self.problems.at(self.text, &file.span(), "archive", reason)).ok()
     }
 
@@ -625,7 +629,8 @@ mod tests {
         assert!(archive.settings.recipients.is_some());
         let settings = crate::archive::archiver::Settings { recipients: None, ..archive.settings };
         assert_eq!(settings, crate::archive::archiver::Settings::default());
-        assert_eq!((archive.every, archive.keep_bodies), (Duration::from_secs(6 * 3600), None));
+        assert_eq!(archive.every, Duration::from_secs(6 * 3600));
+        assert_eq!((archive.keep_bodies, archive.keep_records), (None, None));
     }
 
     #[test]

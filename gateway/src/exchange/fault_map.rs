@@ -272,6 +272,7 @@ impl From<LogError> for Fault {
             | LogError::Locked
             | LogError::Overtaken
             | LogError::Damaged(_)
+            | LogError::Removed { .. }
             | LogError::CutOff { .. }
             | LogError::KeyGone(_)
             | LogError::Key(_)

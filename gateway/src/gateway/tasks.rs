@@ -80,6 +80,7 @@ pub(super) async fn archive(
     let schedule = archive::task::Schedule {
         every: settings.every,
         keep_bodies: settings.keep_bodies,
+        keep_records: settings.keep_records,
         clock: Arc::clone(&gateway.clock),
     };
     let run = || {

@@ -16,7 +16,7 @@ use super::{
     error::LogError,
     record::Stored,
     segment, service,
-    verify::{Observer, Pieces, Verdict, check},
+    verify::{Judge, Observer, Pieces, Verdict, check},
 };
 
 /// Checks the log in `directory`; `seen` is shown each record that can be read. Needs no lock and no key.
@@ -25,6 +25,18 @@ use super::{
 /// [`LogError::Missing`] when there is no log, [`LogError::Io`] when a file cannot be read. What is wrong with the log
 /// is in the verdict.
 pub fn audit(directory: &Path, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
+    audit_judged(directory, &|_, _| None, seen)
+}
+
+/// The same; `judge` is asked about each record by itself, and what it says is told to `seen`.
+///
+/// # Errors
+/// As there.
+pub fn audit_judged(
+    directory: &Path,
+    judge: Judge<'_>,
+    seen: &mut dyn Observer,
+) -> Result<Verdict, LogError> {
     let id = service::read_identity(directory)?;
     let segments = segment::list(directory)?;
     let last = segments.last().copied().ok_or_else(|| LogError::Missing(directory.display().to_string()))?;
@@ -40,7 +52,7 @@ pub fn audit(directory: &Path, seen: &mut dyn Observer) -> Result<Verdict, LogEr
         // Erased on purpose: its key is gone too.
         Err(_) => !keys.join(format!("{}.key", stored.key)).exists(),
     };
-    check(id, pieces, &kept, seen).map_err(|e| LogError::io("a segment cannot be read", &e))
+    check(id, pieces, &kept, judge, seen).map_err(|e| LogError::io("a segment cannot be read", &e))
 }
 
 fn digest(mut file: File) -> io::Result<[u8; 32]> {

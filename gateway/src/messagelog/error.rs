@@ -41,6 +41,16 @@ pub enum LogError {
     /// Something that was durable once is not what it was: the log was changed, or the disk is failing.
     #[error("the message log is damaged: {0}")]
     Damaged(Finding),
+    /// The record was removed when the log was cleaned; its leaf is kept.
+    #[error(
+        "record {sequence} was removed from the log, which keeps its hash; record {noted} says by whom and why"
+    )]
+    Removed {
+        /// Its number.
+        sequence: u64,
+        /// The number of the record that says so.
+        noted: u64,
+    },
     /// The index knows records that the segments do not hold: the log was cut off or rolled back.
     #[error("the message log ends before record {found}; the index knows {expected} records")]
     CutOff {
@@ -128,6 +138,9 @@ pub enum Flaw {
     /// A body that the record names is not the one beside it.
     #[error("a body of the record is missing or is another one")]
     Body,
+    /// A record was removed, and no later record says that the log was cleaned of it.
+    #[error("the record was removed, and the log does not say that it was cleaned of it")]
+    Removed,
     /// The file ends too early.
     #[error("the segment ends too early")]
     Short,

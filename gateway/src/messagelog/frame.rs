@@ -5,6 +5,8 @@
 //! chunk     head (56)  content  zeros to a multiple of 8
 //! frame     = content of a chunk of type 1: head (20), fields; a leaf of the tree
 //! blob      = content of a chunk of type 2: an encrypted body; no leaf
+//! note      = content of a chunk of type 3, first in a segment that was cleaned: the record that says so
+//! removed   = chunk of type 4, without content, in the place of a frame and its blobs: its leaf
 //! ```
 //! FORMAT.md has every byte. A frame does not know where it lies: it keeps its hash wherever it is copied to.
 //!
@@ -114,6 +116,10 @@ pub enum ChunkType {
     Frame,
     /// An encrypted body that belongs to the next frame.
     Blob,
+    /// Says, first in a segment, that messages were removed from it, and which record says by whom and why.
+    Note,
+    /// Stands in the place of a frame that was removed.
+    Removed,
 }
 
 /// The head of a chunk.
@@ -125,7 +131,7 @@ pub struct ChunkHead {
     pub length: u32,
     /// Where in the segment the write began that this chunk was part of: everything before it was durable then.
     pub write: u32,
-    /// Frame: its leaf hash. Blob: SHA-256 of the content.
+    /// Of a frame, also one that was removed: its leaf hash. Else SHA-256 of the content.
     pub hash: Hash,
 }
 
@@ -138,6 +144,8 @@ impl ChunkHead {
         to.put_u8(match self.kind {
             ChunkType::Frame => 1,
             ChunkType::Blob => 2,
+            ChunkType::Note => 3,
+            ChunkType::Removed => 4,
         });
         to.put_slice(&[0; 3]);
         to.put_u32(self.length);
@@ -162,6 +170,8 @@ impl ChunkHead {
         let kind = match take::<4>(&mut from).ok()? {
             [1, 0, 0, 0] => ChunkType::Frame,
             [2, 0, 0, 0] => ChunkType::Blob,
+            [3, 0, 0, 0] => ChunkType::Note,
+            [4, 0, 0, 0] => ChunkType::Removed,
             _ => return None,
         };
         let length = from.try_get_u32().ok().filter(|length| *length <= MAX_CONTENT)?;
@@ -176,17 +186,31 @@ impl ChunkHead {
 
     /// Whether `content` is what the head says.
     pub fn matches(&self, content: &[u8]) -> bool {
-        self.kind.hash(content) == self.hash
+        self.matches_hash(&self.hash_of(content), content)
     }
-}
 
-impl ChunkType {
-    /// The hash of such a chunk's content: of a frame it is the leaf of the tree.
-    pub fn hash(self, content: &[u8]) -> Hash {
-        match self {
-            Self::Frame => tree::leaf_hash(&[content]),
-            Self::Blob => tree::sha256(content),
+    /// Whether `content` is what the head says, when its hash is known.
+    pub(crate) fn matches_hash(&self, hash: &Hash, content: &[u8]) -> bool {
+        *hash == self.hash && (self.kind != ChunkType::Removed || content.is_empty())
+    }
+
+    /// The hash of a content of this type. What was removed cannot be hashed: there the head is believed, as far as the
+    /// tree that its leaf leads to is the one that the next segment and the checkpoints state.
+    pub fn hash_of(&self, content: &[u8]) -> Hash {
+        match self.kind {
+            ChunkType::Frame => tree::leaf_hash(&[content]),
+            ChunkType::Blob | ChunkType::Note => tree::sha256(content),
+            ChunkType::Removed => self.hash,
         }
+    }
+
+    /// Adds a whole chunk to `out`: this head, the content, which lies in several pieces, zeros.
+    pub(crate) fn put(&self, log: &[u8; 16], content: &[&[u8]], out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend_from_slice(&self.encode(log));
+        content.iter().for_each(|piece| out.extend_from_slice(piece));
+        let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
+        out.resize(begin.saturating_add(size), 0);
     }
 }
 

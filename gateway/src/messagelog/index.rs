@@ -96,6 +96,14 @@ pub(crate) struct Indexed {
     pub(crate) facts: Facts,
 }
 
+impl Indexed {
+    /// Stands for a record that cannot be read.
+    pub(crate) fn unknown(sequence: u64, position: Position) -> Self {
+        let (kind, time) = (Kind::Access, UnixTime::from_secs(0));
+        Self { sequence, kind, time, position, facts: Facts::default() }
+    }
+}
+
 /// 256 records, or fewer in the last block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Block {

@@ -13,6 +13,7 @@
 //! | [`frame`], [`tree`], `encoding` | the bytes: chunks, frames, headers; the RFC 6962 tree (FORMAT.md) |
 //! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
 //! | [`erase`] | bodies, erased for good |
+//! | [`removal`] | whole messages, removed from segments that are full; their leaves stay |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `in_order` | work on all cores |
@@ -46,6 +47,7 @@ pub mod reader;
 pub mod record;
 mod records;
 mod recover;
+pub mod removal;
 mod salvage;
 mod segment;
 pub mod service;

@@ -173,8 +173,9 @@ impl Reader {
             let skipped = usize::try_from(next.saturating_sub(block.first)).unwrap_or(usize::MAX);
             let wanted = block.places.iter().skip(skipped).take(count - leaves.len());
             let positions: Vec<Position> = wanted.map(|(position, _, _)| *position).collect();
+            let begin = next;
             next = next.saturating_add(u64::try_from(positions.len()).unwrap_or(0));
-            leaves.extend(self.0.records.leaves(&positions)?);
+            leaves.extend(self.0.records.leaves(begin, &positions)?);
             if leaves.len() == count {
                 break;
             }
@@ -189,7 +190,7 @@ impl Reader {
     pub fn frame(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
         self.0.records.wait_for(self.len())?;
         let Some(position) = self.position(sequence)? else { return Ok(None) };
-        Ok(Some(self.0.records.chunks(position)?.frame))
+        Ok(Some(self.0.records.chunks(sequence, position)?.frame))
     }
 
     /// The directory of the log.
@@ -200,7 +201,8 @@ impl Reader {
     /// The record with this number.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] when it is not what was written; [`LogError::Index`], [`LogError::Io`].
+    /// [`LogError::Damaged`] when it is not what was written; [`LogError::Removed`]; [`LogError::Index`],
+    /// [`LogError::Io`].
     pub fn get(&self, sequence: u64) -> Result<Option<StoredRecord>, LogError> {
         self.0.records.wait_for(self.len())?;
         let Some(position) = self.position(sequence)? else { return Ok(None) };
@@ -210,15 +212,24 @@ impl Reader {
     /// The records of a query, as they were logged.
     ///
     /// # Errors
-    /// As [`Self::get`].
+    /// As [`Self::get`]; [`LogError::Removed`] when all that may be of the query were removed.
     pub fn by_message_id(&self, message_id: &str) -> Result<Vec<StoredRecord>, LogError> {
         self.0.records.wait_for(self.len())?;
-        let mut records = Vec::new();
+        let (mut records, mut removed) = (Vec::new(), None);
         for sequence in self.0.records.by_message_id(message_id)? {
-            let found = self.get(sequence)?;
-            records.extend(found.filter(|found| found.record.message_id() == Some(message_id)));
+            match self.get(sequence) {
+                Err(error @ LogError::Removed { .. }) => removed = removed.or(Some(error)),
+                found => {
+                    records.extend(found?.filter(|found| found.record.message_id() == Some(message_id)));
+                }
+            }
         }
-        Ok(records)
+        if records.is_empty() { removed.map_or(Ok(records), Err) } else { Ok(records) }
+    }
+
+    /// A segment was written anew: it is opened again when something in it is wanted.
+    pub(crate) fn forget(&self, segment: u64) {
+        self.0.records.forget(segment);
     }
 
     /// At most `limit` records that pass the filter, beyond the record `cursor` if one is given.
@@ -307,7 +318,10 @@ impl Reader {
                 break;
             }
             if filter.in_time(*time) && filter.of_kind(*kind) {
-                let (record, _) = self.read(*position, sequence)?;
+                let record = match self.read(*position, sequence) {
+                    Err(LogError::Removed { .. }) => continue,
+                    read => read?.0,
+                };
                 if self.passes(filter, &record)? {
                     found.push(record);
                 }
@@ -471,7 +485,7 @@ impl Reader {
         position: Position,
         sequence: u64,
     ) -> Result<(StoredRecord, Vec<(Hash, Bytes)>), LogError> {
-        let Chunks { blobs, frame, leaf } = self.0.records.chunks(position)?;
+        let Chunks { blobs, frame, leaf } = self.0.records.chunks(sequence, position)?;
         let frame = Frame::decode(&frame).ok().filter(|frame| frame.head.sequence == sequence);
         let frame = frame.ok_or_else(|| gone(sequence))?;
         Ok((StoredRecord { sequence, time: frame.head.time, leaf, record: frame.record }, blobs))

@@ -11,10 +11,11 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    error::LogError,
+    error::{Finding, Flaw, LogError},
     frame::ChunkType,
     index::{Block, Index},
-    segment::{self, Position, Segment},
+    removal::Cleaned,
+    segment::{self, FIRST_CHUNK, Position, Segment},
     tree::Hash,
 };
 
@@ -48,11 +49,14 @@ pub(crate) trait Records: Send + Sync {
     /// Every message below this number has its time-stamp.
     fn stamped_below(&self) -> Result<u64, LogError>;
 
-    /// The leaf hashes of records that follow each other, without reading their frames.
-    fn leaves(&self, positions: &[Position]) -> Result<Vec<Hash>, LogError>;
+    /// The leaf hashes of records that follow each other from `first` on, without reading their frames.
+    fn leaves(&self, first: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError>;
 
-    /// What stands at a position.
-    fn chunks(&self, position: Position) -> Result<Chunks, LogError>;
+    /// What stands at the position of this record.
+    fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError>;
+
+    /// A segment was written anew.
+    fn forget(&self, _segment: u64) {}
 }
 
 /// Segment files and their index.
@@ -60,7 +64,13 @@ pub(crate) struct Files {
     log: PathBuf,
     id: [u8; 16],
     index: Arc<Index>,
-    open: Mutex<HashMap<u64, Arc<Segment>>>,
+    open: Mutex<HashMap<u64, Arc<Opened>>>,
+}
+
+/// A segment, and where its records are when it was cleaned: the index knows where they were before.
+struct Opened {
+    segment: Segment,
+    cleaned: Option<Cleaned>,
 }
 
 impl Files {
@@ -68,12 +78,14 @@ impl Files {
         Self { log, id, index, open: Mutex::default() }
     }
 
-    fn segment(&self, number: u64) -> Result<Arc<Segment>, LogError> {
+    fn segment(&self, number: u64) -> Result<Arc<Opened>, LogError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(segment) = open.get(&number) {
             return Ok(Arc::clone(segment));
         }
-        let segment = Arc::new(segment::open(&self.log, &self.id, number)?);
+        let segment = segment::open(&self.log, &self.id, number)?;
+        let cleaned = Cleaned::read(&segment)?;
+        let segment = Arc::new(Opened { segment, cleaned });
         if open.len() >= OPEN_FILES {
             open.clear();
         }
@@ -81,12 +93,12 @@ impl Files {
         Ok(segment)
     }
 
-    fn leaf(&self, position: Position) -> Result<Hash, LogError> {
-        let segment = self.segment(position.segment)?;
-        let mut offset = position.offset;
+    fn leaf(&self, sequence: u64, position: Position) -> Result<Hash, LogError> {
+        let opened = self.segment(position.segment)?;
+        let mut offset = opened.offset(sequence, position)?;
         loop {
-            let head = segment::read_head(&segment, offset)?;
-            if head.kind == ChunkType::Frame {
+            let head = segment::read_head(&opened.segment, offset)?;
+            if matches!(head.kind, ChunkType::Frame | ChunkType::Removed) {
                 return Ok(head.hash);
             }
             offset = offset.saturating_add(head.size());
@@ -115,23 +127,44 @@ impl Records for Files {
         self.index.stamped_below()
     }
 
-    fn leaves(&self, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
-        positions.iter().map(|position| self.leaf(*position)).collect()
+    fn leaves(&self, first: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
+        (first..).zip(positions).map(|(sequence, position)| self.leaf(sequence, *position)).collect()
     }
 
-    fn chunks(&self, position: Position) -> Result<Chunks, LogError> {
-        let segment = self.segment(position.segment)?;
+    fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError> {
+        let opened = self.segment(position.segment)?;
         let mut blobs = Vec::new();
-        let mut offset = position.offset;
+        let mut offset = opened.offset(sequence, position)?;
         loop {
-            let chunk = segment::read_chunk(&segment, offset)?;
+            let chunk = segment::read_chunk(&opened.segment, offset)?;
             offset = chunk.end();
             match chunk.head.kind {
                 ChunkType::Blob => blobs.push((chunk.head.hash, chunk.content)),
+                ChunkType::Note => {}
+                ChunkType::Removed => {
+                    let noted = opened.cleaned.as_ref().map_or(0, |cleaned| cleaned.noted);
+                    return Err(LogError::Removed { sequence, noted });
+                }
                 ChunkType::Frame => {
                     return Ok(Chunks { blobs, frame: chunk.content, leaf: chunk.head.hash });
                 }
             }
         }
+    }
+
+    fn forget(&self, segment: u64) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+    }
+}
+
+impl Opened {
+    /// Where the blobs of a record begin.
+    fn offset(&self, sequence: u64, position: Position) -> Result<u64, LogError> {
+        let Some(cleaned) = &self.cleaned else { return Ok(position.offset) };
+        let damaged = || {
+            let (segment, offset) = (position.segment, FIRST_CHUNK);
+            LogError::Damaged(Finding { segment, offset, sequence, flaw: Flaw::Chunk })
+        };
+        cleaned.places.get(&sequence).copied().ok_or_else(damaged)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     frame::{ChunkType, Frame},
     in_order::in_order,
     index::{Facts, Indexed},
+    removal,
     segment::{self, Chunk, FIRST_CHUNK, Found, Position, Scanner, Segment},
     tree::Tree,
 };
@@ -181,7 +182,8 @@ impl Walk {
     fn whole(from: From, segment: &Segment, next: u64) -> Result<Vec<Indexed>, LogError> {
         let mut walk = Self::new(from, segment);
         let mut begin = FIRST_CHUNK;
-        if segment.header.number == from.position.segment {
+        // In one that was cleaned the index does not know where they are.
+        if segment.header.number == from.position.segment && removal::noted(segment)?.is_none() {
             walk.sequence = from.sequence;
             begin = from.position.offset;
         }
@@ -205,14 +207,19 @@ impl Walk {
                     return Ok(End { offset: self.begin, last_write, flaw: Some(flaw) });
                 }
             };
-            if chunk.head.kind == ChunkType::Frame {
-                if let Some(tree) = tree {
-                    tree.push(chunk.head.hash);
-                }
-                self.frame(segment, &chunk)?;
-                self.begin = chunk.end();
-                last_write = u64::from(chunk.head.write);
+            match chunk.head.kind {
+                ChunkType::Blob => continue,
+                ChunkType::Note => {}
+                ChunkType::Frame => self.frame(segment, &chunk)?,
+                ChunkType::Removed => self.removed(segment),
             }
+            if let Some(tree) = tree
+                && chunk.head.kind != ChunkType::Note
+            {
+                tree.push(chunk.head.hash);
+            }
+            self.begin = chunk.end();
+            last_write = u64::from(chunk.head.write);
         }
     }
 
@@ -236,6 +243,15 @@ impl Walk {
         }
         self.sequence += 1;
         Ok(())
+    }
+
+    /// Nothing is known of it but that it was there: something that cannot be read stands in its place.
+    fn removed(&mut self, segment: &Segment) {
+        if self.sequence >= self.from.sequence {
+            let position = Position { segment: segment.header.number, offset: self.begin };
+            self.records.push(Indexed::unknown(self.sequence, position));
+        }
+        self.sequence += 1;
     }
 
     fn damaged(&self, segment: &Segment, offset: u64, flaw: Flaw) -> LogError {

@@ -8,13 +8,10 @@
 
 use std::{io, path::Path};
 
-use cert_authority::clock::UnixTime;
-
 use super::{
     error::LogError,
     frame::{ChunkType, Frame},
     index::{Facts, Indexed},
-    record::Kind,
     segment::{self, FIRST_CHUNK, Found, Position, Scanner, Segment},
     tree::Tree,
 };
@@ -58,9 +55,14 @@ impl Salvage {
                     continue;
                 }
             };
-            if chunk.head.kind == ChunkType::Frame {
-                let position = Position { segment: number, offset: begin };
+            let position = Position { segment: number, offset: begin };
+            if chunk.head.kind != ChunkType::Blob {
                 begin = chunk.end();
+            }
+            if chunk.head.kind == ChunkType::Removed {
+                self.up_to(self.tree.size().saturating_add(1), position);
+            }
+            if chunk.head.kind == ChunkType::Frame {
                 let Ok(frame) = Frame::decode(&chunk.content) else { continue };
                 let sequence = frame.head.sequence;
                 self.up_to(sequence, position);
@@ -76,14 +78,7 @@ impl Salvage {
     /// Numbers of records that cannot be read, below `sequence`. What is read at `place` is another record: damaged.
     fn up_to(&mut self, sequence: u64, place: Position) {
         while self.tree.size() < sequence {
-            let (sequence, time) = (self.tree.size(), UnixTime::from_secs(0));
-            self.batch.push(Indexed {
-                sequence,
-                kind: Kind::Access,
-                time,
-                position: place,
-                facts: Facts::default(),
-            });
+            self.batch.push(Indexed::unknown(self.tree.size(), place));
             self.tree.push([0; 32]);
         }
     }

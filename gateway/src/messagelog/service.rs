@@ -315,6 +315,10 @@ impl MessageLog {
         self.0.reader.clone()
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        self.0.disk.as_ref()
+    }
+
     /// Accepts nothing more until the next start: the log has been found not to be what it was.
     pub(crate) fn stop(&self, why: String) {
         tracing::error!(why, "the message log stops");

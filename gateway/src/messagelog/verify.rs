@@ -2,16 +2,19 @@
 //! ([`super::frame`]) and nothing else.
 //!
 //! ```text
-//! segment ──► [`Pieces`]: chunks as they stand ──► hashes, fields, files of bodies ──► numbers, order, tree
-//!             one after the other                  on all cores                        in the order of the log
+//! segment ──► `Pieces`: chunks as they stand ──► hashes, fields, bodies, each record alone ──► numbers, order, tree
+//!             one after the other                on all cores                                  in the order of the log
 //! ```
-//! It finds: changed bits, missing, doubled, swapped or foreign segments and records, records cut off at the end of any
+//! It finds: records that were removed and no record says so, changed bits, missing, doubled, swapped or foreign segments and records, records cut off at the end of any
 //! segment but the last, bodies that are gone or others. What was cut off at the very end is found by whoever knows how
 //! long the log was: a signed checkpoint, the index.
 //!
 //! Not here: files ([`super::audit`] opens them), signatures and time-stamps inside the records.
 
-use std::io::{self, Read};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
 use bytes::{Bytes, BytesMut};
 use cert_authority::clock::UnixTime;
@@ -21,6 +24,7 @@ use super::{
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, Frame, SEGMENT_HEADER, SegmentHeader},
     in_order::in_order,
     record::{Place, Record, Stored},
+    removal,
     tree::{self, Hash, Tree},
 };
 
@@ -34,6 +38,12 @@ pub trait Observer {
     /// A record that can be read, and when it was logged.
     fn record(&mut self, sequence: u64, time: UnixTime, record: &Record);
 
+    /// What is wrong with the record that was shown last, judged by itself.
+    fn wrong(&mut self, _sequence: u64, _what: String) {}
+
+    /// A record that was removed; only its leaf is there.
+    fn removed(&mut self, _sequence: u64) {}
+
     /// The leaf of a frame, whether it can be read or not.
     fn leaf(&mut self, _sequence: u64, _leaf: &Hash) {}
 }
@@ -42,6 +52,13 @@ pub trait Observer {
 impl Observer for () {
     fn record(&mut self, _sequence: u64, _time: UnixTime, _record: &Record) {}
 }
+
+/// Says in words what is wrong with a record that was logged at this time, by what stands in it alone. Asked on all cores.
+pub type Judge<'a> = &'a (dyn Fn(UnixTime, &Record) -> Option<String> + Sync);
+
+/// Whether the file of a body is there and has the digest that its record states; that of a body whose data key was
+/// destroyed may be gone. Asked on all cores.
+pub(crate) type Kept<'a> = &'a (dyn Fn(&Stored) -> bool + Sync);
 
 /// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +71,15 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-/// Checks the pieces of a log's segments in their order. `kept` says whether the file of a body is there and has the
-/// digest that its record states; that of a body whose data key was destroyed may be gone.
+/// Checks the pieces of a log's segments in their order.
 ///
 /// # Errors
 /// When it cannot be read at all.
 pub(crate) fn check(
     log: [u8; 16],
     pieces: impl Iterator<Item = io::Result<Piece<Chunk>>> + Send,
-    kept: &(dyn Fn(&Stored) -> bool + Sync),
+    kept: Kept<'_>,
+    judge: Judge<'_>,
     seen: &mut dyn Observer,
 ) -> io::Result<Verdict> {
     let mut checker = Checker {
@@ -70,17 +87,18 @@ pub(crate) fn check(
         before: Before::Beginning,
         tree: Tree::EMPTY,
         blobs: Vec::new(),
+        removed: BTreeMap::new(),
         findings: Vec::new(),
     };
     in_order(
         pieces,
-        |piece| piece.map(|piece| piece.examine(kept)),
+        |piece| piece.map(|piece| piece.examine(kept, judge)),
         |piece| {
             checker.take(piece?, seen);
             Ok::<(), io::Error>(())
         },
     )?;
-    Ok(Verdict { records: checker.tree.size(), root: checker.tree.root(), findings: checker.findings })
+    Ok(checker.end())
 }
 
 /// A part of a segment: its beginning, chunks of one kind of reading or another, its end.
@@ -117,18 +135,33 @@ pub(crate) struct Examined {
     /// Whether it is what its head says, with nothing written where zeros belong.
     whole: bool,
     hash: Hash,
-    /// Of a frame: what it says, and whether the files of its bodies are there.
-    frame: Option<Result<(Frame, bool), Flaw>>,
+    what: What,
+}
+
+enum What {
+    Blob,
+    Note,
+    Removed,
+    Frame(Result<Box<Said>, Flaw>),
+}
+
+/// What a frame says.
+struct Said {
+    frame: Frame,
+    /// Whether the files of its bodies are there.
+    files: bool,
+    /// What is wrong with it by itself.
+    wrong: Option<String>,
 }
 
 impl Piece<Chunk> {
     /// Does what needs no order.
-    fn examine(self, kept: &dyn Fn(&Stored) -> bool) -> Piece<Examined> {
+    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Piece<Examined> {
         match self {
             Self::Begin { segment, header } => Piece::Begin { segment, header },
             Self::End { segment, offset, last, broken } => Piece::End { segment, offset, last, broken },
             Self::Chunks { segment, chunks } => {
-                let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept)).collect();
+                let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept, judge)).collect();
                 Piece::Chunks { segment, chunks }
             }
         }
@@ -136,20 +169,28 @@ impl Piece<Chunk> {
 }
 
 impl Chunk {
-    fn examine(self, kept: &dyn Fn(&Stored) -> bool) -> Examined {
+    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Examined {
         let length = usize::try_from(self.head.length).unwrap_or(usize::MAX);
         let (content, padding) = self.padded.split_at_checked(length).unwrap_or((&self.padded, &[]));
         // Of what is there, whatever its head says.
-        let hash = self.head.kind.hash(content);
-        let whole = hash == self.head.hash && padding.iter().all(|byte| *byte == 0);
-        let frame = (self.head.kind == ChunkType::Frame).then(|| {
-            // By itself, so that who keeps a part of it does not keep all that was read with it.
-            let frame = Frame::decode(&Bytes::copy_from_slice(content))?;
-            let files = stored(&frame.record).filter(|stored| stored.place == Place::File).all(kept);
-            Ok((frame, files))
-        });
-        Examined { offset: self.offset, whole, hash, frame }
+        let hash = self.head.hash_of(content);
+        let whole = self.head.matches_hash(&hash, content) && padding.iter().all(|byte| *byte == 0);
+        let what = match self.head.kind {
+            ChunkType::Blob => What::Blob,
+            ChunkType::Note => What::Note,
+            ChunkType::Removed => What::Removed,
+            ChunkType::Frame => What::Frame(said(content, kept, judge)),
+        };
+        Examined { offset: self.offset, whole, hash, what }
     }
+}
+
+fn said(content: &[u8], kept: Kept<'_>, judge: Judge<'_>) -> Result<Box<Said>, Flaw> {
+    // By itself, so that who keeps a part of it does not keep all that was read with it.
+    let frame = Frame::decode(&Bytes::copy_from_slice(content))?;
+    let files = stored(&frame.record).filter(|stored| stored.place == Place::File).all(kept);
+    let wrong = judge(frame.head.time, &frame.record);
+    Ok(Box::new(Said { frame, files, wrong }))
 }
 
 fn stored(record: &Record) -> impl Iterator<Item = &Stored> {
@@ -163,6 +204,8 @@ struct Checker {
     tree: Tree,
     /// Of the blobs since the last frame.
     blobs: Vec<Hash>,
+    /// What was removed and where, until a record says that the log was cleaned of it.
+    removed: BTreeMap<u64, (u64, u64)>,
     findings: Vec<Finding>,
 }
 
@@ -223,11 +266,21 @@ impl Checker {
         if !chunk.whole {
             self.report(segment, chunk.offset, Flaw::Hash);
         }
-        let Some(frame) = chunk.frame else { return self.blobs.push(chunk.hash) };
+        let what = match chunk.what {
+            What::Blob => return self.blobs.push(chunk.hash),
+            What::Note => return,
+            What::Removed => None,
+            What::Frame(said) => Some(said),
+        };
         let blobs = std::mem::take(&mut self.blobs);
-        match frame {
-            Err(flaw) => self.report(segment, chunk.offset, flaw),
-            Ok((frame, files)) => {
+        match what {
+            None => {
+                self.removed.insert(self.tree.size(), (segment, chunk.offset));
+                seen.removed(self.tree.size());
+            }
+            Some(Err(flaw)) => self.report(segment, chunk.offset, flaw),
+            Some(Ok(said)) => {
+                let Said { frame, files, wrong } = *said;
                 if frame.head.sequence != self.tree.size() {
                     self.report(segment, chunk.offset, Flaw::Sequence);
                 }
@@ -235,11 +288,36 @@ impl Checker {
                 if !files || !beside.all(|stored| blobs.contains(&stored.ciphertext)) {
                     self.report(segment, chunk.offset, Flaw::Body);
                 }
+                self.cleaned(&frame.record);
                 seen.record(self.tree.size(), frame.head.time, &frame.record);
+                if let Some(what) = wrong {
+                    seen.wrong(self.tree.size(), what);
+                }
             }
         }
         seen.leaf(self.tree.size(), &chunk.hash);
         self.tree.push(chunk.hash);
+    }
+
+    /// Takes in what a record says that the log was cleaned of.
+    fn cleaned(&mut self, record: &Record) {
+        if let Record::Access(access) = record
+            && access.action == removal::ACTION
+        {
+            for number in &access.records {
+                self.removed.remove(number);
+            }
+        }
+    }
+
+    fn end(mut self) -> Verdict {
+        for (sequence, (segment, offset)) in std::mem::take(&mut self.removed) {
+            if self.findings.len() < MOST {
+                self.findings.push(Finding { segment, offset, sequence, flaw: Flaw::Removed });
+            }
+        }
+        self.findings.sort_by_key(|finding| (finding.segment, finding.offset));
+        Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings }
     }
 
     fn report(&mut self, segment: u64, offset: u64, flaw: Flaw) {

@@ -27,7 +27,7 @@ use super::{
     append::Receipt,
     disk::{self, Disk},
     error::LogError,
-    frame::{CHUNK_HEAD, ChunkHead, ChunkType, FRAME_HEAD, FrameHead, SegmentHeader, chunk_size},
+    frame::{ChunkHead, ChunkType, FRAME_HEAD, FrameHead, SegmentHeader, chunk_size},
     index::{Facts, Indexed},
     record::Kind,
     segment::{self, FIRST_CHUNK, Position, Segment},
@@ -192,10 +192,7 @@ impl Writer {
             write: u32::try_from(self.end).unwrap_or(u32::MAX),
             hash,
         };
-        let bytes = &mut self.batch.bytes;
-        bytes.extend_from_slice(&head.encode(&self.segment.header.log));
-        content.iter().for_each(|piece| bytes.extend_from_slice(piece));
-        bytes.resize(bytes.len() + (CHUNK_HEAD + length).next_multiple_of(8) - (CHUNK_HEAD + length), 0);
+        head.put(&self.segment.header.log, content, &mut self.batch.bytes);
     }
 
     /// Goes to a new segment when the record does not fit into this one. When that fails nothing has changed.

@@ -192,7 +192,11 @@ async fn find(reader: &Reader, wanted: &Wanted) -> Result<Vec<Found>, Refusal> {
     let (reader, wanted) = (reader.clone(), wanted.clone());
     blocking(move || {
         let mut found = Vec::new();
-        for record in reader.by_message_id(&wanted.query_id)? {
+        let records = match reader.by_message_id(&wanted.query_id) {
+            Err(LogError::Removed { .. }) => return Err(Refusal::NotFound),
+            records => records?,
+        };
+        for record in records {
             if wanted.holds(&record) {
                 let stamped = reader.timestamp_of(record.sequence)?.is_some();
                 found.push(Found { number: record.sequence, stamped });

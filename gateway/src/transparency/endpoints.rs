@@ -22,7 +22,8 @@ use super::{Consistency, ShowError, Shown, TilePath};
 use crate::admin::{Admin, AdminCall, AdminReply, Role};
 use crate::messagelog::checkpoint::{Checkpoints, Signed};
 use crate::messagelog::record::AccessRecord;
-use crate::messagelog::{LogStore as _, MessageLog, Record};
+use crate::messagelog::tiles::BundleError;
+use crate::messagelog::{LogError, LogStore as _, MessageLog, Record};
 
 const AUDITORS: &[Role] = &[Role::Auditor];
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -168,9 +169,8 @@ fn refuse(error: &ShowError) -> AdminReply {
     let status = match error {
         ShowError::NoCheckpoint | ShowError::NotCovered { .. } | ShowError::NoTile => StatusCode::NOT_FOUND,
         ShowError::Sizes { .. } => StatusCode::BAD_REQUEST,
-        ShowError::Bundle(crate::messagelog::tiles::BundleError::TooLong { .. }) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        ShowError::Bundle(BundleError::TooLong { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        ShowError::Bundle(BundleError::Log(LogError::Removed { .. })) => StatusCode::GONE,
         ShowError::Log(_) | ShowError::Checkpoint(_) | ShowError::Bundle(_) | ShowError::Changed(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

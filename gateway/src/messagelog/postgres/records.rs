@@ -88,7 +88,7 @@ impl Records for Table {
         found.first().map_or(Ok(0), |row| number(row, 0))
     }
 
-    fn leaves(&self, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
+    fn leaves(&self, _: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
         let Some((first, last)) = positions.first().zip(positions.last()) else { return Ok(Vec::new()) };
         let query =
             "SELECT leaf FROM passerelle_log.record WHERE sequence BETWEEN $1 AND $2 ORDER BY sequence";
@@ -99,7 +99,7 @@ impl Records for Table {
         found.iter().map(|row| hash(row, 0)?.ok_or_else(|| unreadable(first.offset))).collect()
     }
 
-    fn chunks(&self, position: Position) -> Result<Chunks, LogError> {
+    fn chunks(&self, _: u64, position: Position) -> Result<Chunks, LogError> {
         let sequence = bigint(position.offset);
         let (records, beside) = self.0.ask(move |client| async move {
             let record = "SELECT leaf, frame FROM passerelle_log.record WHERE sequence = $1";
