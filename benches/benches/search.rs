@@ -35,6 +35,7 @@ use gateway::evidence::signature::{TrustCache, sign, verify as judge};
 use gateway::message::digests::PartDigests;
 use gateway::messagelog::{
     MessageLog,
+    audit::audit,
     reader::{Filter, Order, Reader},
 };
 use tokio::runtime::Runtime;
@@ -120,26 +121,54 @@ fn verification(log: &Path) {
     let mut files: Vec<_> = fs::read_dir(log.join("segments")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     for round in 1..=ROUNDS {
-        let begin = Instant::now();
         let mut bytes = 0;
-        for file in &files {
-            let content = fs::read(file).unwrap();
-            let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
-            hasher.update(&content);
-            std::hint::black_box(hasher.finish());
-            bytes += content.len();
-        }
-        let floor = begin.elapsed();
-        let begin = Instant::now();
-        let report = verify(log, Grounds::default(), &mut |_| ()).unwrap();
-        let took = begin.elapsed();
-        assert!(report.problems.is_empty(), "{:?}", report.problems.first());
-        println!(
-            "round {round}: {} MB read and hashed {floor:.2?}, frames, tree and checkpoints verified {took:.2?}, \
-             {:.2} times",
-            bytes / 1_000_000,
-            ratio(took, floor)
-        );
+        let floor = Spent::on(|| {
+            for file in &files {
+                let content = fs::read(file).unwrap();
+                let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+                hasher.update(&content);
+                std::hint::black_box(hasher.finish());
+                bytes += content.len();
+            }
+        });
+        let frames = Spent::on(|| assert_eq!(audit(log, &mut ()).unwrap().findings, []));
+        let whole = Spent::on(|| {
+            let report = verify(log, Grounds::default(), &mut |_| ()).unwrap();
+            assert_eq!(report.problems, []);
+        });
+        println!("round {round}: {} MB read and hashed {floor}", bytes / 1_000_000);
+        println!("  frames and tree {frames}, {}", frames.beside(&floor));
+        println!("  with checkpoints, and what waits for time-stamps {whole}, {}", whole.beside(&floor));
+    }
+}
+
+/// What something took.
+struct Spent {
+    wall: Duration,
+    /// Of all threads.
+    cpu: Duration,
+}
+
+impl Spent {
+    fn on(work: impl FnOnce()) -> Self {
+        let cpu = || {
+            let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+            Duration::new(spent.tv_sec.try_into().unwrap(), spent.tv_nsec.try_into().unwrap())
+        };
+        let (begin, before) = (Instant::now(), cpu());
+        work();
+        Self { wall: begin.elapsed(), cpu: cpu() - before }
+    }
+
+    fn beside(&self, floor: &Self) -> String {
+        let (wall, cpu) = (ratio(self.wall, floor.wall), ratio(self.cpu, floor.cpu));
+        format!("{wall:.2} times in time and {cpu:.2} in CPU")
+    }
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2?} (CPU {:.2?})", self.wall, self.cpu)
     }
 }
 
@@ -166,21 +195,19 @@ fn signatures(runtime: &Runtime) {
     let cores = std::thread::available_parallelism().unwrap().get();
     for round in 1..=ROUNDS {
         let trust = TrustCache::default();
-        let begin = Instant::now();
-        for (parts, bundle) in parts.iter().zip(&bundles) {
-            judge((), parts, bundle, &world.conf, &trust, &world.member, now()).unwrap();
-        }
-        let floor = begin.elapsed() / u32::try_from(cores).unwrap();
-        let begin = Instant::now();
+        let mut floor = Spent::on(|| {
+            for (parts, bundle) in parts.iter().zip(&bundles) {
+                judge((), parts, bundle, &world.conf, &trust, &world.member, now()).unwrap();
+            }
+        });
+        floor.wall /= u32::try_from(cores).unwrap();
         let grounds = Grounds { conf: Some(&world.conf), ..Grounds::default() };
-        let report = verify(&directory.path().join("log"), grounds, &mut |_| ()).unwrap();
-        let took = begin.elapsed();
-        assert_eq!((report.signatures, report.problems), (SIGNED, Vec::new()));
-        println!(
-            "round {round}: {SIGNED} signatures on {cores} cores {floor:.2?}, the log with all of them verified \
-             {took:.2?}, {:.2} times",
-            ratio(took, floor)
-        );
+        let whole = Spent::on(|| {
+            let report = verify(&directory.path().join("log"), grounds, &mut |_| ()).unwrap();
+            assert_eq!((report.signatures, report.problems), (SIGNED, Vec::new()));
+        });
+        println!("round {round}: {SIGNED} signatures, their time by {cores} cores {floor}");
+        println!("  the log with all of them verified {whole}, {}", whole.beside(&floor));
     }
 }
 
