@@ -15,7 +15,8 @@ use std::time::Duration;
 use cert_authority::settings::Text;
 use conf::identifier::ClientId;
 
-use super::resolve::{Resolver, endpoint, identifier_part, service_address, service_code};
+use super::clients::{endpoint, identifier_part, service_address, service_code};
+use super::resolve::Resolver;
 use super::{Allow, Description, Endpoint, Group, Service, ServiceTrust, Subject, file};
 use crate::access::endpoint::PathGlob;
 use crate::description::wsdl::DescribedService;

@@ -6,6 +6,7 @@
 //! - `monitoring`: what is kept of exchanges
 //! - `postgres`: the database of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
+//! - `clients`: those who use the gateway, what they offer, and who may call it
 //! - `described`: what the descriptions that were taken up say of services and endpoints
 //! - [`explain`]: what holds, in words
 //!
@@ -13,6 +14,7 @@
 //! this part together. Not here: what the parts do with their settings.
 
 pub mod archive;
+mod clients;
 mod described;
 pub mod explain;
 mod file;
