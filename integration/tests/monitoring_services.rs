@@ -5,7 +5,7 @@ mod tests {
     use std::io::Read as _;
     use std::time::Duration;
 
-    use integration::world::{Ask, Reply, Wishes, World, envelope};
+    use integration::world::{Ask, Reply, Wishes, World, client, envelope};
     use serde_json::Value;
 
     const OPMON: &str = "xmlns:om=\"http://x-road.eu/xsd/op-monitoring.xsd\"";
@@ -26,18 +26,18 @@ mod tests {
         World::wish(Wishes { consumer: Vec::new(), provider }).await
     }
 
-    /// Asks the provider's server, as `client`, through its own gateway's door.
-    async fn ask(world: &World, client: &str, service: &str, id: &str, body: &str) -> Reply {
+    /// Asks the provider's server, as `asker`, through its own gateway's door.
+    async fn ask(world: &World, asker: &str, service: &str, id: &str, body: &str) -> Reply {
         let text = envelope((service, ""), id, SERVER, body)
             .replacen("<id:subsystemCode>registry</id:subsystemCode>", "", 1)
-            .replace(PORTAL, client);
-        let text = if client == OWNER {
+            .replace(PORTAL, asker);
+        let text = if asker == OWNER {
             text.replace("objectType=\"SUBSYSTEM\"", "objectType=\"MEMBER\"")
         } else {
             text
         };
         let ask = Ask::post("/", text).without("X-Road-Client").header("Content-Type", "text/xml");
-        let door = if client == OWNER { world.provider.http() } else { world.consumer.http() };
+        let door = if asker == OWNER { world.provider.http() } else { world.consumer.http() };
         ask.send_to(&door).await
     }
 
@@ -160,6 +160,43 @@ mod tests {
         );
         let text = ask(&world, OWNER, service, "e-3", &wanted).await.text();
         assert!(text.contains("TotalPhysicalMemory") && !text.contains("OperatingSystem"), "{text}");
+        world.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_client_that_monitors_the_network_sees_every_record_and_what_is_not_limited_of_the_machine() {
+        let mut world = start().await;
+        let body = "<m:getSecurityServerMetrics xmlns:m=\"http://x-road.eu/xsd/monitoring\"/>";
+        let denied = ask(&world, PORTAL, "getSecurityServerMetrics", "n-1", body).await.text();
+        assert!(denied.contains("access_denied"), "{denied}");
+        world.network.monitored_by(client("1001", "portal"));
+        world.publish(|_| {}).await;
+        let text = ask(&world, PORTAL, "getSecurityServerMetrics", "n-2", body).await.text();
+        assert!(text.contains("<m:name>OperatingSystem</m:name>"), "{text}");
+        assert!(text.contains("<m:name>Certificates</m:name>"), "{text}");
+        assert!(!text.contains("Processes") && !text.contains("TotalPhysicalMemory"), "limited: {text}");
+        tokio::time::sleep(Duration::from_millis(3200)).await;
+        let service = "getSecurityServerOperationalData";
+        let reply = ask(&world, PORTAL, service, "n-3", &operational("0", "99999999999", "")).await;
+        let (every, ..) = records(&reply);
+        assert!(every.len() >= 2);
+        assert!(fields(&every, "securityServerInternalIp").iter().all(Option::is_some));
+        world.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_no_records_are_kept_none_are_given_and_the_statistics_are_told_all_the_same() {
+        let off = vec![("[timestamping]\n", "[monitoring]\nkeep = \"off\"\n\n[timestamping]\n".to_owned())];
+        let mut world = World::wish(Wishes { consumer: Vec::new(), provider: off }).await;
+        world.is_alive().await;
+        let body = operational("0", "99999999999", "");
+        let text = ask(&world, PORTAL, "getSecurityServerOperationalData", "o-1", &body).await.text();
+        assert!(text.contains("client.unknown_service"), "{text}");
+        let body = format!("<om:getSecurityServerHealthData {OPMON}/>");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let text = ask(&world, PORTAL, "getSecurityServerHealthData", "o-2", &body).await.text();
+        assert!(text.contains("<om:successfulRequestCount>1<"), "{text}");
+        assert!(!world.provider.folder.join("monitoring").exists());
         world.stop().await;
     }
 }

@@ -78,7 +78,7 @@ async fn run(
     seen.came_with(headers);
     seen.step(Step::Read);
     let (request, following) = protocol::read_call(gateway, &conf, &local, call).await?;
-    seen.asked(&request, &conf, &gateway.server);
+    seen.asked(&request, local.is_described(&request), &conf, &gateway.server);
     let client = &request.header().client;
 
     // 2 know

@@ -108,7 +108,7 @@ async fn run(
     let algorithm = hash_algorithm.as_deref();
     let incoming = Incoming::new(Direction::Request, protocol, &content_type, algorithm, body, began)?;
     let head = incoming.request_head(beside).await?;
-    seen.asked(&head.message, &conf, &gateway.server);
+    seen.asked(&head.message, local.is_described(&head.message), &conf, &gateway.server);
 
     // 10 check
     seen.step(Step::Check);

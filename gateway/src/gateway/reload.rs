@@ -146,6 +146,7 @@ impl Reload {
             || config.administration.listen != before.administration.listen
             || config.dangerous.legacy_tls != before.dangerous.legacy_tls
             || config.timestamping != before.timestamping
+            || config.monitoring != before.monitoring
             || (&config.log.directory, &config.log.key) != (&before.log.directory, &before.log.key)
             || (config.log.body_quota, config.log.reserve) != (before.log.body_quota, before.log.reserve);
         if fixed {

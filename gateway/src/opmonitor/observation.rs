@@ -155,8 +155,8 @@ impl Observation {
         trace.map_or_else(|| passed_on(came), |trace| trace.headers().collect())
     }
 
-    /// What is asked, of a request that could be read.
-    pub fn asked(&mut self, request: &Request, conf: &GlobalConf, own: &ServerId) {
+    /// What is asked, of a request that could be read, for a service that is `described` by OpenAPI, or not.
+    pub fn asked(&mut self, request: &Request, described: bool, conf: &GlobalConf, own: &ServerId) {
         let Some(open) = &mut self.0 else { return };
         let header = request.header();
         let (method, path) = match request {
@@ -172,6 +172,7 @@ impl Observation {
         }
         open.record.asked = Some(Asked {
             protocol: request.protocol(),
+            described,
             client: header.client.clone(),
             service: header.service.clone(),
             message_id: header.message_id.clone(),

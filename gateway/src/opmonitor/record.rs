@@ -93,6 +93,8 @@ pub struct Size {
 pub struct Asked {
     /// The protocol.
     pub protocol: Protocol,
+    /// Whether the service is described by OpenAPI, as far as we know.
+    pub described: bool,
     /// Who asks.
     pub client: ClientId,
     /// What is asked for.
@@ -254,7 +256,7 @@ impl Fields {
         self.text("messageUserId", asked.user_id.as_deref());
         self.text("messageIssue", asked.issue.as_deref());
         self.text("messageProtocolVersion", Some(protocol_version(asked.protocol)));
-        self.text("serviceType", Some(service_type(asked.protocol)));
+        self.text("serviceType", Some(asked.service_type()));
         self.text("xRequestId", Some(&asked.request_id));
         self.text("restMethod", asked.method);
         self.text("restPath", asked.path.as_deref());
@@ -268,11 +270,14 @@ const fn protocol_version(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The type of a service, as X-Road names it.
-pub const fn service_type(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Rest => "REST",
-        Protocol::Soap => "WSDL",
+impl Asked {
+    /// The type of the service, as X-Road names it.
+    pub const fn service_type(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Rest if self.described => "OPENAPI3",
+            Protocol::Rest => "REST",
+            Protocol::Soap => "WSDL",
+        }
     }
 }
 
@@ -295,6 +300,7 @@ mod tests {
             response_out: at(52),
             asked: Some(Asked {
                 protocol,
+                described: false,
                 client: "DEMO/GOV/1001/portal".parse().unwrap(),
                 service: ServiceId::new("DEMO/GOV/2002/registry".parse().unwrap(), "get", Some("v1"))
                     .unwrap(),
@@ -331,6 +337,10 @@ mod tests {
         let rest = full(Protocol::Rest).fields("0.0.0.0");
         assert_eq!((&rest["requestSize"], &rest["requestAttachmentCount"]), (&120.into(), &0.into()));
         assert!(!rest.contains_key("requestMimeSize"));
+        assert_eq!(rest["serviceType"], "REST");
+        let mut described = full(Protocol::Rest);
+        described.asked.as_mut().unwrap().described = true;
+        assert_eq!(described.fields("0.0.0.0")["serviceType"], "OPENAPI3");
         let soap = full(Protocol::Soap).fields("0.0.0.0");
         assert_eq!((&soap["requestSize"], &soap["requestAttachmentCount"]), (&100.into(), &1.into()));
         assert_eq!(soap["requestMimeSize"], 120);

@@ -13,7 +13,7 @@ use cert_authority::clock::UnixTime;
 use conf::identifier::{ClientId, ServiceId};
 use serde_json::{Map, Value, json};
 
-use super::record::{ExchangeRecord, ServerType, service_type};
+use super::record::{ExchangeRecord, ServerType};
 
 /// Slices of a period.
 const SLICES: u32 = 60;
@@ -31,7 +31,7 @@ pub struct Statistics {
 /// What is remembered of a service.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// `WSDL` or `REST`.
+    /// `WSDL`, `REST` or `OPENAPI3`.
     pub service_type: &'static str,
     /// When the last request that succeeded was answered.
     pub last_successful: Option<UnixTime>,
@@ -130,12 +130,12 @@ impl Statistics {
         }
         let slice = self.slice(answered);
         let service = self.services.entry(asked.service.clone()).or_insert_with(|| Service {
-            service_type: service_type(asked.protocol),
+            service_type: asked.service_type(),
             last_successful: None,
             last_unsuccessful: None,
             slices: VecDeque::new(),
         });
-        service.service_type = service_type(asked.protocol);
+        service.service_type = asked.service_type();
         let last =
             if record.succeeded { &mut service.last_successful } else { &mut service.last_unsuccessful };
         *last = Some(answered);

@@ -37,6 +37,7 @@ fn asked(service: &str) -> Asked {
     let (client, code) = service.rsplit_once('/').unwrap();
     Asked {
         protocol: Protocol::Rest,
+        described: false,
         client: "DEMO/GOV/1001/portal".parse().unwrap(),
         service: ServiceId::new(client.parse().unwrap(), code, None).unwrap(),
         message_id: "m".to_owned(),

@@ -132,6 +132,11 @@ impl ServerConf {
         self.client(id.client())?.services.get(id)
     }
 
+    /// Whether a request is for one of our services that has a description.
+    pub fn is_described(&self, request: &Request) -> bool {
+        self.service(&request.header().service).is_some_and(|service| service.description.is_some())
+    }
+
     /// Who may call what a request asks for; `monitoring` is the client that may see every machine of the network.
     pub fn access(&self, request: &Request, monitoring: Option<&ClientId>) -> Option<Access<'_>> {
         let (client, service) = (&request.header().client, &request.header().service);

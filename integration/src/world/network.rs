@@ -12,6 +12,7 @@ use cert_authority::clock::{Clock, UnixTime};
 use cert_authority::http as small_http;
 use conf::anchor::{Anchor, AnchorSource};
 use conf::directory::{Contents, File, PartKind};
+use conf::identifier::ClientId;
 use conf::optional_parts;
 use conf::private_params::{ManagementService, PrivateParams};
 use conf::shared_params::{
@@ -40,6 +41,7 @@ pub struct Network {
     signer: Holder,
     address: String,
     shared: Mutex<SharedParams>,
+    monitoring: Mutex<Option<ClientId>>,
     expires: Mutex<UnixTime>,
     served: Arc<Mutex<Served>>,
     fetches: Arc<AtomicU64>,
@@ -70,7 +72,16 @@ impl Network {
         let address = format!("{host}:8889");
         let shared = shared(trust, &address, &signer);
         let (shared, expires) = (Mutex::new(shared), Mutex::new(clock.now()));
-        Self { clock: clock.clone(), signer, address, shared, expires, served, fetches }
+        Self {
+            clock: clock.clone(),
+            signer,
+            address,
+            shared,
+            monitoring: Mutex::default(),
+            expires,
+            served,
+            fetches,
+        }
     }
 
     /// The anchor of this configuration.
@@ -107,6 +118,11 @@ impl Network {
         self.serve(served);
     }
 
+    /// Who may see every server, from the next configuration on.
+    pub fn monitored_by(&self, client: ClientId) {
+        *lock(&self.monitoring) = Some(client);
+    }
+
     /// Signs a configuration of any instance, without publishing it.
     pub async fn sign(&self, instance: &str, expires: UnixTime, shared: &SharedParams) -> Served {
         let private = PrivateParams {
@@ -122,6 +138,10 @@ impl Network {
         let mut shared = shared.clone();
         shared.instance = instance.to_owned();
         let place = format!("/V6/{}", expires.as_millis());
+        let monitoring = lock(&self.monitoring).clone();
+        let monitoring = monitoring.map(|client| {
+            (PartKind::Monitoring, "monitoring-params.xml", optional_parts::write_monitoring(Some(&client)))
+        });
         let parts = [
             (PartKind::PrivateParameters, "private-params.xml", private.write()),
             (PartKind::SharedParameters, "shared-params.xml", shared.write(Version::V6).unwrap()),
@@ -130,8 +150,9 @@ impl Network {
                 "fetchinterval-params.xml",
                 optional_parts::write_fetch_interval(Duration::from_secs(60)),
             ),
-        ]
-        .map(|(kind, name, text)| (kind, format!("{place}/{name}"), Bytes::from(text)));
+        ];
+        let place = |(kind, name, text)| (kind, format!("{place}/{name}"), Bytes::from(text));
+        let parts: Vec<_> = parts.into_iter().chain(monitoring).map(place).collect();
         let files: Vec<File<'_>> =
             parts.iter().map(|(kind, location, bytes)| File { kind, location, bytes }).collect();
         let contents = Contents { instance, version: Version::V6, expires, files: &files };
