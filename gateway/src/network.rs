@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cert_authority::http::{Client as HttpClient, HttpError};
@@ -193,7 +194,7 @@ impl From<AnswerError> for PeerFailure {
 pub struct ServiceNetwork {
     identity: Box<dyn Fn() -> Option<Identity> + Send + Sync>,
     settings: ServiceSettings,
-    ready: Mutex<HashMap<ServiceId, (serverconf::Service, Arc<Service>)>>,
+    ready: Mutex<HashMap<ServiceId, (HowCalled, Arc<Service>)>>,
 }
 
 impl ServiceNetwork {
@@ -208,8 +209,8 @@ impl ServiceNetwork {
     fn service(&self, local: &ServerConf, id: &ServiceId) -> Result<Arc<Service>, ServiceFailure> {
         let wanted = local.service(id).ok_or(ServiceFailure::Address)?;
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((settings, service)) = ready.get(id)
-            && settings == wanted
+        if let Some((how, service)) = ready.get(id)
+            && how.is_of(wanted)
         {
             return Ok(Arc::clone(service));
         }
@@ -220,8 +221,25 @@ impl ServiceNetwork {
         })?;
         let service = Service::new(&wanted.url, tls.map(Arc::new), wanted.timeout, &self.settings)?;
         let service = Arc::new(service);
-        ready.insert(id.clone(), (wanted.clone(), Arc::clone(&service)));
+        ready.insert(id.clone(), (HowCalled::new(wanted), Arc::clone(&service)));
         Ok(service)
+    }
+}
+
+/// What of a service's settings its connections depend on; its rights and its description may change under them.
+struct HowCalled {
+    url: String,
+    timeout: Duration,
+    trust: Option<ServiceTrust>,
+}
+
+impl HowCalled {
+    fn new(service: &serverconf::Service) -> Self {
+        Self { url: service.url.clone(), timeout: service.timeout, trust: service.trust.clone() }
+    }
+
+    fn is_of(&self, service: &serverconf::Service) -> bool {
+        (&self.url, self.timeout, &self.trust) == (&service.url, service.timeout, &service.trust)
     }
 }
 

@@ -412,3 +412,27 @@ async fn a_description_that_could_not_be_shown_or_never_ends_is_not_taken_up() {
     assert!(code == 2 && lines[0].contains("longer than 10485760 bytes"), "{lines:?}");
     assert!(scene.list().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_is_not_taken_up() {
+    let scene = Scene::new().await;
+    scene.put("descriptions", "a file in the place of the folder");
+    let (code, lines) = scene.refresh(&[]).await;
+    assert!(code == 2 && lines.last().unwrap().contains("the descriptions cannot be kept: "), "{lines:?}");
+    assert!(!lines.contains(&"taken up".to_owned()), "{lines:?}");
+    std::fs::remove_file(scene.path("descriptions")).unwrap();
+    assert_eq!(scene.refresh(&[]).await.0, 1);
+
+    // The list is written last: without it the old one holds, and a document more does no harm.
+    let before = scene.list();
+    let (list, aside) = (scene.path("descriptions/accepted.toml"), scene.path("aside.toml"));
+    std::fs::copy(&list, &aside).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    std::fs::create_dir(&list).unwrap();
+    scene.serve("/records.yaml", &RECORDS.replace("put", "patch"));
+    assert_eq!(scene.refresh(&[]).await.0, 2);
+    std::fs::remove_dir(&list).unwrap();
+    std::fs::copy(&aside, &list).unwrap();
+    assert_eq!(scene.list(), before);
+    assert_eq!(scene.run(&["check"]).await.0, 0);
+}

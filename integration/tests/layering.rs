@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["fault"]),
     ("access", &["message"]),
     ("evidence", &["message"]),
+    ("description", &["message"]),
     ("messagelog", &["message", "evidence"]),
     // what stands in metaservice is the container of a logged message
     ("archive", &["evidence", "messagelog", "metaservice"]),
@@ -56,6 +57,9 @@ const CORE: &[&str] = &[
     "access/",
     "evidence/",
     "exchange/",
+    "description/openapi.rs",
+    "description/wsdl.rs",
+    "description/difference.rs",
     "messagelog/record.rs",
     "messagelog/append.rs",
     "messagelog/stamp.rs",
