@@ -10,45 +10,14 @@
 )]
 
 mod log_support;
+mod small_disk;
 
-use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use cert_authority::clock::Clock as _;
-use gateway::messagelog::{LogError, LogStore, MessageLog, audit::audit};
+use cert_authority::clock::Clock;
+use gateway::messagelog::{LogError, LogStore, MessageLog, audit::audit, service::read_only, tiles::Tiles};
 use log_support::*;
-
-/// A small file system, gone when dropped.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    fn new(options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(directory.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            println!("not run: no file system can be mounted here");
-        }
-        mounted.then_some(Self(directory))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, how: &str) {
-        let option = format!("remount,{how}");
-        assert!(Command::new("mount").args(["-o", &option]).arg(self.path()).status().unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
+use small_disk::Mounted;
 
 fn holds(directory: &Path, promised: &[String]) {
     let log = open(directory).unwrap();
@@ -116,8 +85,39 @@ async fn a_log_on_a_read_only_disk_is_not_opened_and_nothing_is_lost() {
     disk.remount("ro");
     let refused = open(disk.path()).err();
     assert!(matches!(refused, Some(LogError::Io { .. })), "{refused:?}");
+    // An auditor needs no more than to read it.
+    let clock: Arc<dyn Clock> = Arc::new(clock());
+    let reader = read_only(&config(disk.path()), &clock).unwrap();
+    let found = reader.by_message_id("m0").unwrap().remove(0);
+    let body = reader.bodies(&found).unwrap().remove(1).unwrap();
+    assert_eq!(body.read().unwrap().as_ref(), b"body");
+    assert_eq!(audit(&config(disk.path()).directory, &mut ()).unwrap().findings, []);
+    let tiles = Tiles::new(reader.clone(), true);
+    assert_eq!(tiles.root(1).unwrap(), reader.tree().root());
+    drop((tiles, reader));
     disk.remount("rw");
     holds(disk.path(), &["m0".to_owned()]);
+}
+
+#[tokio::test]
+async fn without_room_for_tiles_proofs_are_right_and_tiles_are_kept_when_there_is_some() {
+    let Some(disk) = Mounted::new("size=8k") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let log = create(directory.path());
+    for n in 0..520 {
+        append(&log, &format!("m{n}"), b"body").await.unwrap();
+    }
+    std::os::unix::fs::symlink(disk.path(), directory.path().join("log/tiles")).unwrap();
+    let reader = log.reader();
+    let full = Tiles::new(reader.clone(), true);
+    assert_eq!(full.root(520).unwrap(), reader.tree().root());
+    assert_eq!(full.written(), 0);
+    disk.remount("size=1m");
+    let tiles = Tiles::new(reader.clone(), true);
+    assert_eq!(tiles.root(520).unwrap(), reader.tree().root());
+    assert_eq!(tiles.written(), 2, "what was left by the attempts before does no harm");
+    let again = Tiles::new(reader.clone(), true);
+    assert_eq!((again.root(520).unwrap(), again.written()), (reader.tree().root(), 0));
 }
 
 #[tokio::test]

@@ -100,11 +100,17 @@ fn create_at(
     Ok(Segment { header_hash: tree::sha256(&bytes), header, file: Arc::new(file), capacity })
 }
 
-/// Opens a segment; its header must be whole and of this log.
+/// Opens a segment; its header must be whole and of this log. Where nothing can be written it can be read.
 pub(crate) fn open(log: &Path, id: &[u8; 16], number: u64) -> Result<Segment, LogError> {
     let failed = |e: io::Error| LogError::io("a segment cannot be opened", &e);
     let damaged = |flaw| LogError::Damaged(Finding { segment: number, offset: 0, sequence: 0, flaw });
-    let file = fs::OpenOptions::new().read(true).write(true).open(path(log, number)).map_err(failed)?;
+    let file = match fs::OpenOptions::new().read(true).write(true).open(path(log, number)) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+            File::open(path(log, number))
+        }
+        opened => opened,
+    };
+    let file = file.map_err(failed)?;
     let mut bytes = vec![0; SEGMENT_HEADER];
     file.read_exact_at(&mut bytes, 0).map_err(|_| damaged(Flaw::Short))?;
     let header = SegmentHeader::decode(&bytes).map_err(damaged)?;
