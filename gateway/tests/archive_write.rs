@@ -9,6 +9,7 @@
 mod evidence_support;
 mod log_support;
 mod metaservice_support;
+mod small_disk;
 
 use std::{
     fs::{self, File},
@@ -35,6 +36,7 @@ use gateway::{
     messagelog::{KeyGrouping, MessageLog, Role},
 };
 use metaservice_support::*;
+use small_disk::Mounted;
 
 /// A scene with a place for archives.
 struct Place {
@@ -238,6 +240,42 @@ fn a_place_that_is_away_gets_everything_when_it_is_back() {
     fs::create_dir(&place.archives).unwrap();
     assert_eq!(place.run().unwrap().messages, 1);
     assert_eq!(place.verdict().0, 0);
+}
+
+#[test]
+fn a_place_that_is_full_without_inodes_or_read_only_gets_everything_whole_when_it_is_not() {
+    for (options, hurt) in [("size=256k", "full"), ("size=64m,nr_inodes=20", "inodes"), ("size=8m", "ro")] {
+        let Some(disk) = Mounted::new(options) else { return };
+        let mut place = Place::new();
+        place.archives = disk.path().join("archives");
+        fs::create_dir(&place.archives).unwrap();
+        place.scene.log(REQUEST);
+        place.scene.log(RESPONSE);
+        place.scene.stamp();
+        let ballast = disk.path().join("ballast");
+        fs::create_dir(&ballast).unwrap();
+        match hurt {
+            "full" => {
+                let mut file = File::create(ballast.join("0")).unwrap();
+                while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+            }
+            "inodes" => while File::create(ballast.join(files(&ballast).len().to_string())).is_ok() {},
+            _ => disk.remount("ro"),
+        }
+        for _ in 0..2 {
+            let error = place.run().unwrap_err();
+            assert!(matches!(error, ArchivingError::Target(TargetError::Away(_))), "{hurt}: {error}");
+            assert!(files(&place.archives).is_empty(), "{hurt}");
+        }
+        if hurt == "ro" {
+            disk.remount("rw");
+        }
+        fs::remove_dir_all(&ballast).unwrap();
+        let summary = place.run().unwrap();
+        assert_eq!((summary.files.len(), summary.messages), (1, 2), "{hurt}");
+        assert_eq!(files(&place.archives).len(), 1, "{hurt}: nothing else is left");
+        assert_eq!(place.verdict().0, 0, "{hurt}");
+    }
 }
 
 #[test]

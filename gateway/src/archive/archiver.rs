@@ -97,7 +97,19 @@ pub enum ArchivingError {
     Target(#[from] TargetError),
     /// An archive cannot be made.
     #[error("an archive cannot be made: {0}")]
-    Build(#[from] io::Error),
+    Build(io::Error),
+}
+
+impl From<io::Error> for ArchivingError {
+    /// It is made where it is to lie: when nothing can be written there, that is what is wrong.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Target(error.into())
+            }
+            _ => Self::Build(error),
+        }
+    }
 }
 
 /// Archives a log. One at a time for each log.
