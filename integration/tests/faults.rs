@@ -118,6 +118,44 @@ async fn a_time_stamp_that_is_not_what_was_asked_for_is_not_taken() {
     everything_is_stamped(&world).await;
 }
 
+#[tokio::test]
+async fn with_time_stamps_at_once_nothing_is_forwarded_or_answered_before_it_has_its_own() {
+    // Nothing is stamped but at once.
+    let at_once = [("interval = \"50 ms\"", "interval = \"1 h\"\nat_once = true".to_owned())];
+    let both = Wishes { consumer: at_once.to_vec(), provider: at_once.to_vec() };
+    let world = World::wish(both).await;
+    for _ in 0..3 {
+        world.is_alive().await;
+        for node in [&world.consumer, &world.provider] {
+            assert!((0..node.messages()).all(|message| stamp_of(node, message).is_some()));
+        }
+    }
+    assert_eq!((world.consumer.messages(), world.provider.messages()), (6, 6));
+
+    // Nobody stamps: nothing leaves the consumer, and what it has logged stays.
+    world.trust.stamp(TsaMode::Down);
+    let calls = world.service.calls();
+    let refused = world.ask(&Ask::get(&format!("{RECORDS}/x")).id("unstamped")).await;
+    let code = "server.clientproxy.logging_failed.timestamping_failed";
+    assert_eq!((refused.status, refused.error()), (500, Some(code)), "{}", refused.text());
+    assert_eq!((world.service.calls(), world.provider.trace("unstamped")), (calls, Vec::new()));
+    assert_eq!(world.consumer.trace("unstamped").first().map(String::as_str), Some("request"));
+    world.trust.stamp(TsaMode::Good);
+    world.is_alive().await;
+    everything_is_stamped(&world).await;
+
+    // Only the provider wants it: its service is not called.
+    let world = World::wish(Wishes { provider: at_once.to_vec(), ..Wishes::default() }).await;
+    world.trust.stamp(TsaMode::Down);
+    let refused = world.ask(&Ask::get(&format!("{RECORDS}/x")).id("unstamped")).await;
+    let code = "server.serverproxy.logging_failed.timestamping_failed";
+    assert_eq!((refused.status, refused.error()), (500, Some(code)), "{}", refused.text());
+    assert_eq!(world.service.calls(), 0);
+    world.trust.stamp(TsaMode::Good);
+    world.is_alive().await;
+    everything_is_stamped(&world).await;
+}
+
 /// The token over the n-th message of a log.
 fn stamp_of(node: &integration::world::Node, n: usize) -> Option<bytes::Bytes> {
     let log = node.log();
