@@ -7,7 +7,7 @@
 mod tests {
     use std::fs;
     use std::io::{Seek as _, SeekFrom, Write as _};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     use integration::demo::ecosystem::{Ecosystem, init};
@@ -66,23 +66,50 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// What reached the service of what was sent.
+    type Send = fn(&Layout, &Path) -> u64;
+
+    fn body(layout: &Layout, folder: &Path) -> u64 {
+        let receipt: Value = serde_json::from_str(&post(layout, &file(folder, "large", GIB))).unwrap();
+        receipt["received_bytes"].as_u64().unwrap()
+    }
+
+    fn attachment(layout: &Layout, folder: &Path) -> u64 {
+        let answer = attach(layout, folder, GIB);
+        let received = answer.split_once("<received>").and_then(|(_, rest)| rest.split_once('<'));
+        received.unwrap_or_else(|| panic!("{answer}")).0.parse().unwrap()
+    }
+
+    fn file(folder: &Path, name: &str, length: u64) -> PathBuf {
+        let path = folder.join(name);
+        fs::File::create(&path).unwrap().set_len(length).unwrap();
+        path
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_gibibyte_passes_in_little_memory_and_leaves_whole_evidence() {
-        // Beside the programs: /tmp may be memory.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let kind = rustix::fs::statfs(folder.path()).unwrap().f_type;
-        assert_ne!(kind, TMPFS, "{} is no disk", folder.path().display());
-        let programs = Programs::locate().unwrap();
-        let layout =
-            init(&programs, &folder.path().join("demo"), PORTS, "p256", &Narrator::silent()).unwrap();
-        let mut ecosystem = Ecosystem::start(programs.clone(), layout.clone()).await.unwrap();
-        let body = |name: &str, length: u64| {
-            let path = folder.path().join(name);
-            fs::File::create(&path).unwrap().set_len(length).unwrap();
-            path
-        };
+        // One after the other, each in a system of its own: both sides keep what passes, and disks are not endless.
+        let cases: [(&str, Send); 2] = [("a body", body), ("a SOAP attachment", attachment)];
+        for (what, send) in cases {
+            // Beside the programs: /tmp may be memory.
+            let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let disk = rustix::fs::statfs(folder.path()).unwrap();
+            assert_ne!(disk.f_type, TMPFS, "{} is no disk", folder.path().display());
+            let free = disk.f_bavail * u64::try_from(disk.f_bsize).unwrap();
+            assert!(
+                free > 3 * GIB,
+                "{} needs 3 GiB of free disk, and has {free} bytes",
+                folder.path().display()
+            );
+            passes(folder.path(), what, send).await;
+        }
+    }
 
-        let small = body("small", 1000);
+    async fn passes(folder: &Path, what: &str, send: Send) {
+        let programs = Programs::locate().unwrap();
+        let layout = init(&programs, &folder.join("demo"), PORTS, "p256", &Narrator::silent()).unwrap();
+        let mut ecosystem = Ecosystem::start(programs.clone(), layout.clone()).await.unwrap();
+        let small = file(folder, "small", 1000);
         for _ in 0..20 {
             post(&layout, &small);
         }
@@ -91,34 +118,23 @@ mod tests {
             let process = ecosystem.process(organisation.folder).unwrap().id();
             processes.push((organisation, process, peak(process)));
         }
-        let receipt = post(&layout, &body("large", GIB));
-        let receipt: Value = serde_json::from_str(&receipt).unwrap();
-        assert_eq!(receipt["received_bytes"], GIB, "{receipt}");
-        let grown = |what: &str| {
-            for (organisation, process, before) in &processes {
-                let after = peak(*process);
-                println!(
-                    "{}: peak resident memory {before} KiB, then {after} KiB: {what}",
-                    organisation.folder
-                );
-                assert!(after - before < ALLOWED, "{} grew by {} KiB", organisation.folder, after - before);
-            }
-        };
-        grown("a body of 1 GiB");
-        let answer = attach(&layout, folder.path(), GIB);
-        let received = answer.split_once("<received>").and_then(|(_, rest)| rest.split_once('<'));
-        let received = received.unwrap_or_else(|| panic!("{answer}")).0.parse::<u64>().unwrap();
+        let received = send(&layout, folder);
         assert!((GIB..GIB + 10_000).contains(&received), "{received}");
-        grown("a SOAP attachment of 1 GiB");
+        for (organisation, process, before) in &processes {
+            let after = peak(*process);
+            let name = organisation.folder;
+            println!("{name}: peak resident memory {before} KiB, then {after} KiB: {what} of 1 GiB");
+            assert!(after - before < ALLOWED, "{name} grew by {} KiB", after - before);
+        }
 
         for holder in [CONSUMER, PROVIDER] {
             let folder = layout.folder(holder.folder);
             let run = |arguments: &[&str]| programs.run(&folder, "passerelle-gateway", arguments).unwrap();
-            let last = run(&["log", "list", "--json", "--limit", "8"]);
+            let last = run(&["log", "list", "--json", "--limit", "4"]);
             let records: Vec<Value> = last.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let is_large = |record: &&Value| record["length"].as_u64().unwrap_or_default() >= GIB;
             let large = records.iter().filter(is_large).map(|record| record["kind"].clone());
-            assert_eq!(large.collect::<Vec<_>>(), ["request", "request"], "{records:#?}");
+            assert_eq!(large.collect::<Vec<_>>(), ["request"], "{records:#?}");
         }
     }
 }
