@@ -20,7 +20,11 @@ use std::{
     time::Duration,
 };
 
-use cert_authority::clock::{FixedClock, UnixTime};
+use cert_authority::{
+    algorithm::DigestAlgorithm,
+    clock::{FixedClock, UnixTime},
+    crypto::digest,
+};
 use conf::snapshot::GlobalConf;
 use evidence_support::now;
 use failing_disk::{FailingDisk, Fault};
@@ -290,6 +294,17 @@ fn what_was_removed_by_somebody_else_is_found() {
     let head = whole[at..at + CHUNK_HEAD].first_chunk().unwrap();
     let head = ChunkHead::decode(head, &header.log).unwrap();
     assert_eq!(head.kind, ChunkType::Removed);
+    let note = ChunkHead {
+        kind: ChunkType::Note,
+        length: 8,
+        write: 4096,
+        hash: digest(DigestAlgorithm::Sha256, &3_u64.to_be_bytes()).as_ref().try_into().unwrap(),
+    };
+    let note = [note.encode(&header.log).as_slice(), &3_u64.to_be_bytes()].concat();
+    let other_note = [&whole[..SEGMENT_HEADER], &note, &whole[at..]].concat();
+    put(&copy.path().join(first), &other_note);
+    let problems = judged(copy.path());
+    assert!(problems[0].what.contains("the log does not say that it was cleaned of it"), "{problems:?}");
     let mut changed = whole.clone();
     changed[at..at + CHUNK_HEAD].copy_from_slice(&ChunkHead { hash: [7; 32], ..head }.encode(&header.log));
     put(&copy.path().join(first), &changed);

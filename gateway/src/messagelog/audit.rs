@@ -3,6 +3,7 @@
 //! Not here: what is checked ([`super::verify`]).
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Read},
     iter,
@@ -38,11 +39,22 @@ pub fn audit_judged(
     seen: &mut dyn Observer,
 ) -> Result<Verdict, LogError> {
     let id = service::read_identity(directory)?;
-    let segments = segment::list(directory)?;
-    let last = segments.last().copied().ok_or_else(|| LogError::Missing(directory.display().to_string()))?;
-    let pieces = segments.into_iter().flat_map(|number| -> Box<dyn Iterator<Item = _> + Send> {
+    let mut waiting = VecDeque::from(segment::list(directory)?);
+    if waiting.is_empty() {
+        return Err(LogError::Missing(directory.display().to_string()));
+    }
+    // The log may go on meanwhile; what it says of a segment that was cleaned just now may stand in a new one.
+    let segments = iter::from_fn(|| {
+        let number = waiting.pop_front()?;
+        if waiting.is_empty() {
+            let listed = segment::list(directory).unwrap_or_default();
+            waiting.extend(listed.into_iter().filter(|later| *later > number));
+        }
+        Some((number, waiting.is_empty()))
+    });
+    let pieces = segments.flat_map(|(number, last)| -> Box<dyn Iterator<Item = _> + Send> {
         match File::open(segment::path(directory, number)) {
-            Ok(file) => Box::new(Pieces::new(id, number, number == last, file)),
+            Ok(file) => Box::new(Pieces::new(id, number, last, file)),
             Err(error) => Box::new(iter::once(Err(error))),
         }
     });

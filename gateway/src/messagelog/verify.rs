@@ -88,6 +88,7 @@ pub(crate) fn check(
         tree: Tree::EMPTY,
         blobs: Vec::new(),
         removed: BTreeMap::new(),
+        notes: BTreeMap::new(),
         findings: Vec::new(),
     };
     in_order(
@@ -140,7 +141,8 @@ pub(crate) struct Examined {
 
 enum What {
     Blob,
-    Note,
+    /// The number of a record.
+    Note(Option<u64>),
     Removed,
     Frame(Result<Box<Said>, Flaw>),
 }
@@ -177,7 +179,7 @@ impl Chunk {
         let whole = self.head.matches_hash(&hash, content) && padding.iter().all(|byte| *byte == 0);
         let what = match self.head.kind {
             ChunkType::Blob => What::Blob,
-            ChunkType::Note => What::Note,
+            ChunkType::Note => What::Note(content.try_into().ok().map(u64::from_be_bytes)),
             ChunkType::Removed => What::Removed,
             ChunkType::Frame => What::Frame(said(content, kept, judge)),
         };
@@ -206,6 +208,8 @@ struct Checker {
     blobs: Vec<Hash>,
     /// What was removed and where, until a record says that the log was cleaned of it.
     removed: BTreeMap<u64, (u64, u64)>,
+    /// The records that segments which were cleaned name, until they come; where that stands, and the record due there.
+    notes: BTreeMap<u64, (u64, u64, u64)>,
     findings: Vec<Finding>,
 }
 
@@ -268,7 +272,11 @@ impl Checker {
         }
         let what = match chunk.what {
             What::Blob => return self.blobs.push(chunk.hash),
-            What::Note => return,
+            What::Note(noted) => {
+                let noted = noted.unwrap_or(u64::MAX);
+                self.notes.insert(noted, (segment, chunk.offset, self.tree.size()));
+                return;
+            }
             What::Removed => None,
             What::Frame(said) => Some(said),
         };
@@ -304,6 +312,7 @@ impl Checker {
         if let Record::Access(access) = record
             && access.action == removal::ACTION
         {
+            self.notes.remove(&self.tree.size());
             for number in &access.records {
                 self.removed.remove(number);
             }
@@ -311,10 +320,11 @@ impl Checker {
     }
 
     fn end(mut self) -> Verdict {
-        for (sequence, (segment, offset)) in std::mem::take(&mut self.removed) {
-            if self.findings.len() < MOST {
-                self.findings.push(Finding { segment, offset, sequence, flaw: Flaw::Removed });
-            }
+        let removed = std::mem::take(&mut self.removed).into_iter();
+        let removed = removed.map(|(sequence, (segment, offset))| (segment, offset, sequence));
+        let unfounded = std::mem::take(&mut self.notes).into_values().chain(removed);
+        for (segment, offset, sequence) in unfounded.take(MOST.saturating_sub(self.findings.len())) {
+            self.findings.push(Finding { segment, offset, sequence, flaw: Flaw::Removed });
         }
         self.findings.sort_by_key(|finding| (finding.segment, finding.offset));
         Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings }
