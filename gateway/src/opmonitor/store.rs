@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_can_read_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("m");
+        let mut store = Store::open(directory.clone(), DAY, 1 << 20).unwrap();
+        store.append(100, [record(1)]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&directory), mode(&directory.join(name(0)))), (0o700, 0o600));
+    }
+
+    #[test]
     fn a_torn_line_costs_that_record_only() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path().into(), DAY, 1 << 20).unwrap();
