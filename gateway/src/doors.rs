@@ -16,6 +16,7 @@ use crate::exchange::attached;
 use crate::exchange::consumer::{self, ClientCall};
 use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
+use crate::exchange::record::tell;
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
 use crate::message::transport::header::{
@@ -62,13 +63,10 @@ impl FrontService for Front {
         };
         match consumer::serve(&self.gateway, call).await {
             Ok(reply) => answer(&reply, &self.gateway.ids.boundary()),
-            Err(fault) => {
-                tell("consumer", &fault);
-                match protocol {
-                    Protocol::Rest => refuse(&fault, &head),
-                    Protocol::Soap => soap_fault(&fault),
-                }
-            }
+            Err(fault) => match protocol {
+                Protocol::Rest => refuse(&fault, &head),
+                Protocol::Soap => soap_fault(&fault),
+            },
         }
     }
 }
@@ -240,7 +238,6 @@ struct ReplyTo(PeerReply);
 
 impl Reply for ReplyTo {
     fn whole(self: Box<Self>, fault: &Fault) {
-        tell("provider", fault);
         let headers = [(HeaderName::from_static("soapaction"), HeaderValue::from_static(""))];
         self.0.whole(soap::CONTENT_TYPE, &headers, soap::render(fault));
     }
@@ -256,9 +253,4 @@ impl Reply for ReplyTo {
         }
         Box::new(self.0.begin(&headers))
     }
-}
-
-/// One line for an exchange that failed. Bodies, headers and paths are in the message log, encrypted, not here.
-pub(crate) fn tell(side: &'static str, fault: &Fault) {
-    tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
 }

@@ -16,7 +16,7 @@ use super::incoming::{Answer, Incoming};
 use super::outgoing::Outgoing;
 use super::ports::{Arriving, Gateway};
 use super::protocol;
-use super::record::{Exchange, Message, Progress};
+use super::record::{Exchange, Message, Progress, tell};
 use crate::access::client_auth::{self, Connection};
 use crate::evidence::signature::{self, Verified, verify};
 use crate::fault::{Fault, Side};
@@ -56,6 +56,7 @@ pub async fn serve(gateway: &Gateway, call: ClientCall<'_>) -> Result<Reply, Fau
         Ok(reply) => Ok(reply),
         Err(fault) => {
             let fault = fault.at(Side::ClientProxy).identified(gateway.ids.uuid());
+            tell("consumer", &fault);
             seen.failed(&fault);
             progress.conclude(gateway, &fault).await;
             Err(fault)

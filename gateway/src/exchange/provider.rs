@@ -17,7 +17,7 @@ use super::incoming::{Incoming, Request};
 use super::outgoing::Outgoing;
 use super::ports::{Arriving, Gateway, Gone, Leaving, Peer, View};
 use super::protocol;
-use super::record::{Exchange, Message, Progress};
+use super::record::{Exchange, Message, Progress, tell};
 use crate::access::rights::{Authorized, authorize};
 use crate::evidence::signature::{self, Verified, verify};
 use crate::fault::{Fault, Scope, Side, soap};
@@ -82,6 +82,7 @@ pub async fn serve(gateway: &Gateway, call: PeerCall, reply: Box<dyn Reply>) {
     let mut seen = gateway.monitor.begin(ServerType::Producer, gateway.clock.now());
     if let Err(fault) = run(gateway, call, &mut answer, &mut progress, &mut seen).await {
         let fault = fault.at(Side::ServerProxy).identified(gateway.ids.uuid());
+        tell("provider", &fault);
         seen.failed(&fault);
         progress.conclude(gateway, &fault).await;
         answer.fail(gateway, &fault).await;

@@ -145,6 +145,11 @@ impl Exchange<'_> {
     }
 }
 
+/// One line for an exchange that failed. Bodies, headers and paths are in the message log, encrypted, not here.
+pub fn tell(side: &'static str, fault: &Fault) {
+    tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
+}
+
 /// What must be noted when an exchange fails whose request is logged.
 #[derive(Debug, Default)]
 pub struct Progress {
