@@ -132,7 +132,8 @@ fn node_process() {
     let directory = of("PASSERELLE_TEST_NODE");
     let (port, life) = (of("PASSERELLE_TEST_PORT").parse().unwrap(), of("PASSERELLE_TEST_LIFE"));
     let (user, name) = ("postgres".to_owned(), "postgres".to_owned());
-    let database = Database { host: "127.0.0.1".into(), port, user, name, password_file: None };
+    let database =
+        Database { host: "127.0.0.1".into(), port, user, name, password_file: None, authorities: Vec::new() };
     let log = MessageLog::open(settings(database, Path::new(&directory)), Arc::new(clock())).unwrap();
     runtime().block_on(async {
         let (_stop, stopped) = tokio::sync::watch::channel(false);

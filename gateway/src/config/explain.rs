@@ -39,8 +39,9 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     }
     writeln!(out, "log.directory                 {}", config.log.directory.display())?;
     if let Some(database) = &config.log.postgres {
-        let crate::messagelog::Database { host, port, name, user, .. } = database;
-        writeln!(out, "log.postgres                  {name} at {host}, port {port}, as {user}")?;
+        let crate::messagelog::Database { host, port, name, user, authorities, .. } = database;
+        let tls = if authorities.is_empty() { "" } else { ", over TLS" };
+        writeln!(out, "log.postgres                  {name} at {host}, port {port}, as {user}{tls}")?;
     }
     writeln!(out, "log.bodies                    {}", if config.log.bodies { "kept" } else { "not kept" })?;
     writeln!(out, "log.data_keys                 {}", format!("{:?}", config.log.data_keys).to_lowercase())?;

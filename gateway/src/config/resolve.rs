@@ -19,6 +19,7 @@ use super::clients::any_client;
 use super::described::Described;
 use super::file::{self, File, OrOff};
 use super::monitoring::{self, TracesFile};
+use super::postgres::PostgresFile;
 use super::transparency::{self, CheckpointsFile};
 use super::{
     Administration, Checkpoints, Config, ConfigError, Configuration, Doors, Format, Keys, Log, Output,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::admin::{Role, Token};
 use crate::description::accepted::{self, Accepted};
-use crate::messagelog::KeyGrouping;
+use crate::messagelog::{Database, KeyGrouping};
 use crate::opmonitor::traces::Collector;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
 
@@ -240,8 +241,19 @@ impl<'a> Resolver<'a> {
             body_quota: file.body_quota.unwrap_or(8 << 30),
             reserve: file.reserve.unwrap_or(64 << 20),
             checkpoints: file.checkpoints.as_ref().and_then(|file| self.checkpoints(file)),
-            postgres: file.postgres.as_ref().map(|file| file.resolve(self.folder)),
+            postgres: file.postgres.as_ref().map(|file| self.postgres(file)),
         }
+    }
+
+    fn postgres(&mut self, file: &PostgresFile) -> Database {
+        let authorities = self.certificates(file.authorities.as_slice(), "log.postgres.authorities");
+        let database = file.resolve(self.folder, authorities);
+        // What is wrong with the file of the authorities has been told.
+        let told = file.authorities.is_some() && database.authorities.is_empty();
+        if let (Err(reason), Some(host), false) = (database.check_address(), &file.host, told) {
+            self.fault(host, "log.postgres.host", reason);
+        }
+        database
     }
 
     fn checkpoints(&mut self, file: &CheckpointsFile) -> Option<Checkpoints> {
@@ -403,7 +415,14 @@ mod tests {
     fn the_example_is_read_once_its_certificates_are_there() {
         let keys = rcgen_certificate();
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem", "collector-ca.pem"] {
+        for name in [
+            "portal.pem",
+            "service.pem",
+            "authorities.pem",
+            "witness-ca.pem",
+            "collector-ca.pem",
+            "postgres-ca.pem",
+        ] {
             cert_authority::durable::write(folder.path().join(name), keys.as_bytes()).unwrap();
         }
         let config = Config::parse(EXAMPLE, folder.path()).unwrap();
@@ -423,7 +442,14 @@ mod tests {
     #[test]
     fn the_example_shows_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["portal.pem", "service.pem", "authorities.pem", "witness-ca.pem", "collector-ca.pem"] {
+        for name in [
+            "portal.pem",
+            "service.pem",
+            "authorities.pem",
+            "witness-ca.pem",
+            "collector-ca.pem",
+            "postgres-ca.pem",
+        ] {
             cert_authority::durable::write(folder.path().join(name), rcgen_certificate().as_bytes()).unwrap();
         }
         let shown = Config::parse(EXAMPLE, folder.path()).unwrap();
@@ -575,6 +601,30 @@ mod tests {
         }
         let open = text.replace("https://", "http://").replace("allow_http = false", "allow_http = true");
         assert!(Config::parse(&open, folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_database_on_another_machine_needs_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        cert_authority::durable::write(folder.path().join("ca.pem"), rcgen_certificate().as_bytes()).unwrap();
+        let read =
+            |settings: &str| Config::parse(&format!("{LEAST}[log.postgres]\n{settings}"), folder.path());
+        let with_tls = "\nauthorities = \"ca.pem\"";
+        for host in ["db.example", "192.0.2.1", "localhost"] {
+            let problems = read(&format!("host = \"{host}\"")).unwrap_err();
+            assert_eq!(
+                (problems.0[0].line, problems.0[0].key.as_str()),
+                (Some(6), "log.postgres.host"),
+                "{host}"
+            );
+            let log = read(&format!("host = \"{host}\"{with_tls}")).unwrap().log;
+            assert_eq!(log.postgres.unwrap().authorities.len(), 1, "{host}");
+        }
+        assert!(read("host = \"/run/postgresql\"").is_ok());
+        assert!(read(&format!("host = \"/run/postgresql\"{with_tls}")).is_err(), "a socket has no TLS");
+        let problems = read("host = \"db.example\"\nauthorities = \"missing.pem\"").unwrap_err();
+        assert_eq!(problems.0.len(), 1);
+        assert_eq!(problems.0[0].key, "log.postgres.authorities");
     }
 
     #[test]

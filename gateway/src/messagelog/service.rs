@@ -235,7 +235,7 @@ impl MessageLog {
         database: &Database,
         clock: &dyn Clock,
     ) -> Result<(), LogError> {
-        let link = postgres::Link::new(database.config()?)?;
+        let link = postgres::Link::new(database.server()?)?;
         let head = link.ask(|client| async move { postgres::migrate(&client).await })?;
         if head.kek.is_empty() {
             key::create_kek(disk, &config.key_file)?;
@@ -259,8 +259,8 @@ impl MessageLog {
         let directory = config.directory.clone();
         let id = read_identity(&directory)?;
         let lock = Lock::take(&directory)?;
-        let settings = database.config()?;
-        let link = Arc::new(postgres::Link::new(settings.clone())?);
+        let server = database.server()?;
+        let link = Arc::new(postgres::Link::new(server.clone())?);
         let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
         if head.log != id {
             return Err(LogError::Missing("the database".to_owned()));
@@ -275,7 +275,7 @@ impl MessageLog {
         let reader = Reader::new(directory, table, Arc::clone(&state), vault.clone());
         let (queue, waiting) = mpsc::channel(config.queue);
         let writer = postgres::Writer {
-            config: settings,
+            server,
             log: id,
             state: Arc::clone(&state),
             client: None,
@@ -510,7 +510,7 @@ fn read_node(
     id: &[u8; 16],
     clock: &Arc<dyn Clock>,
 ) -> Result<Reader, LogError> {
-    let link = Arc::new(postgres::Link::new(database.config()?)?);
+    let link = Arc::new(postgres::Link::new(database.server()?)?);
     let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
     if head.log != *id {
         return Err(LogError::Missing("the database".to_owned()));

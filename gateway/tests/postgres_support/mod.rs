@@ -55,7 +55,14 @@ impl Cluster {
     /// The same for the log.
     pub(crate) fn database(&self) -> Database {
         let (user, name) = ("postgres".to_owned(), "postgres".to_owned());
-        Database { host: "127.0.0.1".into(), port: self.port, user, name, password_file: None }
+        Database {
+            host: "127.0.0.1".into(),
+            port: self.port,
+            user,
+            name,
+            password_file: None,
+            authorities: Vec::new(),
+        }
     }
 
     /// Starts it after it was killed.
@@ -94,6 +101,21 @@ impl Cluster {
             // One that has ended meanwhile needs none.
             let _ = Command::new("kill").args([&format!("-{signal}"), process]).status();
         }
+    }
+
+    /// From now on it offers TLS with this certificate; or none.
+    pub(crate) fn offer_tls(&self, certificate: Option<(&str, &str)>) {
+        if let Some((chain, key)) = certificate {
+            for (name, content) in [("server.crt", chain), ("server.key", key)] {
+                durable::write_secret(self.data().join(name), content.as_bytes()).unwrap();
+                if root() {
+                    run(Command::new("chown").arg("postgres").arg(self.data().join(name)));
+                }
+            }
+        }
+        self.sql(&format!("ALTER SYSTEM SET ssl = {}", if certificate.is_some() { "on" } else { "off" }));
+        self.sql("SELECT pg_reload_conf()");
+        std::thread::sleep(Duration::from_millis(500));
     }
 
     /// From now on it asks others than its owner for passwords.

@@ -4,23 +4,33 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{runtime::Runtime, sync::Mutex};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Runtime,
+    sync::Mutex,
+};
+use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{super::error::LogError, failed};
 
 /// A question takes at most so long, with connecting.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A server, and how one speaks to it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) tls: Option<MakeRustlsConnect>,
+}
+
 /// Connects, and makes sure that a commit means that it is on the disk.
-pub(crate) async fn connect(config: &Config) -> Result<Client, LogError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(|e| failed(&e))?;
-    // Ends when the client is dropped.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to PostgreSQL has ended");
-        }
-    });
+pub(crate) async fn connect(server: &Server) -> Result<Client, LogError> {
+    let client = match &server.tls {
+        Some(tls) => server.config.connect(tls.clone()).await.map(drive),
+        None => server.config.connect(NoTls).await.map(drive),
+    };
+    let client = client.map_err(|e| failed(&e))?;
     let shown =
         client.query_one("SELECT current_setting('fsync'), current_setting('synchronous_commit')", &[]);
     let row = shown.await.map_err(|e| failed(&e))?;
@@ -34,23 +44,37 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, LogError> {
     Ok(client)
 }
 
+/// Lets a connection run; it ends when its client is dropped.
+fn drive<S, T>((client, connection): (Client, Connection<S, T>)) -> Client
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to PostgreSQL has ended");
+        }
+    });
+    client
+}
+
 /// Questions from threads that may wait. Connects when needed.
 pub(crate) struct Link {
-    config: Config,
+    server: Server,
     client: Arc<Mutex<Option<Arc<Client>>>>,
     /// Taken when dropped.
     runtime: Option<Runtime>,
 }
 
 impl Link {
-    pub(crate) fn new(config: Config) -> Result<Self, LogError> {
+    pub(crate) fn new(server: Server) -> Result<Self, LogError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("log-postgres")
             .enable_all()
             .build()
             .map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
-        Ok(Self { config, client: Arc::default(), runtime: Some(runtime) })
+        Ok(Self { server, client: Arc::default(), runtime: Some(runtime) })
     }
 
     /// Asks, and waits for the answer. A question that meets a connection that has ended is asked once more: it must
@@ -65,14 +89,14 @@ impl Link {
     {
         let ended = |reason: &str| LogError::Io { what: "PostgreSQL", reason: reason.to_owned() };
         let runtime = self.runtime.as_ref().ok_or_else(|| ended("closed"))?;
-        let (config, slot) = (self.config.clone(), Arc::clone(&self.client));
+        let (server, slot) = (self.server.clone(), Arc::clone(&self.client));
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let asked = async {
-                let (client, kept) = client(&config, &slot).await?;
+                let (client, kept) = client(&server, &slot).await?;
                 match question(Arc::clone(&client)).await {
                     Err(_) if kept && client.is_closed() => {
-                        question(self::client(&config, &slot).await?.0).await
+                        question(self::client(&server, &slot).await?.0).await
                     }
                     result => result,
                 }
@@ -101,12 +125,12 @@ impl Drop for Link {
 }
 
 /// The connection, and whether it was there before.
-async fn client(config: &Config, slot: &Mutex<Option<Arc<Client>>>) -> Result<(Arc<Client>, bool), LogError> {
+async fn client(server: &Server, slot: &Mutex<Option<Arc<Client>>>) -> Result<(Arc<Client>, bool), LogError> {
     let mut slot = slot.lock().await;
     if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
         return Ok((Arc::clone(client), true));
     }
-    let client = Arc::new(connect(config).await?);
+    let client = Arc::new(connect(server).await?);
     *slot = Some(Arc::clone(&client));
     Ok((client, false))
 }

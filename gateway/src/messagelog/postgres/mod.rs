@@ -15,7 +15,7 @@
 //! does not, another takes it. What only the leader may write is refused under the lock of the head row when it comes from
 //! anybody else, so that a leader that slept through the end of its lease can do no harm.
 //!
-//! Specification: `POSTGRES.md` beside this part. Not yet: TLS. Only a server on this machine is accepted.
+//! Specification: `POSTGRES.md` beside this part.
 
 mod beside;
 mod link;

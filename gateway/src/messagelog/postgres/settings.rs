@@ -4,13 +4,20 @@
 
 use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+use cert_authority::{crypto, x509::Certificate};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use tokio_postgres::{
     Config,
     config::{Host, SslMode},
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
-use super::{super::error::LogError, link::PATIENCE};
+use super::{
+    super::error::LogError,
+    link::{PATIENCE, Server},
+};
 
 /// A database, without its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,26 +32,57 @@ pub struct Database {
     pub name: String,
     /// The file that holds our password, readable by its owner only; `None` where the server asks for none.
     pub password_file: Option<PathBuf>,
+    /// Who may have issued the certificate of the server, which must have been issued for [`Self::host`]. Empty: there
+    /// is no TLS, and the server must be on this machine.
+    pub authorities: Vec<Certificate>,
 }
 
 impl Database {
-    /// As the client library has it. Only a server on this machine is accepted: there is no TLS yet.
-    pub(crate) fn config(&self) -> Result<Config, LogError> {
+    /// What is wrong with the address: what is sent to another machine is encrypted, and the server there proves its name.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check_address(&self) -> Result<(), &'static str> {
+        let mut parsed = Config::new();
+        parsed.host(&self.host);
+        match (parsed.get_hosts(), self.authorities.is_empty()) {
+            ([Host::Unix(_)], true) => Ok(()),
+            ([Host::Unix(_)], false) => Err("the socket of a server has no TLS: leave authorities out"),
+            ([Host::Tcp(name)], without_tls) if !name.is_empty() => {
+                let here = name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+                let reason = "anybody on the way could read and change what is sent: \
+                              authorities = a PEM file makes it TLS; only 127.0.0.1, ::1 and a socket need none";
+                if here || !without_tls { Ok(()) } else { Err(reason) }
+            }
+            _ => Err("is no address of a server"),
+        }
+    }
+
+    /// As the client library has it.
+    pub(crate) fn server(&self) -> Result<Server, LogError> {
+        let refused = |reason: String| LogError::Io { what: "the settings of PostgreSQL", reason };
+        self.check_address().map_err(|reason| refused(reason.to_owned()))?;
         let mut config = Config::new();
         config.host(&self.host).port(self.port).user(&self.user).dbname(&self.name);
-        let local = |host: &Host| match host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-        };
-        if !config.get_hosts().iter().all(local) {
-            let reason = "only a server on this machine can be used: 127.0.0.1, ::1, a socket".to_owned();
-            return Err(LogError::Io { what: "the settings of PostgreSQL", reason });
-        }
         if let Some(file) = &self.password_file {
             config.password(password(file)?.as_bytes());
         }
-        config.ssl_mode(SslMode::Disable).connect_timeout(PATIENCE).application_name("passerelle-gateway");
-        Ok(config)
+        let tls = if self.authorities.is_empty() { None } else { Some(self.tls().map_err(refused)?) };
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        config.connect_timeout(PATIENCE).application_name("passerelle-gateway");
+        Ok(Server { config, tls })
+    }
+
+    fn tls(&self) -> Result<MakeRustlsConnect, String> {
+        let mut roots = RootCertStore::empty();
+        for authority in &self.authorities {
+            let der = CertificateDer::from(authority.der().to_vec());
+            roots.add(der).map_err(|error| format!("an authority: {error}"))?;
+        }
+        let config = ClientConfig::builder_with_provider(crypto::tls_provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
     }
 }
 
@@ -63,12 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_elsewhere_is_refused_as_long_as_there_is_no_tls() {
+    fn a_server_elsewhere_is_refused_without_tls() {
         let at = |host: &str| {
-            let (user, name) = ("x".to_owned(), "y".to_owned());
-            Database { host: host.to_owned(), port: 5432, user, name, password_file: None }.config()
+            let (user, name, authorities) = ("x".to_owned(), "y".to_owned(), Vec::new());
+            Database { host: host.to_owned(), port: 5432, user, name, password_file: None, authorities }
+                .server()
         };
-        for host in ["192.0.2.1", "db.example", "localhost", "", "2001:db8::1"] {
+        for host in ["192.0.2.1", "db.example", "localhost", "", "2001:db8::1", "127.0.0.1,192.0.2.1"] {
             assert!(at(host).is_err(), "{host}");
         }
         for host in ["127.0.0.1", "::1", "/run/postgresql"] {

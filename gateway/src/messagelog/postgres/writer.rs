@@ -18,7 +18,7 @@ use std::{
 
 use cert_authority::crypto;
 use tokio::{sync::mpsc, time::Instant};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 
 use super::{
     super::{
@@ -31,7 +31,7 @@ use super::{
         writer::{Entry, State},
     },
     Head, bigint, column, failed, head,
-    link::{PATIENCE, connect},
+    link::{PATIENCE, Server, connect},
     number,
 };
 
@@ -48,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The thread's own.
 pub(crate) struct Writer {
-    pub(crate) config: Config,
+    pub(crate) server: Server,
     pub(crate) log: [u8; 16],
     pub(crate) state: Arc<State>,
     pub(crate) client: Option<Arc<Client>>,
@@ -270,7 +270,7 @@ impl Writer {
     async fn connected(&mut self) -> Result<Arc<Client>, LogError> {
         let client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => Arc::new(connect(&self.config).await?),
+            None => Arc::new(connect(&self.server).await?),
         };
         self.client = Some(Arc::clone(&client));
         Ok(client)
