@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | the descriptions are those that were taken up |
 //! | 1 | they differ; without `--dry-run` they have been taken up |
-//! | 2 | trouble: a description cannot be had, or the settings cannot go by it; the others have been taken up, unless the settings are the reason |
+//! | 2 | trouble: a description cannot be had (the others have been taken up), or the settings cannot go by it (none has) |
 //!
 //! A running gateway sees that something was taken up, as it sees changed settings.
 

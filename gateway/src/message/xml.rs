@@ -3,9 +3,7 @@
 //! No document type, so no entities but the predefined ones; nothing is fetched. The parser's time grows with the square
 //! of a tag's attributes and of namespace declarations, so both are counted before it begins.
 
-use std::collections::HashMap;
-
-use roxmltree::{Document, NodeId, ParsingOptions};
+use roxmltree::{Document, ParsingOptions};
 
 /// What a document may consist of.
 pub(crate) struct Limits {
@@ -27,16 +25,13 @@ pub(crate) enum XmlError {
 
 /// Parses a document that keeps to the limits.
 pub(crate) fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Document<'a>, XmlError> {
-    let attributes = |part: &str| part.bytes().filter(|&byte| byte == b'=').count();
     if text.contains("<!DOCTYPE") {
         return Err(XmlError::DocumentType);
     }
     if text.matches("xmlns").nth(limits.namespaces).is_some() {
         return Err(XmlError::TooInvolved("too involved: namespaces"));
     }
-    // What stands in a tag stands before its end; text may hold any number of equal signs.
-    let tags = text.split('<').map(|part| part.split('>').next().unwrap_or_default());
-    if tags.map(attributes).any(|count| count > limits.attributes) {
+    if text.split('<').any(|part| has_more_attributes_than(limits.attributes, part)) {
         return Err(XmlError::TooInvolved("too involved: attributes"));
     }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: limits.nodes, ..ParsingOptions::default() };
@@ -48,15 +43,34 @@ pub(crate) fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Document<'a>, 
     if too_deep { Err(XmlError::TooInvolved("too involved: depth")) } else { Ok(document) }
 }
 
+/// Whether the tag that a part begins with has more attributes; text behind it may hold any number of equal signs, and
+/// so may values.
+fn has_more_attributes_than(limit: usize, part: &str) -> bool {
+    if memchr::memchr_iter(b'=', part.as_bytes()).count() <= limit {
+        return false;
+    }
+    let (mut attributes, mut quote) = (0, None);
+    for byte in part.bytes() {
+        match (quote, byte) {
+            (Some(open), _) if open == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'=') => attributes += 1,
+            (None, b'>') => break,
+            (None, _) => {}
+        }
+    }
+    attributes > limit
+}
+
 /// Whether nodes stand in each other deeper than this; each is met once, after the one that it stands in.
 fn is_deeper_than(limit: usize, document: &Document<'_>) -> bool {
-    let mut depths: HashMap<NodeId, usize> = HashMap::new();
+    // By the number of the node: they are numbered in the order of the document.
+    let mut depths: Vec<usize> = Vec::new();
     document.descendants().any(|node| {
-        let outer = node.parent().and_then(|parent| depths.get(&parent.id())).copied().unwrap_or(0);
-        let depth = outer.saturating_add(1);
-        if node.has_children() {
-            depths.insert(node.id(), depth);
-        }
+        let outer = node.parent().and_then(|parent| depths.get(parent.id().get_usize())).copied();
+        let depth = outer.unwrap_or(0).saturating_add(1);
+        depths.push(depth);
         depth > limit
     })
 }
@@ -93,6 +107,9 @@ mod tests {
         let other = |what| Some(XmlError::TooInvolved(what));
         assert_eq!(refused("<a b='' c=''/>"), None);
         assert_eq!(refused("<a b='' c='' d='"), other("too involved: attributes"));
+        assert_eq!(refused("<a b='>' c=\"'>\" d=''/>"), other("too involved: attributes"));
+        assert_eq!(refused("<a b='====' c='='>a=b=c=d=e</a>"), None);
+        assert_eq!(refused("<a>it's <b c='1'/>=====</a>"), None);
         assert_eq!(refused("<a xmlns='x'><b xmlns='y'/></a>"), None);
         assert_eq!(refused("<a xmlns:a='x'><b xmlns='y'><c xmlns="), other("too involved: namespaces"));
         assert_eq!(refused("<!DOCTYPE a [ <!ENTITY"), Some(XmlError::DocumentType));
