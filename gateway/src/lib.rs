@@ -23,5 +23,6 @@ pub mod monitoring;
 pub mod network;
 pub mod opmonitor;
 pub mod serverconf;
+pub mod signing;
 pub mod transparency;
 pub mod transport;

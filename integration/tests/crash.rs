@@ -151,7 +151,10 @@ mod tests {
             else {
                 continue;
             };
+            // The chain, too: messages of one batch share the signature.
             message.signature = other.signature.clone();
+            message.hash_chain = other.hash_chain.clone();
+            message.hash_chain_result = other.hash_chain_result.clone();
         }
         for (records, said) in [
             (twice, "provider a: 2 request records"),

@@ -214,6 +214,8 @@ mod tests {
             "passerelle_ocsp_responses_total",
             "passerelle_own_certificates_without_ocsp",
             "passerelle_peer_exchanges_total",
+            "passerelle_signatures_total",
+            "passerelle_signed_messages_total",
             "passerelle_step_seconds_bucket",
             "passerelle_step_seconds_sum",
             "passerelle_timestamps_total",

@@ -48,6 +48,12 @@ pub const MEASUREMENTS: &[(&str, Kind, &str)] = &[
     ("passerelle_requests_refused_total", Counter, "Requests that a door refused, by door."),
     ("passerelle_settings_refused_total", Counter, "Changed settings that were faulty."),
     ("passerelle_settings_taken_up_total", Counter, "Changed settings that were taken up."),
+    ("passerelle_signatures_total", Counter, "Signatures over messages that were made."),
+    (
+        "passerelle_signed_messages_total",
+        Counter,
+        "Messages that were signed; by signatures: how many share one.",
+    ),
     ("passerelle_spans_lost_total", Counter, "Spans of traces that the collector did not take."),
     ("passerelle_step_seconds", Histogram, "How long a step of an exchange took, by side and step."),
     ("passerelle_timestamps_total", Counter, "How asking for time-stamps went, by outcome."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::archive::Place;
 use super::{Allow, Archive, Config, ServiceTrust, Subject};
+use crate::signing;
 
 /// The settings as text: a line each, then the clients with their services and rights.
 pub fn explain(config: &Config) -> String {
@@ -26,6 +27,11 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "configuration.directory       {}", config.configuration.directory.display())?;
     writeln!(out, "configuration.every           {}", Span(config.configuration.every))?;
     writeln!(out, "keys.directory                {}", config.keys.directory.display())?;
+    let batch = match config.signing {
+        signing::Settings { batch: false, .. } => "off".to_owned(),
+        signing::Settings { most, .. } => format!("up to {most} messages"),
+    };
+    writeln!(out, "signing.batch                 {batch}")?;
     writeln!(out, "doors.http                    {}", off(config.doors.http))?;
     writeln!(out, "doors.https                   {}", off(config.doors.https))?;
     writeln!(out, "peers.listen                  {}", config.doors.peers)?;

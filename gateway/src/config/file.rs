@@ -4,6 +4,7 @@
 //! Not here: what the keys mean together ([`super::resolve`]).
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(crate) struct File {
     pub(crate) server: Server,
     pub(crate) configuration: Configuration,
     pub(crate) keys: Keys,
+    pub(crate) signing: Signing,
     pub(crate) doors: Doors,
     pub(crate) peers: Peers,
     pub(crate) administration: Administration,
@@ -70,6 +72,13 @@ pub(crate) struct Keys {
     pub(crate) ocsp_cache: Option<PathBuf>,
     #[serde(default, deserialize_with = "optional_duration")]
     pub(crate) ocsp_retry: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signing {
+    pub(crate) batch: Option<bool>,
+    pub(crate) most: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -326,6 +335,7 @@ impl File {
         let server = reader.one("server");
         let configuration = reader.one("configuration");
         let keys = reader.optional("keys").unwrap_or_default();
+        let signing = reader.optional("signing").unwrap_or_default();
         let doors = reader.optional("doors").unwrap_or_default();
         let peers = reader.optional("peers").unwrap_or_default();
         let administration = reader.optional("administration").unwrap_or_default();
@@ -347,6 +357,7 @@ impl File {
             server,
             configuration,
             keys,
+            signing,
             doors,
             peers,
             administration,

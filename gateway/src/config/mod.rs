@@ -45,6 +45,7 @@ use crate::description::{Document, Source};
 use crate::message::Protocol;
 use crate::messagelog::{Database, KeyGrouping};
 use crate::opmonitor;
+use crate::signing;
 use crate::transport;
 
 /// Everything that `gateway.toml` says, as meant.
@@ -56,6 +57,8 @@ pub struct Config {
     pub configuration: Configuration,
     /// Keys and certificates.
     pub keys: Keys,
+    /// How messages are signed.
+    pub signing: signing::Settings,
     /// Where messages come in.
     pub doors: Doors,
     /// Limits and timeouts of all traffic, and the ports of the network.

@@ -29,6 +29,7 @@ use crate::admin::{Role, Token};
 use crate::description::accepted::{self, Accepted};
 use crate::messagelog::{Database, KeyGrouping};
 use crate::opmonitor::traces::Collector;
+use crate::signing;
 use crate::transport::{self, DoorLimits, PeerSettings, ServiceSettings};
 
 impl Config {
@@ -97,6 +98,7 @@ impl Config {
                 ocsp_cache: path(&file.keys.ocsp_cache, "ocsp"),
                 ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
             },
+            signing: signing(&file.signing),
             doors: doors(&file),
             monitoring: file.monitoring.resolve(folder, traces),
             dangerous: file.dangerous,
@@ -113,6 +115,11 @@ impl Config {
             warnings,
         })
     }
+}
+
+fn signing(file: &file::Signing) -> signing::Settings {
+    let usual = signing::Settings::default();
+    signing::Settings { batch: file.batch.unwrap_or(usual.batch), most: file.most.unwrap_or(usual.most) }
 }
 
 fn doors(file: &File) -> Doors {
@@ -455,7 +462,7 @@ mod tests {
         let shown = Config::parse(EXAMPLE, folder.path()).unwrap();
         let least = Config::parse(LEAST, folder.path()).unwrap();
         assert_eq!(shown.transport, least.transport);
-        assert_eq!(shown.keys, least.keys);
+        assert_eq!((shown.keys, shown.signing), (least.keys, least.signing));
         assert_eq!(shown.timestamping, least.timestamping);
         assert_eq!(shown.output, least.output);
         assert!(shown.monitoring.traces.is_some());

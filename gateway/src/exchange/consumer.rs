@@ -18,7 +18,7 @@ use super::ports::{Arriving, Gateway};
 use super::protocol;
 use super::record::{Exchange, Message, Progress, tell};
 use crate::access::client_auth::{self, Connection};
-use crate::evidence::signature::{self, Verified, verify};
+use crate::evidence::signature::{Verified, verify};
 use crate::fault::{Fault, Side};
 use crate::message::Protocol;
 use crate::message::transport::Direction;
@@ -113,7 +113,7 @@ async fn run(
     // 6 sign
     seen.step(Step::Sign);
     let digests = streamed.digests.clone();
-    let signature = signature::sign(&digests, &key, &*gateway.signer, gateway.clock.now()).await?;
+    let signature = gateway.signer.sign(&digests, &key, gateway.clock.now()).await?;
 
     // 7 log
     seen.step(Step::Log);

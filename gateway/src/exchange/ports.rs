@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cert_authority::clock::{Clock, UnixTime};
-use cert_authority::keys::Signer;
 use conf::client::ConfHandle;
 use conf::identifier::{ClientId, MemberId, ServerId};
 use conf::snapshot::{GlobalConf, SecurityServer};
 
 use super::provider::Deliverable;
-use crate::evidence::signature::{SigningKey, TrustCache};
+use crate::evidence::signature::{SignatureBundle, SignatureError, SigningKey, TrustCache};
 use crate::fault::Fault;
+use crate::message::digests::PartDigests;
 use crate::message::multipart::Boundary;
 use crate::messagelog::{LogError, MessageLog, SealedBody};
 use crate::opmonitor::Monitor;
@@ -43,7 +43,7 @@ pub struct Gateway {
     /// Our signing keys with their certificates and OCSP responses.
     pub keys: Arc<dyn SigningKeys>,
     /// What signs with them.
-    pub signer: Arc<dyn Signer>,
+    pub signer: Arc<dyn MessageSigner>,
     /// Signers whose certificates were found good a moment ago.
     pub trust: TrustCache,
     /// The message log.
@@ -80,6 +80,17 @@ pub trait SigningKeys: Send + Sync {
     /// OCSP responses for our TLS certificate and its issuers below the approved one, leaf first: they precede every
     /// message that we send.
     fn own_ocsp_responses(&self, now: UnixTime) -> Vec<Bytes>;
+}
+
+/// What signs messages; those that wait for the same key may share a signature.
+pub trait MessageSigner: Send + Sync {
+    /// Signs one message. Dropped before its end, the message may or may not be signed, and nobody learns it.
+    fn sign<'a>(
+        &'a self,
+        digests: &'a PartDigests,
+        key: &'a Arc<SigningKey>,
+        now: UnixTime,
+    ) -> Wait<'a, Result<SignatureBundle, SignatureError>>;
 }
 
 /// Why no key can sign for a member.

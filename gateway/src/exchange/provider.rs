@@ -19,7 +19,7 @@ use super::ports::{Arriving, Gateway, Gone, Leaving, Peer, View};
 use super::protocol;
 use super::record::{Exchange, Message, Progress, tell};
 use crate::access::rights::{Authorized, authorize};
-use crate::evidence::signature::{self, Verified, verify};
+use crate::evidence::signature::{Verified, verify};
 use crate::fault::{Fault, Scope, Side, soap};
 use crate::message::multipart::Boundary;
 use crate::message::transport::Direction;
@@ -177,7 +177,7 @@ async fn run(
 
     // 17 sign
     seen.step(Step::Sign);
-    let signature = signature::sign(&streamed.digests, &key, &*gateway.signer, gateway.clock.now()).await?;
+    let signature = gateway.signer.sign(&streamed.digests, &key, gateway.clock.now()).await?;
 
     // 18 log
     seen.step(Step::LogAnswer);

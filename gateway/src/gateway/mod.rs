@@ -50,6 +50,7 @@ use crate::messagelog::{self, LogError, MessageLog};
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
 use crate::opmonitor::TracesError;
 use crate::serverconf::ServerConf;
+use crate::signing::BatchSigner;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
 use crate::transport::handshake::{ClientTls, ServerTls};
@@ -191,7 +192,7 @@ impl Wired {
             ids: Arc::new(RandomIds),
             conf: conf_client.handle(),
             local: Arc::new(move || snapshots.load_full()),
-            signer: keyring.clone(),
+            signer: Arc::new(BatchSigner::new(keyring.clone(), config.signing)),
             keys: keyring.clone(),
             trust: TrustCache::default(),
             log: open_log(&config, &clock)?,

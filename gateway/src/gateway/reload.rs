@@ -141,6 +141,7 @@ impl Reload {
         let fixed = config.server != before.server
             || config.configuration != before.configuration
             || config.keys != before.keys
+            || config.signing != before.signing
             || config.doors != before.doors
             || config.transport != before.transport
             || config.administration.listen != before.administration.listen

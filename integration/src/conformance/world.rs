@@ -34,6 +34,7 @@ use gateway::messagelog::{self, MessageLog};
 use gateway::network::ServiceNetwork;
 use gateway::opmonitor::Monitor;
 use gateway::serverconf::ServerConf;
+use gateway::signing::{self, BatchSigner};
 use gateway::transport::auth_trust::AuthTrust;
 use gateway::transport::ocsp_cache::OcspCache;
 use gateway::transport::{DoorLimits, ServiceSettings, front_door};
@@ -109,7 +110,7 @@ impl World {
                 conf: conf.clone(),
                 local: Arc::new(move || Arc::clone(&same)),
                 keys: keys.clone(),
-                signer: keys.clone(),
+                signer: Arc::new(BatchSigner::new(keys.clone(), signing::Settings::default())),
                 trust: TrustCache::default(),
                 monitor: Monitor::off(),
                 log: MessageLog::create(log, Arc::clone(&time)).map_err(said)?,

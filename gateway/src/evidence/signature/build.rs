@@ -85,6 +85,12 @@ impl SigningKey {
         }
     }
 
+    /// The key that signs.
+    #[must_use]
+    pub const fn id(&self) -> &KeyId {
+        &self.id
+    }
+
     /// The certificate.
     #[must_use]
     pub const fn certificate(&self) -> &Certificate {
