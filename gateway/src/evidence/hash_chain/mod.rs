@@ -22,7 +22,7 @@ use cert_authority::{
 };
 
 pub use build::Tree;
-pub use verify::{Content, Covered, Input, Unresolved, verify};
+pub use verify::{Content, Covered, Input, Proof, Root, Unresolved, verify};
 
 /// The namespace of hash chains.
 const NAMESPACE: &str = "http://cyber.ee/hashchain";

@@ -60,6 +60,15 @@ pub struct Covered {
     pub present: bool,
 }
 
+/// What a hash chain proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The parts it covers.
+    pub covered: Vec<Covered>,
+    /// Whether the same result covers something else as well: other messages of a batch.
+    pub shared: bool,
+}
+
 /// Verifies that `result` covers every one of `inputs`, through the hash chain `files` (name, bytes).
 ///
 /// # Errors
@@ -74,24 +83,77 @@ pub fn verify(
     inputs: &[Input<'_>],
     unresolved: Unresolved,
 ) -> Result<Vec<Covered>, HashChainError> {
-    let wanted = ChainResult::read(result)?;
-    let chains =
-        files.iter().map(|(name, bytes)| Chain { name, bytes, steps: OnceCell::new() }).collect::<Vec<_>>();
-    let mut walk =
-        Walk { chains: &chains, inputs, unresolved, visited: Vec::new(), covered: Vec::new(), lie: None };
-    let calculated = walk.step(&wanted.uri, None, wanted.algorithm, 0)?;
-    if calculated.as_ref() != wanted.digest.as_slice() {
-        return Err(HashChainError::WrongResult);
+    Root::read(result)?.verify(files, inputs, unresolved).map(|proof| proof.covered)
+}
+
+/// A hash chain result, taken apart: where its chains begin, and the digest that they lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    uri: String,
+    algorithm: DigestAlgorithm,
+    digest: Vec<u8>,
+}
+
+impl Root {
+    /// Takes a hash chain result apart.
+    ///
+    /// # Errors
+    /// [`HashChainError::Malformed`].
+    pub fn read(result: &[u8]) -> Result<Self, HashChainError> {
+        let document = xml::parse(result, Limits::SIGNATURE)?;
+        xml::plain_elements_and_text(&document)?;
+        let root = named_root(document.root_element(), "HashChainResult")?;
+        let mut children = Children::of(root)?;
+        let method = children.required(DS, "DigestMethod")?;
+        let digest = children.required(DS, "DigestValue")?;
+        children.end()?;
+        Ok(Self {
+            uri: xml::attribute(root, "URI")?.to_owned(),
+            algorithm: algorithm_of(method)?,
+            digest: xml::base64(digest)?,
+        })
     }
-    let unused = inputs
-        .iter()
-        .filter(|input| !walk.covered.iter().any(|covered| covered.name == input.name))
-        .map(|input| input.name.clone().into_owned())
-        .collect::<Vec<_>>();
-    if !unused.is_empty() {
-        return Err(HashChainError::UnusedInputs(unused));
+
+    /// Verifies that this covers every one of `inputs`, as [`verify`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify(
+        &self,
+        files: &[(&str, &[u8])],
+        inputs: &[Input<'_>],
+        unresolved: Unresolved,
+    ) -> Result<Proof, HashChainError> {
+        let chains = files
+            .iter()
+            .map(|(name, bytes)| Chain { name, bytes, steps: OnceCell::new() })
+            .collect::<Vec<_>>();
+        let mut walk = Walk {
+            chains: &chains,
+            inputs,
+            unresolved,
+            visited: Vec::new(),
+            covered: Vec::new(),
+            shared: false,
+            lie: None,
+        };
+        let calculated = walk.step(&self.uri, None, self.algorithm, 0)?;
+        if calculated.as_ref() != self.digest.as_slice() {
+            return Err(HashChainError::WrongResult);
+        }
+        let unused = inputs
+            .iter()
+            .filter(|input| !walk.covered.iter().any(|covered| covered.name == input.name))
+            .map(|input| input.name.clone().into_owned())
+            .collect::<Vec<_>>();
+        if !unused.is_empty() {
+            return Err(HashChainError::UnusedInputs(unused));
+        }
+        match walk.lie {
+            Some(name) => Err(HashChainError::WrongReferenceDigest(name)),
+            None => Ok(Proof { covered: walk.covered, shared: walk.shared }),
+        }
     }
-    walk.lie.map_or(Ok(walk.covered), |name| Err(HashChainError::WrongReferenceDigest(name)))
 }
 
 /// One hash chain file, parsed when first referred to.
@@ -121,6 +183,8 @@ struct Walk<'a> {
     /// Steps already taken: a second visit is a cycle, or work without bound.
     visited: Vec<String>,
     covered: Vec<Covered>,
+    /// Whether there was a digest of something else.
+    shared: bool,
     /// A part whose digest the chain states wrongly.
     lie: Option<String>,
 }
@@ -173,7 +237,10 @@ impl<'a> Walk<'a> {
         depth: usize,
     ) -> Result<Cow<'a, [u8]>, HashChainError> {
         match &value.kind {
-            Kind::Hash(digest) => Ok(Cow::Borrowed(digest)),
+            Kind::Hash(digest) => {
+                self.shared = true;
+                Ok(Cow::Borrowed(digest))
+            }
             Kind::Step(uri) => {
                 let digest = self.step(uri, Some(chain), value.algorithm, depth + 1)?;
                 Ok(Cow::Owned(digest.as_ref().to_vec()))
@@ -239,29 +306,6 @@ fn transformed_digest(
 fn canonical_form(bytes: &[u8], method: Method) -> Result<Vec<u8>, HashChainError> {
     let document = xml::parse(bytes, Limits::SIGNATURE)?;
     Ok(canonical::canonicalize_document(&document, method))
-}
-
-struct ChainResult {
-    uri: String,
-    algorithm: DigestAlgorithm,
-    digest: Vec<u8>,
-}
-
-impl ChainResult {
-    fn read(bytes: &[u8]) -> Result<Self, HashChainError> {
-        let document = xml::parse(bytes, Limits::SIGNATURE)?;
-        xml::plain_elements_and_text(&document)?;
-        let root = named_root(document.root_element(), "HashChainResult")?;
-        let mut children = Children::of(root)?;
-        let method = children.required(DS, "DigestMethod")?;
-        let digest = children.required(DS, "DigestValue")?;
-        children.end()?;
-        Ok(Self {
-            uri: xml::attribute(root, "URI")?.to_owned(),
-            algorithm: algorithm_of(method)?,
-            digest: xml::base64(digest)?,
-        })
-    }
 }
 
 fn read_chain(bytes: &[u8]) -> Result<BTreeMap<String, Vec<Value>>, HashChainError> {

@@ -3,6 +3,7 @@
 //! - [`build`]: makes one, in X-Road's own dialect
 //! - [`read`]: takes one apart, of either dialect, along a fixed template
 //! - [`verify`](mod@verify): decides whether it proves that a member signed exactly these parts
+//! - `shared`: the signature of a batch is verified once, not once for each of its messages
 //! - [`trust`]: the signer's certificate, its chain and the OCSP responses for it
 //!
 //! Specification: ETSI TS 101 903 (XAdES 1.3.2) in the profile "High Performance Digital Signatures" 1.2
@@ -11,6 +12,7 @@
 pub mod build;
 mod error;
 pub mod read;
+mod shared;
 pub mod trust;
 pub mod verify;
 

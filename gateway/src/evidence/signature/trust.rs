@@ -24,7 +24,7 @@ use cert_authority::{
 };
 use conf::{error::ConfError, identifier::MemberId, snapshot::GlobalConf};
 
-use super::{SignatureError, read::Signature};
+use super::{SignatureError, read::Signature, shared::SharedVerifications};
 use crate::evidence::xml;
 
 /// How far the clock of an OCSP responder may be ahead of ours.
@@ -66,7 +66,7 @@ pub(super) struct Standing {
     /// When the OCSP response for the signing certificate was made.
     pub(super) ocsp_produced_at: UnixTime,
     /// Up to when the same certificates and responses prove the same.
-    until: UnixTime,
+    pub(super) until: UnixTime,
 }
 
 /// Looks for a path from the signer to an approved authority and for an OCSP response for each step of it.
@@ -132,6 +132,8 @@ fn response(base64: &str) -> Result<Response, SignatureError> {
 #[derive(Debug, Default)]
 pub struct TrustCache {
     entries: Mutex<HashMap<Digest, Entry>>,
+    /// Signatures of batches.
+    pub(super) shared: SharedVerifications,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,18 @@ struct Entry {
 }
 
 impl TrustCache {
+    /// How many messages were verified by the signature of their batch that another one of it had come with.
+    #[must_use]
+    pub fn shared_verifications(&self) -> u64 {
+        self.shared.hits()
+    }
+
+    /// How many signatures of batches are remembered.
+    #[must_use]
+    pub fn remembered_batches(&self) -> usize {
+        self.shared.len()
+    }
+
     /// What identifies an entry: everything in the signature that trust depends on, and the instance whose
     /// rules tell the member from the certificate.
     pub(super) fn key(signature: &Signature<'_>, expected: &MemberId) -> Digest {
@@ -179,10 +193,19 @@ impl TrustCache {
         conf: &GlobalConf,
         at: UnixTime,
     ) {
+        // There are other responses now than those that batches were verified by.
+        self.shared.forget(&signer.certificate);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= CAPACITY {
             entries.clear();
         }
         entries.insert(key, Entry { configuration: *conf.digest(), from: at, signer, standing });
+    }
+
+    /// Forgets a certificate that is not good any more, or of which that is not proven.
+    pub(super) fn forget(&self, certificate: &Certificate) {
+        self.shared.forget(certificate);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|_, entry| entry.signer.certificate.der() != certificate.der());
     }
 }

@@ -21,12 +21,13 @@ use conf::{identifier::MemberId, snapshot::GlobalConf};
 use super::{
     HASH_CHAIN, HASH_CHAIN_RESULT, SignatureBundle, SignatureError, TrustCache, part_name,
     read::{self, Reference, Signature},
-    trust::{self, Signer},
+    shared::VerifiedSignature,
+    trust::{self, Signer, Standing},
 };
 use crate::{
     evidence::{
         canonical::canonicalize,
-        hash_chain::{self, Content, Covered, Input, Unresolved},
+        hash_chain::{Content, Covered, Input, Proof, Root, Unresolved},
     },
     message::digests::PartDigests,
 };
@@ -85,8 +86,6 @@ pub fn verify<M>(
     expected: &MemberId,
     at: UnixTime,
 ) -> Result<Verified<M>, SignatureError> {
-    let document = read::parse(&bundle.signature_xml)?;
-    let signature = read::read(&document)?;
     let parts = Parts {
         inputs: std::iter::once(&digests.message)
             .chain(&digests.attachments)
@@ -100,7 +99,13 @@ pub fn verify<M>(
         hash_chain_result: bundle.hash_chain_result.as_deref(),
         hash_chain: bundle.hash_chain.as_deref(),
     };
-    let facts = judge(&signature, &parts, conf, trust, expected, at)?;
+    let facts = match trust.shared.find(bundle, conf, expected, at) {
+        Some(known) => known.judge(&parts)?,
+        None => {
+            let document = read::parse(&bundle.signature_xml)?;
+            judge(&read::read(&document)?, &parts, conf, trust, expected, at)?
+        }
+    };
     Ok(Verified { message, facts })
 }
 
@@ -122,6 +127,7 @@ pub(crate) fn judge(
     at: UnixTime,
 ) -> Result<Facts, SignatureError> {
     let by_hash_chain = parts.check_hash_chain(signature)?;
+    let shared = by_hash_chain.as_ref().and_then(|(root, proof)| proof.shared.then(|| root.clone()));
     let key = TrustCache::key(signature, expected);
     let known = trust.get(&key, conf, at);
     let signer = match &known {
@@ -135,9 +141,9 @@ pub(crate) fn judge(
         });
     }
     let covered = match by_hash_chain {
-        Some(covered) => {
+        Some((_, proof)) => {
             parts.check_result_digest(signature)?;
-            covered
+            proof.covered
         }
         None => parts.check_references(signature)?,
     };
@@ -145,24 +151,48 @@ pub(crate) fn judge(
     let standing = match known {
         Some((_, standing)) => standing,
         None => {
-            let standing = trust::prove(&signer, signature, conf, at)?;
+            let standing = trust::prove(&signer, signature, conf, at)
+                .inspect_err(|_| trust.forget(&signer.certificate))?;
             trust.put(key, Arc::clone(&signer), standing, conf, at);
             standing
         }
     };
-    Ok(Facts {
-        certificate: signer.certificate.clone(),
-        member: signer.member.clone(),
-        signing_time: signature.signing_time,
-        ocsp_produced_at: standing.ocsp_produced_at,
-        covered,
-    })
+    let facts = Facts::new(&signer, standing, signature.signing_time, covered);
+    if let (Some(root), Some(result)) = (shared, parts.hash_chain_result) {
+        let verified = VerifiedSignature {
+            signature_xml: signature.signed_info.document().input_text().as_bytes().into(),
+            root,
+            signer,
+            signing_time: signature.signing_time,
+            standing,
+            at,
+        };
+        trust.shared.put(result, verified, conf);
+    }
+    Ok(facts)
+}
+
+impl Facts {
+    pub(super) fn new(
+        signer: &Signer,
+        standing: Standing,
+        signing_time: Option<UnixTime>,
+        covered: Vec<Covered>,
+    ) -> Self {
+        Self {
+            certificate: signer.certificate.clone(),
+            member: signer.member.clone(),
+            signing_time,
+            ocsp_produced_at: standing.ocsp_produced_at,
+            covered,
+        }
+    }
 }
 
 impl Parts<'_> {
     /// Where the signature covers a hash chain result, that must be all it covers, and must lead to all
     /// parts. `None` where it does not: a hash chain that is not signed proves nothing and harms nothing.
-    fn check_hash_chain(&self, signature: &Signature<'_>) -> Result<Option<Vec<Covered>>, SignatureError> {
+    fn check_hash_chain(&self, signature: &Signature<'_>) -> Result<Option<(Root, Proof)>, SignatureError> {
         let [reference] = signature.data.as_slice() else {
             return Ok(None);
         };
@@ -170,9 +200,15 @@ impl Parts<'_> {
             return Ok(None);
         }
         let result = self.hash_chain_result.ok_or(SignatureError::MissingHashChainResult)?;
+        let root = Root::read(result)?;
+        let proof = self.follow(&root)?;
+        Ok(Some((root, proof)))
+    }
+
+    /// Walks the hash chain from its result to the parts.
+    pub(super) fn follow(&self, root: &Root) -> Result<Proof, SignatureError> {
         let files = self.hash_chain.map(|chain| (HASH_CHAIN, chain)).into_iter().collect::<Vec<_>>();
-        let covered = hash_chain::verify(result, &files, &self.inputs, self.unresolved)?;
-        Ok(Some(covered))
+        Ok(root.verify(&files, &self.inputs, self.unresolved)?)
     }
 
     /// The hash chain result is the one that is signed.
