@@ -117,6 +117,10 @@ impl Peers for PeerNetwork {
         ocsp_responses: &[Bytes],
         client: &ClientId,
     ) -> Result<FarEnd, PeerFailure> {
+        // X-Road demands it of each message, whatever is known from earlier ones: one message, one verdict.
+        if ocsp_responses.is_empty() {
+            return Err(PeerFailure::Untrusted("no OCSP response came with the message".to_owned()));
+        }
         let shown: Vec<CertificateDer<'_>> =
             peer.certificates.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
         let trusted = self

@@ -114,6 +114,20 @@ async fn a_message_over_a_certificate_that_is_no_good_goes_nowhere() {
 }
 
 #[tokio::test]
+async fn each_message_brings_its_ocsp_response_whatever_is_known_of_its_sender() {
+    let world = World::start().await;
+    let peers = world.provider.peers();
+    let good = world.rogue.request(&world.trust, "GET", &format!("{RECORDS}/x"), "brought", None).await;
+    let mut without = good.clone();
+    without.remove(part::OCSP_RESPONSE);
+    assert!(world.rogue.send(&peers, &good).await.unwrap().is_signed());
+    let (calls, messages) = (world.service.calls(), world.provider.messages());
+    let reply = world.rogue.send(&peers, &without).await.unwrap();
+    assert_eq!((reply.fault().as_deref(), reply.is_signed()), (Some(UNTRUSTED_PEER), false));
+    assert_eq!((world.service.calls(), world.provider.messages()), (calls, messages));
+}
+
+#[tokio::test]
 async fn no_message_leaves_for_a_provider_whose_certificate_is_no_good() {
     let world = World::start().await;
     let all = bad_certificates(&world).await;
