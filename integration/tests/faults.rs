@@ -27,6 +27,14 @@ async fn a_service_that_fails_is_told_noted_and_never_called_again() {
         ("not HTTP", &records, Mode::Raw(b"nonsense\r\n\r\n".to_vec()), 1, "io_error", "in doubt"),
         ("empty", &records, Mode::Raw(Vec::new()), 1, "io_error", "in doubt"),
         (
+            "switching protocols",
+            &records,
+            Mode::Raw(b"HTTP/1.1 101 Go on\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".to_vec()),
+            1,
+            "io_error",
+            "in doubt",
+        ),
+        (
             "framed twice",
             &records,
             Mode::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec()),

@@ -154,6 +154,10 @@ impl Service {
                 None => (self.connect().await?, false),
             };
             match link.exchange(request, Some(self.timeout)).await {
+                Ok(answer) if answer.status < 200 => {
+                    // 101 would give the connection away to another protocol.
+                    return Err(ServiceError::Malformed(format!("{} is no last answer", answer.status)));
+                }
                 Ok(answer) => break (link, answer),
                 Err(SendFailure::Unsent(unsent)) if kept => request = *unsent,
                 Err(SendFailure::Unsent(_)) => return Err(ServiceError::Broken("closed at once".to_owned())),

@@ -98,6 +98,6 @@ fn read_status(line: &str) -> Result<u16, MessageError> {
     let digits = Some(line).filter(|line| line.len() == 3 && line.bytes().all(|byte| byte.is_ascii_digit()));
     digits
         .and_then(|digits| digits.parse().ok())
-        .filter(|status| (100..=999).contains(status))
+        .filter(|status| (200..=999).contains(status)) // 1xx is no answer, and 101 gives the connection away
         .ok_or(MessageError::Status)
 }
