@@ -20,6 +20,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::head::Heads;
+
 /// Chunks that wait between whoever makes a body and the socket.
 const QUEUE: usize = 4;
 
@@ -56,6 +58,8 @@ pub struct IncomingBody {
     received: u64,
     waited: Duration,
     at_end: Option<AtEnd>,
+    /// What has seen its bytes, and may doubt where it ends.
+    seen_by: Option<Arc<Heads>>,
 }
 
 enum Source {
@@ -66,14 +70,27 @@ enum Source {
 impl IncomingBody {
     /// The body of a message that hyper reads.
     pub(crate) fn new(incoming: Incoming, pace: Pace) -> Self {
-        Self { source: Source::Wire(incoming), pace, received: 0, waited: Duration::ZERO, at_end: None }
+        Self::of(Source::Wire(incoming), pace)
+    }
+
+    fn of(source: Source, pace: Pace) -> Self {
+        Self { source, pace, received: 0, waited: Duration::ZERO, at_end: None, seen_by: None }
+    }
+
+    /// Comes to its end only where nobody else could find another one.
+    pub(crate) fn seen_by(mut self, heads: &Arc<Heads>) -> Self {
+        self.seen_by = Some(Arc::clone(heads));
+        self
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.seen_by.as_ref().is_some_and(|heads| heads.is_body_in_doubt())
     }
 
     /// A body that is already here.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Self {
-        let pace = Pace { pause: None, least_rate: None };
-        Self { source: Source::Memory(Some(bytes)), pace, received: 0, waited: Duration::ZERO, at_end: None }
+        Self::of(Source::Memory(Some(bytes)), Pace { pause: None, least_rate: None })
     }
 
     /// Runs `then` once the last byte has been read; never when the body is cut off or dropped before.
@@ -90,7 +107,7 @@ impl IncomingBody {
     #[must_use]
     pub fn is_end(&self) -> bool {
         match &self.source {
-            Source::Wire(incoming) => incoming.is_end_stream(),
+            Source::Wire(incoming) => incoming.is_end_stream() && !self.is_in_doubt(),
             Source::Memory(bytes) => bytes.is_none(),
         }
     }
@@ -117,6 +134,9 @@ impl IncomingBody {
                 }
             };
             match chunk {
+                None if self.is_in_doubt() => {
+                    return Err(BodyError::CutOff("its end is framed doubtfully".to_owned()));
+                }
                 None => {
                     if let Some(then) = self.at_end.take() {
                         then();

@@ -297,7 +297,8 @@ async fn answer<H: Handler>(
         pause: Some(limits.idle_timeout),
         least_rate: Some((limits.body_grace, limits.body_bytes_per_second)),
     };
-    let received = Received { head, body: IncomingBody::new(incoming, pace), caller: Arc::clone(caller) };
+    let received =
+        Received { head, body: IncomingBody::new(incoming, pace).seen_by(heads), caller: Arc::clone(caller) };
     let (sender, answered) = oneshot::channel();
     let handler = Arc::clone(&shared.handler);
     let under_way = shared.under_way.clone();
@@ -305,7 +306,10 @@ async fn answer<H: Handler>(
         handler.handle(received, sender).await;
         drop(under_way);
     });
-    let response = answered.await.unwrap_or_else(|_dropped| bare(StatusCode::INTERNAL_SERVER_ERROR));
+    let mut response = answered.await.unwrap_or_else(|_dropped| bare(StatusCode::INTERNAL_SERVER_ERROR));
+    if heads.is_body_in_doubt() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answered { body, _unanswered: unanswered }))
 }
 

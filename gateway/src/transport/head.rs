@@ -78,6 +78,7 @@ struct Reader {
     complete: u64,
     partial: BytesMut,
     ready: VecDeque<Result<RequestHead, StatusCode>>,
+    body_in_doubt: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -108,6 +109,12 @@ impl Heads {
     /// Follows bytes that hyper is about to read.
     pub(crate) fn observe(&self, bytes: &[u8]) {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner).follow(bytes, &self.limits);
+    }
+
+    /// Whether a body that was seen is framed so that two readers could find its end in two places, though hyper finds
+    /// it in one.
+    pub(crate) fn is_body_in_doubt(&self) -> bool {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).body_in_doubt
     }
 
     /// Where the connection stands.
@@ -147,7 +154,13 @@ impl Heads {
 
 impl Reader {
     fn new() -> Self {
-        Self { state: State::Head, complete: 0, partial: BytesMut::new(), ready: VecDeque::new() }
+        Self {
+            state: State::Head,
+            complete: 0,
+            partial: BytesMut::new(),
+            ready: VecDeque::new(),
+            body_in_doubt: false,
+        }
     }
 
     fn follow(&mut self, mut bytes: &[u8], limits: &DoorLimits) {
@@ -165,7 +178,10 @@ impl Reader {
                 State::Chunks(chunks) => match chunks.follow(&mut bytes) {
                     Ok(false) => {}
                     Ok(true) => self.state = State::Head,
-                    Err(Doubt) => self.state = State::Lost,
+                    Err(Doubt) => {
+                        self.state = State::Lost;
+                        self.body_in_doubt = true;
+                    }
                 },
                 State::Head => self.follow_head(&mut bytes, limits),
             }

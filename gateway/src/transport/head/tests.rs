@@ -97,3 +97,20 @@ fn nothing_is_read_as_a_request_behind_a_broken_chunk() {
         assert_eq!((heads.len(), state), (1, State::Lost), "{chunk:?}");
     }
 }
+
+#[test]
+fn a_body_whose_end_is_in_doubt_is_known() {
+    let begin = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    for (end, is_clear) in [
+        ("0\r\n\r\n", true),
+        ("0\r\nT: 1\r\n\r\n", true),
+        ("0\r\n\n", false),
+        ("0\n\r\n", false),
+        ("0\r\nT: 1\n\r\n", false),
+    ] {
+        let heads = Heads::new(&DoorLimits::default());
+        heads.observe(begin.as_bytes());
+        heads.observe(end.as_bytes());
+        assert_eq!(!heads.is_body_in_doubt(), is_clear, "{end:?}");
+    }
+}
