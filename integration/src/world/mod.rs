@@ -40,7 +40,7 @@ pub use clock::TurnedClock;
 pub use http1::Message;
 pub use network::{Network, Served};
 pub use node::{Node, kinds};
-pub use rogue::{AnswerPlan, Envelope, PeerReply, Rogue, Signatory};
+pub use rogue::{AnswerPlan, BOUNDARY, Envelope, PeerReply, Rogue, Signatory};
 pub use service::{InformationService, Mode};
 pub use soap::envelope;
 
@@ -133,6 +133,11 @@ impl World {
         consumer.start().await;
         provider.start().await;
         Self { clock, trust, network, consumer, provider, rogue, service, folder }
+    }
+
+    /// Whether a gateway has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.consumer.is_finished() || self.provider.is_finished()
     }
 
     /// Asks through the consumer's HTTP door.

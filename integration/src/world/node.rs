@@ -194,7 +194,7 @@ impl Node {
         .await;
     }
 
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.running.as_ref().is_some_and(|(_, task)| task.is_finished())
     }
 

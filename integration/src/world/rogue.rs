@@ -21,7 +21,7 @@ use gateway::message::rest::{PathRules, RestRequest, RestResponse, request_hash}
 use gateway::message::transport::{Direction, Incoming, Item, header, part};
 use gateway::transport::tls;
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -30,7 +30,7 @@ use super::http1::{Message, find};
 use super::{INSTANCE, TurnedClock, lock, sign_subject, within};
 
 /// The boundary of its messages.
-const BOUNDARY: &str = "xtopRogue";
+pub const BOUNDARY: &str = "xtopRogue";
 
 /// Who signs a message, and with which OCSP response.
 #[derive(Clone)]
@@ -117,7 +117,8 @@ impl Envelope {
         self.parts.insert(place, part);
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// The multipart that it is carried in.
+    pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for (n, (media_type, content)) in self.parts.iter().enumerate() {
             let end = if n == 0 { "" } else { "\r\n" };
@@ -128,6 +129,12 @@ impl Envelope {
         }
         body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
         body.truncate(body.len() - self.cut_short);
+        body
+    }
+
+    /// All of it, as it goes over the line.
+    pub fn bytes(&self) -> Vec<u8> {
+        let body = self.body();
         let promised = body.len() + if self.broken_off { 1000 } else { 0 };
         let mut head = format!("{}\r\nHost: peer\r\nContent-Length: {promised}\r\n", self.first);
         for (name, value) in &self.headers {
@@ -343,9 +350,21 @@ impl Rogue {
 pub struct Line(tokio_rustls::client::TlsStream<TcpStream>);
 
 impl Line {
+    /// What lies below.
+    pub fn stream(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + Send + use<>) {
+        &mut self.0
+    }
+
+    /// Sends any bytes and reads the answer; `None` when there is none.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Option<PeerReply> {
+        // The far end may refuse before all is written.
+        let _ = self.0.write_all(bytes).await;
+        let _ = self.0.flush().await;
+        within("an answer", Message::read(&mut self.0, false)).await.map(PeerReply)
+    }
+
     /// Sends a message and reads the answer; `None` when there is none.
     pub async fn send(&mut self, envelope: &Envelope) -> Option<PeerReply> {
-        // The far end may refuse before all is written.
         let _ = self.0.write_all(&envelope.bytes()).await;
         let _ = self.0.flush().await;
         if envelope.broken_off {

@@ -37,6 +37,7 @@ pub struct InformationService {
 
 struct State {
     mode: Mutex<Mode>,
+    connections: AtomicU64,
     calls: AtomicU64,
     last: Mutex<Message>,
     release: Notify,
@@ -46,6 +47,7 @@ impl InformationService {
     pub(crate) async fn start(host: Ipv4Addr) -> Self {
         let state = Arc::new(State {
             mode: Mutex::new(Mode::Echo),
+            connections: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             last: Mutex::default(),
             release: Notify::new(),
@@ -55,6 +57,7 @@ impl InformationService {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&served);
+                state.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move { state.serve(stream).await });
             }
         });
@@ -69,6 +72,11 @@ impl InformationService {
     /// What it does from now on.
     pub fn mode(&self, mode: Mode) {
         *lock(&self.state.mode) = mode;
+    }
+
+    /// How many connections it was ever given, whether or not a request came over them.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// How often it was called.
