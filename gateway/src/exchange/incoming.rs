@@ -221,8 +221,11 @@ impl<H> Head<H> {
                 Item::OcspResponse(_) | Item::Message(_) | Item::NeedMore => {}
             }
         }
-        // What follows the last part must be read too, or the connection cannot be used again.
-        while incoming.source.next().await?.is_some() {}
+        // What follows the last part must be read too, or the connection cannot be used again; within the limits.
+        while let Some(behind) = incoming.source.next().await? {
+            incoming.parts.push(behind);
+            incoming.parts.pull()?;
+        }
         let Incoming { parts, began, .. } = incoming;
         let digests = parts.finish()?;
         let signature_xml = signature.ok_or(TransportError::MissingSignature)?;
