@@ -19,6 +19,7 @@ use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::exchange::record::tell;
 use crate::fault::{Fault, Leaf, Side, rest, soap};
 use crate::message::multipart::Boundary;
+use crate::message::text;
 use crate::message::transport::header::{
     HASH_ALGORITHM, MESSAGE_TYPE, ORIGINAL_CONTENT_TYPE, ORIGINAL_SOAP_ACTION, PROXY_VERSION, REQUEST_ID,
 };
@@ -203,7 +204,7 @@ pub struct Peers(pub Arc<Gateway>);
 impl PeerService for Peers {
     async fn serve(&self, request: PeerRequest, reply: PeerReply) {
         let PeerRequest { head, body, caller } = request;
-        let text = |name: &str| head.header(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let text = |name: &str| text::header(&head.headers, name);
         let peer = caller.tls.as_ref().map(|tls| Peer {
             certificates: tls.certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
             agreed: Agreed::from(tls),

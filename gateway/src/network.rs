@@ -24,6 +24,7 @@ use crate::exchange::ports::{
 use crate::exchange::provider::Deliverable;
 use crate::message::Request;
 use crate::message::multipart::Boundary;
+use crate::message::text;
 use crate::message::transport::header::{HASH_ALGORITHM, ORIGINAL_CONTENT_TYPE};
 use crate::serverconf::{self, ServerConf};
 use crate::transport::auth_trust::AuthTrust;
@@ -146,10 +147,7 @@ impl PeerLink for PeerConnection {
         let (body, awaited) = Self::send(*self, headers);
         let answer = async move {
             let answer = awaited.answer().await?;
-            let header = |name: &str| {
-                let found = answer.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
-                found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-            };
+            let header = |name: &str| text::header(&answer.headers, name);
             Ok(PeerAnswer {
                 content_type: header("content-type").unwrap_or_default(),
                 hash_algorithm: header(HASH_ALGORITHM),

@@ -275,6 +275,34 @@ async fn no_spoilt_message_reaches_the_service_or_the_log() {
 }
 
 #[tokio::test]
+async fn what_stands_beside_a_message_and_behind_it_is_judged_too() {
+    let world = World::start().await;
+    let peers = world.provider.peers();
+    let good =
+        world.rogue.request(&world.trust, "POST", &format!("{RECORDS}/x"), "beside", Some(b"body")).await;
+    for header in ["content-type", "x-hash-algorithm", "x-road-request-id"] {
+        let mut envelope = good.clone();
+        let twice = envelope.headers.iter().find(|(name, _)| name == header).unwrap().clone();
+        envelope.headers.push(twice);
+        let reply = world.rogue.send(&peers, &envelope).await.unwrap();
+        assert_eq!((reply.fault().is_some(), reply.is_signed()), (true, false), "{header} twice");
+    }
+    // More behind the last part than anybody needs, in a piece of its own.
+    let (head, body) = (good.bytes(), vec![b'x'; 200_000]);
+    let length = format!("Content-Length: {}", good.body().len());
+    let longer = format!("Content-Length: {}", good.body().len() + body.len());
+    let head = String::from_utf8_lossy(&head[..head.len() - good.body().len()]).replace(&length, &longer);
+    let mut line = world.rogue.connect_as(&world.rogue.auth, &peers).await.unwrap();
+    let reply = line.send_bytes(&[head.as_bytes(), &good.body(), &body].concat()).await.unwrap();
+    assert_eq!(
+        (reply.fault().as_deref(), reply.is_signed()),
+        (Some("server.serverproxy.service_failed.mime_parsing_failed"), false)
+    );
+    assert_eq!((world.service.calls(), world.provider.messages()), (0, 0));
+    world.is_alive().await;
+}
+
+#[tokio::test]
 async fn a_message_that_breaks_off_is_not_acted_on() {
     let world = World::start().await;
     let mut envelope =

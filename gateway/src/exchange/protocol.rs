@@ -14,6 +14,7 @@ use crate::message::digests::PartDigests;
 use crate::message::multipart::Boundary;
 use crate::message::rest::{RestRequest, RestResponse, request_hash};
 use crate::message::soap::{SoapError, SoapRequest, SoapResponse, check_action};
+use crate::message::text;
 use crate::message::transport::header;
 use crate::message::{Protocol, Request, Response};
 use crate::serverconf::ServerConf;
@@ -39,9 +40,9 @@ pub async fn read_call(
             Ok((Request::Rest(request), Following::MaybeBody(body)))
         }
         Protocol::Soap => {
-            let action = text(headers, "soapaction");
+            let action = text::header(headers, "soapaction");
             check_action(action.as_deref()).map_err(clients_fault)?;
-            let content_type = text(headers, "content-type");
+            let content_type = text::header(headers, "content-type");
             let taken = envelope(content_type.as_deref(), body).await;
             let (part, following) = taken.map_err(|error| match error {
                 TakeError::Soap(error) => clients_fault(error),
@@ -82,7 +83,7 @@ pub fn http_headers(
     }
     sent.extend([
         (header::HASH_ALGORITHM, "SHA-512".to_owned()),
-        (header::ORIGINAL_CONTENT_TYPE, text(headers, "content-type").unwrap_or_default()),
+        (header::ORIGINAL_CONTENT_TYPE, text::header(headers, "content-type").unwrap_or_default()),
         (header::REQUEST_ID, request.request_id().to_owned()),
         (header::PROXY_VERSION, super::PROXY_VERSION.to_owned()),
     ]);
@@ -121,7 +122,7 @@ pub async fn read_answer(
             if !matches!(status, 200 | 500) {
                 return Err(services(SoapError::Status(status).into()));
             }
-            let content_type = text(&headers, "content-type");
+            let content_type = text::header(&headers, "content-type");
             let body = body.ok_or(SoapError::Missing).map_err(|error| services(error.into()))?;
             let (part, following) =
                 envelope(content_type.as_deref(), body).await.map_err(|error| services(error.into()))?;
@@ -133,10 +134,4 @@ pub async fn read_answer(
             }
         }
     }
-}
-
-/// The first value of a header.
-fn text(headers: &[(Bytes, Bytes)], name: &str) -> Option<String> {
-    let found = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-    found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
 }

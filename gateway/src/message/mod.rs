@@ -12,7 +12,7 @@ pub mod header;
 pub mod multipart;
 pub mod rest;
 pub mod soap;
-mod text;
+pub(crate) mod text;
 pub mod transport;
 pub(crate) mod xml;
 
