@@ -2,6 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | [`attacks`] | the attack table: each row of attacks, provoked and judged by one rule |
 //! | [`world`] | a whole system in one process, for the tests of what goes wrong |
 //! | [`browser`] | a real browser, led by the tests |
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
@@ -9,6 +10,7 @@
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 //! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
 
+pub mod attacks;
 pub mod browser;
 pub mod conformance;
 pub mod demo;

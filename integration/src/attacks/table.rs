@@ -1,0 +1,40 @@
+//! The rows, in the order of the threat model.
+
+use super::{Make, headers, http, multipart, path};
+use crate::world::Wishes;
+
+/// A row of the table.
+pub struct Row {
+    /// `T01` …
+    pub id: &'static str,
+    /// What it is about.
+    pub title: &'static str,
+    /// How many cases it has. Written down, so that a table that shrinks fails.
+    pub cases: usize,
+    /// What makes them.
+    pub make: Option<Make>,
+    /// The settings of a world of its own, for a row that changes more than it can set right again.
+    pub wishes: Option<fn() -> Wishes>,
+    /// Why the row, or a part of it, is not tried here.
+    pub open: Option<&'static str>,
+}
+
+impl Row {
+    const fn tried(id: &'static str, title: &'static str, cases: usize, make: Make) -> Self {
+        Self { id, title, cases, make: Some(make), wishes: None, open: None }
+    }
+
+    const fn open(id: &'static str, title: &'static str, reason: &'static str) -> Self {
+        Self { id, title, cases: 0, make: None, wishes: None, open: Some(reason) }
+    }
+}
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    Row::tried("T14", "Multipart", 254, |world| Box::pin(multipart::cases(world))),
+    Row::tried("T15", "Multipart smuggling", 93, |world| Box::pin(multipart::content_types(world))),
+    Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),
+    Row::tried("T17", "Request smuggling", 362, |world| Box::pin(http::smuggling(world))),
+    Row::tried("T18", "Paths", 180, |world| Box::pin(path::cases(world))),
+    Row::open("T38", "QUIC", "No door speaks QUIC."),
+];
