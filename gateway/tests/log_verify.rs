@@ -8,6 +8,7 @@
 mod evidence_support;
 mod log_support;
 mod metaservice_support;
+mod verify_support;
 
 use std::{
     fs,
@@ -17,18 +18,12 @@ use std::{
     time::Duration,
 };
 
-use cert_authority::{
-    clock::{Clock, FixedClock},
-    keys::{KeyType, Pin, inventory::Usage, software::SoftwareKeys},
-    tlog::{Checkpoint, NoteSigner, SignatureType, Trust},
-};
-use conf::snapshot::GlobalConf;
+use cert_authority::clock::{Clock, FixedClock};
 use evidence_support::now;
 use gateway::{
-    audit::verify::{Grounds, Report, verify},
+    audit::verify::{Grounds, verify},
     messagelog::{
-        LogStore, MessageLog, Record, Role,
-        checkpoint::{Checkpoints, Settings},
+        LogStore, MessageLog, Record,
         frame::{CHUNK_HEAD, ChunkHead, ChunkType, SEGMENT_HEADER},
         record::TimestampRecord,
     },
@@ -37,82 +32,13 @@ use log_support::config;
 use metaservice_support::*;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use verify_support::*;
 
-const ORIGIN: &str = "gateway.example/log";
 const MUTATIONS: usize = 300;
 
-/// A log of several segments with everything in it, and what it is to be judged by.
-struct Judged {
-    scene: Scene,
-    conf: GlobalConf,
-    trust: Trust,
-    last: Checkpoint,
-}
-
-impl Judged {
-    fn new(messages: usize) -> Self {
-        let scene = Scene::new();
-        let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(now()));
-        let keys =
-            Arc::new(SoftwareKeys::open(scene.directory.path().join("keys"), &Pin::new("pin")).unwrap());
-        let id = keys.create(KeyType::Ed25519, Usage::Checkpoint, "", None, clock.now()).unwrap();
-        let signer = NoteSigner::new(ORIGIN, SignatureType::Ed25519, id, keys).unwrap();
-        let trust = Trust {
-            origin: ORIGIN.to_owned(),
-            log: vec![signer.verifier().clone()],
-            witnesses: Vec::new(),
-            quorum: 0,
-        };
-        let settings = Settings {
-            origin: ORIGIN.into(),
-            every: Duration::from_secs(1),
-            previous_keys: Vec::new(),
-            witnesses: Vec::new(),
-            quorum: 0,
-        };
-        let checkpoints = Checkpoints::open(scene.log.clone(), signer, settings, clock).unwrap();
-        for n in 0..messages {
-            let id = format!("q-{n}");
-            let role = if n % 3 == 0 { Role::Provider } else { Role::Consumer };
-            scene.log(Message { id: &id, role, ..REQUEST });
-            scene.log(Message { id: &id, role, ..RESPONSE });
-            if n % 7 == 6 {
-                scene.stamp();
-                scene.runtime.block_on(async {
-                    checkpoints.make().await.unwrap();
-                    checkpoints.seal(&scene.authorities()).await.unwrap();
-                });
-            }
-        }
-        let last = scene.runtime.block_on(async {
-            checkpoints.make().await.unwrap();
-            checkpoints.latest().unwrap().checkpoint.clone()
-        });
-        let conf = GlobalConf::load_dir(scene.configuration()).unwrap();
-        Self { scene, conf, trust, last }
-    }
-
-    fn directory(&self) -> PathBuf {
-        config(self.scene.directory.path()).directory
-    }
-
-    fn grounds(&self) -> Grounds<'_> {
-        Grounds {
-            conf: Some(&self.conf),
-            trust: Some(&self.trust),
-            expected: Some(&self.last),
-            archives: None,
-        }
-    }
-
-    fn report(&self, directory: &Path) -> Report {
-        verify(directory, self.grounds(), &mut |_| {}).unwrap()
-    }
-
-    /// Its files, with what they hold.
-    fn segments(&self) -> Vec<Vec<u8>> {
-        paths(&self.directory()).iter().map(|path| fs::read(path).unwrap()).collect()
-    }
+/// Its files, with what they hold.
+fn segments_of(judged: &Judged) -> Vec<Vec<u8>> {
+    paths(&judged.directory()).iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
 fn paths(log: &Path) -> Vec<PathBuf> {
@@ -171,13 +97,13 @@ fn a_log_that_nobody_touched_is_right_in_everything() {
     assert_eq!((report.signatures, report.stamped, report.waiting), (60, 56, 4));
     assert_eq!(report.checkpoints, 9, "made and sealed four times, and made once more");
     assert!(report.evidence_judged && report.checkpoints_judged);
-    assert!(judged.segments().len() > 1, "the test wants several segments");
+    assert!(segments_of(&judged).len() > 1, "the test wants several segments");
 }
 
 #[test]
 fn random_changes_are_found_at_the_record_that_they_touch() {
     let judged = Judged::new(30);
-    let segments = judged.segments();
+    let segments = segments_of(&judged);
     let places = map(&segments, &id_of(&judged.directory()));
     let wanted = std::env::var_os("PASSERELLE_MUTATIONS").and_then(|text| text.to_str()?.parse().ok());
     let mutations = wanted.unwrap_or(MUTATIONS).max(MUTATIONS);
@@ -246,11 +172,11 @@ fn random_changes_are_found_at_the_record_that_they_touch() {
 #[test]
 fn whole_segments_swapped_missing_doubled_or_of_another_log_are_found() {
     let judged = Judged::new(60);
-    let segments = judged.segments();
+    let segments = segments_of(&judged);
     assert!(segments.len() >= 3);
     let firsts: Vec<u64> =
         map(&segments, &id_of(&judged.directory())).iter().map(|places| places[0].2).collect();
-    let other = Judged::new(60).segments();
+    let other = segments_of(&Judged::new(60));
     let swapped =
         [segments[..1].to_vec(), vec![segments[2].clone(), segments[1].clone()], segments[3..].to_vec()];
     let cases = [
@@ -344,7 +270,7 @@ fn the_command_names_the_first_bad_record_and_the_others_are_still_exported() {
     assert!(said.ends_with("nothing is wrong\n"), "{said}");
 
     // A bit in the body of the fifth message, which lies before its frame.
-    let mut segments = judged.segments();
+    let mut segments = segments_of(&judged);
     let (begin, _, number) = map(&segments, &id_of(&judged.directory()))[0][5];
     segments[0][begin + CHUNK_HEAD + 4] ^= 1;
     let copy = with_segments(&judged, &segments);

@@ -226,7 +226,7 @@ impl Findings {
         conf: &GlobalConf,
         ids: &[String],
     ) -> Result<(), LogError> {
-        let verdict = audit::audit(&log.directory, &mut ())?;
+        let verdict = audit::audit(log, &mut ())?;
         for finding in verdict.findings {
             self.missing.push(format!("{side}: the log is damaged: {finding}"));
         }

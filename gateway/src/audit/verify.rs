@@ -1,14 +1,14 @@
 //! Verifies a whole log: everything that it says is derived again from its bytes.
 //!
 //! ```text
-//! segments ──► frames, each record alone ──► tree, each record in its order ──► what takes time
-//!                                (messagelog::verify)
+//! files, tables ──► frames, each record alone ──► tree, each record in its order ──► what takes time
+//!                                     (messagelog::verify)
 //!   message       signature, certificate,
 //!                 OCSP
-//!   time-stamp                                 covers messages before it          token, over their signatures
-//!   checkpoint                                 its root, its signatures           token
-//!   archive                                    goes on after the last one         file, chain, containers
-//!              on all cores                    one after the other                on all cores
+//!   time-stamp                                      covers messages before it          token, over their signatures
+//!   checkpoint                                      its root, its signatures           token
+//!   archive                                         goes on after the last one         file, chain, containers
+//!                 on all cores                      one after the other                on all cores
 //! ```
 //! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
 //! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
@@ -18,7 +18,6 @@
 use std::{
     collections::HashMap,
     num::NonZero,
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -47,7 +46,7 @@ use crate::evidence::{
 use crate::message::digests::PartDigests;
 use crate::messagelog::{
     LogError, MessageRecord, Record,
-    audit::audit_judged,
+    audit::{Source, audit_judged},
     record::{CheckpointRecord, Kind, TimestampRecord},
     removal,
     tree::Hash,
@@ -103,12 +102,12 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Verifies the log in a directory. `progress` is told the number of each record.
+/// Verifies a log, in files or tables. `progress` is told the number of each record.
 ///
 /// # Errors
 /// [`LogError`] when it cannot be read at all; whatever is wrong with it is in the report.
-pub fn verify(
-    directory: &Path,
+pub fn verify<'a>(
+    log: impl Into<Source<'a>>,
     grounds: Grounds<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, LogError> {
@@ -131,7 +130,7 @@ pub fn verify(
         for _ in 0..processors {
             scope.spawn(|| judge.work(&waiting));
         }
-        let verdict = audit_judged(directory, &|time, record| judge.record(time, record), &mut walk);
+        let verdict = audit_judged(log.into(), &|time, record| judge.record(time, record), &mut walk);
         // Whoever waits for more ends.
         drop(std::mem::replace(&mut walk.queue, sync_channel(0).0));
         verdict
@@ -139,10 +138,12 @@ pub fn verify(
     let Walk { pending, checkpoints, archives, named, removed, mut problems, .. } = walk;
     problems.extend(checkpoints.end());
     problems.extend(grounds.archives.into_iter().flat_map(|shelves| archives.end(shelves, verdict.records)));
-    problems.extend(verdict.findings.iter().map(|finding| {
-        let place = format!("segment {}, offset {}", finding.segment, finding.offset);
-        Problem::new(finding.sequence, format!("{} ({place})", finding.flaw))
-    }));
+    problems.extend(
+        verdict
+            .findings
+            .iter()
+            .map(|finding| Problem::new(finding.sequence, format!("{} ({})", finding.flaw, finding.place()))),
+    );
     problems.append(&mut judge.problems.lock().unwrap_or_else(PoisonError::into_inner));
     problems.sort();
     problems.dedup();

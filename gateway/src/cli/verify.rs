@@ -20,6 +20,8 @@ use crate::archive::encryption::Identities;
 use crate::audit::archives::Shelves;
 use crate::audit::verify::{Grounds, Report, verify};
 use crate::config::{Config, archive::Place};
+use crate::gateway::log_settings;
+use crate::messagelog;
 
 const NOT_VALID: u8 = 1;
 const NOT_JUDGED: u8 = 2;
@@ -31,7 +33,8 @@ const STEP: u64 = 50_000;
 /// What is judged, and by what.
 #[derive(Debug, Clone, Default, Args)]
 pub struct VerifyArguments {
-    /// The log's directory; that of the settings when left out. With it and --conf no settings are needed.
+    /// The directory of a log in files; the log of the settings when left out, also in PostgreSQL. With it and --conf no
+    /// settings are needed.
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// The global configuration that signatures and time-stamps are judged by, or an unpacked /verificationconf; that
@@ -80,10 +83,11 @@ pub(super) fn run(settings: &Path, arguments: &VerifyArguments) -> ExitCode {
 /// What kept from judging.
 pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write) -> Result<bool, String> {
     let mut archives = arguments.archives.clone();
-    let (directory, conf) = match (&arguments.directory, &arguments.conf) {
-        (Some(directory), Some(conf)) => (directory.clone(), conf.clone()),
+    let (log, conf) = match (&arguments.directory, &arguments.conf) {
+        (Some(directory), Some(conf)) => (messagelog::Config::new(directory), conf.clone()),
         (directory, conf) => {
             let config = Config::load(settings).map_err(|error| error.to_string())?;
+            let log = directory.as_ref().map_or_else(|| log_settings(&config), messagelog::Config::new);
             if directory.is_none() && archives.is_empty() && !arguments.no_archives {
                 // What lies in a bucket is judged when it has been fetched: --archives.
                 archives.extend(config.archive.and_then(|archive| match archive.place {
@@ -91,8 +95,7 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
                     Place::Bucket(_) => None,
                 }));
             }
-            let directory = directory.clone().unwrap_or(config.log.directory);
-            (directory, conf.clone().unwrap_or(config.configuration.directory))
+            (log, conf.clone().unwrap_or(config.configuration.directory))
         }
     };
     let shelves = shelves(archives, arguments.identity.as_deref())?;
@@ -115,7 +118,7 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
         archives: shelves.as_ref(),
     };
     let watched = io::stderr().is_terminal();
-    let report = verify(&directory, grounds, &mut |number| {
+    let report = verify(&log, grounds, &mut |number| {
         if watched && number % STEP == 0 {
             eprint!("\r{number} records");
         }
@@ -123,7 +126,7 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
     if watched {
         eprint!("\r");
     }
-    let report = report.map_err(|error| format!("{}: {error}", directory.display()))?;
+    let report = report.map_err(|error| format!("{}: {error}", log.directory.display()))?;
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {

@@ -1,4 +1,4 @@
-//! The checker, run over the files of a log.
+//! The checker, run over the files or the tables of a log.
 //!
 //! Not here: what is checked ([`super::verify`]).
 
@@ -8,6 +8,7 @@ use std::{
     io::{self, Read},
     iter,
     path::Path,
+    sync::Arc,
 };
 
 use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
@@ -15,29 +16,73 @@ use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
 use super::{
     body::body_file,
     error::LogError,
+    postgres::{self, Database, Link, Snapshot},
     record::Stored,
-    segment, service,
+    segment,
+    service::{self, Config},
     verify::{Judge, Observer, Pieces, Verdict, check},
 };
 
-/// Checks the log in `directory`; `seen` is shown each record that can be read. Needs no lock and no key.
+/// Where a log lies that is judged.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// In the files of a directory.
+    Files(&'a Path),
+    /// In the tables of a database. The directory of a node says which log is expected there.
+    Tables(&'a Path, &'a Database),
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Source<'a> {
+    fn from(directory: &'a P) -> Self {
+        Self::Files(directory.as_ref())
+    }
+}
+
+impl<'a> From<&'a Config> for Source<'a> {
+    fn from(config: &'a Config) -> Self {
+        match &config.postgres {
+            Some(database) => Self::Tables(&config.directory, database),
+            None => Self::Files(&config.directory),
+        }
+    }
+}
+
+/// Checks a log; `seen` is shown each record that can be read. Needs no lock and no key.
 ///
 /// # Errors
-/// [`LogError::Missing`] when there is no log, [`LogError::Io`] when a file cannot be read. What is wrong with the log
-/// is in the verdict.
-pub fn audit(directory: &Path, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
-    audit_judged(directory, &|_, _| None, seen)
+/// [`LogError::Missing`] when there is no log, [`LogError::Io`] when it cannot be read. What is wrong with the log is in
+/// the verdict.
+pub fn audit<'a>(log: impl Into<Source<'a>>, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
+    audit_judged(log.into(), &|_, _| None, seen)
 }
 
 /// The same; `judge` is asked about each record by itself, and what it says is told to `seen`.
 ///
 /// # Errors
 /// As there.
-pub fn audit_judged(
+pub fn audit_judged(log: Source<'_>, judge: Judge<'_>, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
+    match log {
+        Source::Files(directory) => audit_files(directory, judge, seen),
+        Source::Tables(directory, database) => audit_tables(directory, database, judge, seen),
+    }
+}
+
+/// As the tables stand at one moment; their bodies as they stand when they are asked for.
+fn audit_tables(
     directory: &Path,
+    database: &Database,
     judge: Judge<'_>,
     seen: &mut dyn Observer,
 ) -> Result<Verdict, LogError> {
+    let id = service::read_identity(directory)?;
+    let server = database.server()?;
+    let (snapshot, head) = Snapshot::begin(Arc::new(Link::new(server.clone())?))?;
+    let bodies = Arc::new(Link::new(server)?);
+    let kept = |stored: &Stored| postgres::is_kept(&bodies, stored);
+    check(id, snapshot.pieces(head), &kept, judge, seen)
+}
+
+fn audit_files(directory: &Path, judge: Judge<'_>, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
     let id = service::read_identity(directory)?;
     let mut waiting = VecDeque::from(segment::list(directory)?);
     if waiting.is_empty() {
@@ -60,9 +105,9 @@ pub fn audit_judged(
     });
     let (bodies, keys) = (directory.join("bodies"), directory.join("keys"));
     let kept = |stored: &Stored| match File::open(body_file(&bodies, &stored.key, &stored.ciphertext)) {
-        Ok(file) => digest(file).is_ok_and(|found| found == stored.ciphertext),
+        Ok(file) => Ok(digest(file).is_ok_and(|found| found == stored.ciphertext)),
         // Erased on purpose: its key is gone too.
-        Err(_) => !keys.join(format!("{}.key", stored.key)).exists(),
+        Err(_) => Ok(!keys.join(format!("{}.key", stored.key)).exists()),
     };
     check(id, pieces, &kept, judge, seen).map_err(|e| LogError::io("a segment cannot be read", &e))
 }

@@ -98,14 +98,24 @@ impl LogError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("segment {segment}, offset {offset}, record {sequence}: {flaw}")]
 pub struct Finding {
-    /// Number of the segment.
+    /// Number of the segment; 0 in a table.
     pub segment: u64,
-    /// Where in it.
+    /// Where in it; in a table the number of the row.
     pub offset: u64,
     /// The record that stands there or should.
     pub sequence: u64,
     /// What is wrong.
     pub flaw: Flaw,
+}
+
+impl Finding {
+    /// Where it was found.
+    pub fn place(&self) -> String {
+        match self.segment {
+            0 => "table".to_owned(),
+            segment => format!("segment {segment}, offset {}", self.offset),
+        }
+    }
 }
 
 /// What is wrong with bytes of the log.
@@ -141,6 +151,12 @@ pub enum Flaw {
     /// A record was removed, and no later record says that the log was cleaned of it.
     #[error("the record was removed, and the log does not say that it was cleaned of it")]
     Removed,
+    /// What a table says to search a record by is not what the record says.
+    #[error("the record would not be found by what it says")]
+    Search,
+    /// The head of a table is not that of the records in it.
+    #[error("the head row states other records than there are: some were removed, added or changed")]
+    Head,
     /// The file ends too early.
     #[error("the segment ends too early")]
     Short,

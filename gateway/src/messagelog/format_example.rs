@@ -109,7 +109,7 @@ fn the_example_of_the_format_is_read_and_is_what_is_written() {
     let mut seen = Seen(Vec::new());
     let bytes = undump(text);
     let pieces = Pieces::new(LOG, 1, true, bytes.as_slice());
-    let verdict = check(LOG, pieces, &|_| false, &|_, _| None, &mut seen).unwrap();
+    let verdict = check(LOG, pieces, &|_| Ok(false), &|_, _| None, &mut seen).unwrap();
     assert_eq!((verdict.records, verdict.findings.as_slice()), (1, [].as_slice()));
     assert_eq!(seen.0, [(0, record())]);
     assert!(FORMAT.contains(&hex::encode(verdict.root)), "the root is {}", hex::encode(verdict.root));

@@ -19,10 +19,10 @@
 //! | `in_order` | work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
-//! | `postgres` | the same log in tables that several nodes write; not yet for use, see there |
+//! | `postgres` | the same log in tables that several nodes write |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
-//! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files |
+//! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files or tables |
 //!
 //! Not here: the container of an exported message ([`crate::evidence`]), archives.
 

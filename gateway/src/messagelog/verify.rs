@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! segment ──► `Pieces`: chunks as they stand ──► hashes, fields, bodies, each record alone ──► numbers, order, tree
-//!             one after the other                on all cores                                  in the order of the log
+//! tables  ──►           one after the other      on all cores                                  in the order of the log
 //! ```
 //! It finds: records that were removed and no record says so, changed bits, missing, doubled, swapped or foreign segments and records, records cut off at the end of any
 //! segment but the last, bodies that are gone or others. What was cut off at the very end is found by whoever knows how
 //! long the log was: a signed checkpoint, the index.
 //!
-//! Not here: files ([`super::audit`] opens them), signatures and time-stamps inside the records.
+//! Not here: files and tables ([`super::audit`] opens them), signatures and time-stamps inside the records.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +23,7 @@ use super::{
     error::{Finding, Flaw},
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, Frame, SEGMENT_HEADER, SegmentHeader},
     in_order::in_order,
+    postgres::Searched,
     record::{Place, Record, Stored},
     removal,
     tree::{self, Hash, Tree},
@@ -58,7 +59,7 @@ pub type Judge<'a> = &'a (dyn Fn(UnixTime, &Record) -> Option<String> + Sync);
 
 /// Whether the file of a body is there and has the digest that its record states; that of a body whose data key was
 /// destroyed may be gone. Asked on all cores.
-pub(crate) type Kept<'a> = &'a (dyn Fn(&Stored) -> bool + Sync);
+pub(crate) type Kept<'a, E> = &'a (dyn Fn(&Stored) -> Result<bool, E> + Sync);
 
 /// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,21 +72,22 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-/// Checks the pieces of a log's segments in their order.
+/// Checks the pieces of a log in their order.
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub(crate) fn check(
+pub(crate) fn check<E: Send>(
     log: [u8; 16],
-    pieces: impl Iterator<Item = io::Result<Piece<Chunk>>> + Send,
-    kept: Kept<'_>,
+    pieces: impl Iterator<Item = Result<Piece<Chunk>, E>> + Send,
+    kept: Kept<'_, E>,
     judge: Judge<'_>,
     seen: &mut dyn Observer,
-) -> io::Result<Verdict> {
+) -> Result<Verdict, E> {
     let mut checker = Checker {
         log,
         before: Before::Beginning,
         tree: Tree::EMPTY,
+        missing: 0,
         blobs: Vec::new(),
         removed: BTreeMap::new(),
         notes: BTreeMap::new(),
@@ -93,16 +95,17 @@ pub(crate) fn check(
     };
     in_order(
         pieces,
-        |piece| piece.map(|piece| piece.examine(kept, judge)),
+        |piece| piece.and_then(|piece| piece.examine(kept, judge)),
         |piece| {
             checker.take(piece?, seen);
-            Ok::<(), io::Error>(())
+            Ok(())
         },
     )?;
     Ok(checker.end())
 }
 
-/// A part of a segment: its beginning, chunks of one kind of reading or another, its end.
+/// A part of a segment: its beginning, chunks of one kind of reading or another, its end. Tables are all chunks, and a
+/// head behind them.
 pub(crate) enum Piece<C> {
     Begin {
         segment: u64,
@@ -121,6 +124,19 @@ pub(crate) enum Piece<C> {
         /// Something stands there that is no chunk.
         broken: bool,
     },
+    Head(Head),
+}
+
+/// What a table says of all its rows.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// The id of the log.
+    pub(crate) log: Vec<u8>,
+    /// The number of records, and the right edge of the tree over them.
+    pub(crate) size: i64,
+    pub(crate) edge: Vec<u8>,
+    /// Whether there are rows with numbers that no record has.
+    pub(crate) strays: bool,
 }
 
 /// A chunk as it stands, with its padding.
@@ -128,11 +144,24 @@ pub(crate) struct Chunk {
     offset: u64,
     head: ChunkHead,
     padded: Bytes,
+    /// What a table says beside a frame.
+    row: Option<Searched>,
+}
+
+impl Chunk {
+    /// From a row of a table, which says that this is its hash. A frame has columns to search by.
+    pub(crate) fn of_row(number: u64, hash: Hash, content: Bytes, row: Option<Searched>) -> Self {
+        let kind = if row.is_some() { ChunkType::Frame } else { ChunkType::Blob };
+        let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        Self { offset: number, head: ChunkHead { kind, length, write: 0, hash }, padded: content, row }
+    }
 }
 
 /// What a chunk holds.
 pub(crate) struct Examined {
     offset: u64,
+    /// Whether a table gives it the number at its offset.
+    numbered: bool,
     /// Whether it is what its head says, with nothing written where zeros belong.
     whole: bool,
     hash: Hash,
@@ -150,28 +179,31 @@ enum What {
 /// What a frame says.
 struct Said {
     frame: Frame,
-    /// Whether the files of its bodies are there.
-    files: bool,
+    /// Whether its large bodies are there.
+    kept: bool,
+    /// Whether it is found by what it says.
+    searched: bool,
     /// What is wrong with it by itself.
     wrong: Option<String>,
 }
 
 impl Piece<Chunk> {
     /// Does what needs no order.
-    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Piece<Examined> {
-        match self {
+    fn examine<E>(self, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Piece<Examined>, E> {
+        Ok(match self {
             Self::Begin { segment, header } => Piece::Begin { segment, header },
             Self::End { segment, offset, last, broken } => Piece::End { segment, offset, last, broken },
+            Self::Head(head) => Piece::Head(head),
             Self::Chunks { segment, chunks } => {
-                let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept, judge)).collect();
-                Piece::Chunks { segment, chunks }
+                let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept, judge));
+                Piece::Chunks { segment, chunks: chunks.collect::<Result<_, E>>()? }
             }
-        }
+        })
     }
 }
 
 impl Chunk {
-    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Examined {
+    fn examine<E>(self, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Examined, E> {
         let length = usize::try_from(self.head.length).unwrap_or(usize::MAX);
         let (content, padding) = self.padded.split_at_checked(length).unwrap_or((&self.padded, &[]));
         // Of what is there, whatever its head says.
@@ -181,18 +213,23 @@ impl Chunk {
             ChunkType::Blob => What::Blob,
             ChunkType::Note => What::Note(content.try_into().ok().map(u64::from_be_bytes)),
             ChunkType::Removed => What::Removed,
-            ChunkType::Frame => What::Frame(said(content, kept, judge)),
+            // By itself, so that who keeps a part of it does not keep all that was read with it.
+            ChunkType::Frame => What::Frame(match Frame::decode(&Bytes::copy_from_slice(content)) {
+                Ok(frame) => Ok(Box::new(said(frame, self.row.as_ref(), kept, judge)?)),
+                Err(flaw) => Err(flaw),
+            }),
         };
-        Examined { offset: self.offset, whole, hash, what }
+        Ok(Examined { offset: self.offset, numbered: self.row.is_some(), whole, hash, what })
     }
 }
 
-fn said(content: &[u8], kept: Kept<'_>, judge: Judge<'_>) -> Result<Box<Said>, Flaw> {
-    // By itself, so that who keeps a part of it does not keep all that was read with it.
-    let frame = Frame::decode(&Bytes::copy_from_slice(content))?;
-    let files = stored(&frame.record).filter(|stored| stored.place == Place::File).all(kept);
+fn said<E>(frame: Frame, row: Option<&Searched>, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Said, E> {
+    let kept = stored(&frame.record)
+        .filter(|stored| stored.place == Place::File)
+        .try_fold(true, |all, stored| Ok(all && kept(stored)?))?;
     let wrong = judge(frame.head.time, &frame.record);
-    Ok(Box::new(Said { frame, files, wrong }))
+    let searched = row.is_none_or(|row| row.is_of(&frame));
+    Ok(Said { frame, kept, searched, wrong })
 }
 
 fn stored(record: &Record) -> impl Iterator<Item = &Stored> {
@@ -204,6 +241,8 @@ struct Checker {
     log: [u8; 16],
     before: Before,
     tree: Tree,
+    /// Rows that are missing in a table: the tree behind them is not known.
+    missing: u64,
     /// Of the blobs since the last frame.
     blobs: Vec<Hash>,
     /// What was removed and where, until a record says that the log was cleaned of it.
@@ -227,6 +266,7 @@ impl Checker {
     fn take(&mut self, piece: Piece<Examined>, seen: &mut dyn Observer) {
         match piece {
             Piece::Begin { segment, header } => self.begin(segment, header),
+            Piece::Head(head) => self.head(&head),
             Piece::Chunks { segment, chunks } => {
                 chunks.into_iter().for_each(|chunk| self.chunk(segment, chunk, seen));
             }
@@ -266,7 +306,28 @@ impl Checker {
         self.tree = header.tree;
     }
 
+    /// The number of the record that should stand here.
+    fn due(&self) -> u64 {
+        self.tree.size().saturating_add(self.missing)
+    }
+
+    /// Goes to the record of this number in a table; false when it was there already.
+    fn arrive(&mut self, number: u64) -> bool {
+        let Some(missing) = number.checked_sub(self.due()) else {
+            self.report_of(number, 0, number, Flaw::Sequence);
+            return false;
+        };
+        if missing > 0 {
+            self.report(0, number, Flaw::Sequence);
+            self.missing = self.missing.saturating_add(missing);
+        }
+        true
+    }
+
     fn chunk(&mut self, segment: u64, chunk: Examined, seen: &mut dyn Observer) {
+        if chunk.numbered && !self.arrive(chunk.offset) {
+            return self.blobs.clear();
+        }
         if !chunk.whole {
             self.report(segment, chunk.offset, Flaw::Hash);
         }
@@ -274,7 +335,7 @@ impl Checker {
             What::Blob => return self.blobs.push(chunk.hash),
             What::Note(noted) => {
                 let noted = noted.unwrap_or(u64::MAX);
-                self.notes.insert(noted, (segment, chunk.offset, self.tree.size()));
+                self.notes.insert(noted, (segment, chunk.offset, self.due()));
                 return;
             }
             What::Removed => None,
@@ -283,28 +344,73 @@ impl Checker {
         let blobs = std::mem::take(&mut self.blobs);
         match what {
             None => {
-                self.removed.insert(self.tree.size(), (segment, chunk.offset));
-                seen.removed(self.tree.size());
+                self.removed.insert(self.due(), (segment, chunk.offset));
+                seen.removed(self.due());
             }
             Some(Err(flaw)) => self.report(segment, chunk.offset, flaw),
-            Some(Ok(said)) => {
-                let Said { frame, files, wrong } = *said;
-                if frame.head.sequence != self.tree.size() {
-                    self.report(segment, chunk.offset, Flaw::Sequence);
-                }
-                let mut beside = stored(&frame.record).filter(|stored| stored.place == Place::Chunk);
-                if !files || !beside.all(|stored| blobs.contains(&stored.ciphertext)) {
-                    self.report(segment, chunk.offset, Flaw::Body);
-                }
-                self.cleaned(&frame.record);
-                seen.record(self.tree.size(), frame.head.time, &frame.record);
-                if let Some(what) = wrong {
-                    seen.wrong(self.tree.size(), what);
-                }
-            }
+            Some(Ok(said)) => self.said((segment, chunk.offset), *said, &blobs, seen),
         }
-        seen.leaf(self.tree.size(), &chunk.hash);
+        seen.leaf(self.due(), &chunk.hash);
         self.tree.push(chunk.hash);
+    }
+
+    fn said(&mut self, (segment, offset): (u64, u64), said: Said, blobs: &[Hash], seen: &mut dyn Observer) {
+        let Said { frame, kept, searched, wrong } = said;
+        if frame.head.sequence != self.due() {
+            self.report(segment, offset, Flaw::Sequence);
+        }
+        let mut beside = stored(&frame.record).filter(|stored| stored.place == Place::Chunk);
+        if !kept || !beside.all(|stored| blobs.contains(&stored.ciphertext)) {
+            self.report(segment, offset, Flaw::Body);
+        }
+        if !searched {
+            self.report(segment, offset, Flaw::Search);
+        }
+        self.cleaned(&frame.record);
+        seen.record(self.due(), frame.head.time, &frame.record);
+        if let Some(what) = wrong {
+            seen.wrong(self.due(), what);
+        }
+    }
+
+    /// What a table says of all its rows.
+    fn head(&mut self, head: &Head) {
+        let records = self.due();
+        if head.log != self.log {
+            self.report_of(0, 0, 0, Flaw::OtherLog);
+        }
+        if head.strays {
+            self.report_of(0, 0, 0, Flaw::Sequence);
+        }
+        let size = u64::try_from(head.size).unwrap_or(0);
+        let changed = if size != records {
+            Some(size.min(records))
+        } else if self.findings.is_empty() {
+            // What is found already explains why the tree is another one.
+            self.first_changed(&head.edge)
+        } else {
+            None
+        };
+        if let Some(first) = changed {
+            self.report_of(first, 0, first, Flaw::Head);
+        }
+    }
+
+    /// The first record of the first perfect subtree that is not the one in this edge.
+    fn first_changed(&self, edge: &[u8]) -> Option<u64> {
+        let (stated, rest) = edge.as_chunks::<32>();
+        let mut first = 0_u64;
+        let mut left = self.tree.size();
+        let mut stated = stated.iter();
+        for hash in self.tree.edge() {
+            if stated.next() != Some(hash) {
+                return Some(first);
+            }
+            let perfect = left.checked_ilog2().map_or(0, |level| 1 << level);
+            left = left.saturating_sub(perfect);
+            first = first.saturating_add(perfect);
+        }
+        (stated.next().is_some() || !rest.is_empty()).then_some(first)
     }
 
     /// Takes in what a record says that the log was cleaned of.
@@ -312,7 +418,7 @@ impl Checker {
         if let Record::Access(access) = record
             && access.action == removal::ACTION
         {
-            self.notes.remove(&self.tree.size());
+            self.notes.remove(&self.due());
             for number in &access.records {
                 self.removed.remove(number);
             }
@@ -331,8 +437,12 @@ impl Checker {
     }
 
     fn report(&mut self, segment: u64, offset: u64, flaw: Flaw) {
+        self.report_of(self.due(), segment, offset, flaw);
+    }
+
+    fn report_of(&mut self, sequence: u64, segment: u64, offset: u64, flaw: Flaw) {
         if self.findings.len() < MOST {
-            self.findings.push(Finding { segment, offset, sequence: self.tree.size(), flaw });
+            self.findings.push(Finding { segment, offset, sequence, flaw });
         }
     }
 }
@@ -405,7 +515,7 @@ impl<R: Read> Pieces<R> {
         let padded = self.ahead.split_to(size).freeze().slice(CHUNK_HEAD..);
         let offset = self.offset;
         self.offset = offset.saturating_add(head.size());
-        Ok(Some(Chunk { offset, head, padded }))
+        Ok(Some(Chunk { offset, head, padded, row: None }))
     }
 
     /// Reads on until so much is there, if there is so much.

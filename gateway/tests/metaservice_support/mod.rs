@@ -64,11 +64,16 @@ impl Scene {
 
     /// Whose bodies share a data key.
     pub(crate) fn grouped(key_grouping: KeyGrouping) -> Self {
+        Self::set(|config| Config { key_grouping, ..config })
+    }
+
+    /// With these settings of the log.
+    pub(crate) fn set(change: impl FnOnce(Config) -> Config) -> Self {
         let world = Arc::new(World::new(KeyType::EcP256));
         let key = world.signing_key();
         let directory = tempfile::tempdir().unwrap();
         let clock = FixedClock::new(now());
-        let config = Config { key_grouping, ..config(directory.path()) };
+        let config = change(config(directory.path()));
         let log = MessageLog::create(config, Arc::new(clock)).unwrap();
         Self { directory, world, key, log, runtime: runtime() }
     }

@@ -102,6 +102,17 @@ impl Link {
         })
     }
 
+    /// A piece of a large body, if there is such a piece.
+    pub(crate) fn piece(
+        self: &Arc<Self>,
+        key: &str,
+        ciphertext: &Hash,
+        number: u64,
+    ) -> Result<Option<Vec<u8>>, LogError> {
+        let body = Kept { link: Arc::clone(self), key: key.to_owned(), ciphertext: *ciphertext };
+        self.part_of_chunk(&body, number, 0, usize::try_from(i32::MAX).unwrap_or(0))
+    }
+
     fn part_of_chunk(
         &self,
         body: &Kept,

@@ -21,6 +21,7 @@ mod beside;
 mod link;
 mod records;
 mod settings;
+mod snapshot;
 mod writer;
 
 use cert_authority::crypto;
@@ -28,7 +29,12 @@ use tokio_postgres::{Client, Row};
 
 pub use settings::Database;
 
-pub(crate) use self::{link::Link, records::Table, writer::Writer};
+pub(crate) use self::{
+    link::Link,
+    records::Table,
+    snapshot::{Searched, Snapshot, is_kept},
+    writer::Writer,
+};
 use super::{error::LogError, tree::Tree};
 
 /// Tables are made in this schema.
