@@ -22,7 +22,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use cert_authority::clock::UnixTime;
+use cert_authority::{clock::UnixTime, crypto::Digest};
 
 use super::{
     encoding::{Reader, Unreadable, Writer},
@@ -38,6 +38,8 @@ const BLOCK: usize = 256;
 const RUN: u64 = 65_536;
 /// An entry of a run: 8 bytes of the id's hash, 4 bytes of the record's place in the run.
 const ENTRY: usize = 12;
+/// Digests of signatures that wait for a time-stamp, at most; those of more are made from the segments.
+const MOST_WAITING: usize = 65_536;
 /// How long a reader waits for the index to catch up.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How often what is new goes to the disk.
@@ -57,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) service: Option<String>,
     /// Of a time-stamp: first and last record covered.
     pub(crate) covers: Option<(u64, u64)>,
+    /// Of a message that was logged just now: digest of its signature, for the time-stamp.
+    pub(crate) signature: Option<Digest>,
 }
 
 impl Facts {
@@ -77,6 +81,7 @@ impl Facts {
             client: message.map(|m| m.client.encoded()),
             service: message.map(|m| service_key(&m.service)),
             covers: covered.first().zip(covered.last()).map(|(first, last)| (first.0, last.0)),
+            signature: None,
         }
     }
 }
@@ -169,6 +174,8 @@ struct Open {
     block: Block,
     /// Hashes of message ids since the last full run, with their numbers.
     ids: BTreeSet<([u8; 8], u64)>,
+    /// Digests of the signatures of messages without a time-stamp, as far as they are known.
+    waiting: BTreeMap<u64, Digest>,
     failed: Option<String>,
 }
 
@@ -260,20 +267,29 @@ impl Index {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if std::mem::take(&mut dirty) {
-                        let _ = self.db.flush();
+                        let _ = self.flush();
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let _ = self.db.flush();
+                    let _ = self.flush();
                     return;
                 }
             }
         }
     }
 
-    /// Takes in records that have become durable.
+    /// Brings what is known to the disk, and how far it reaches.
+    pub(crate) fn flush(&self) -> Result<(), LogError> {
+        let next = self.lock().next();
+        self.db.insert(TOP, &next.to_be_bytes()).map_err(failed)?;
+        self.db.flush().map(drop).map_err(failed)
+    }
+
+    /// Takes in records that have become durable. The database is told by blocks: a write for each commit of the log
+    /// would cost more than the log itself.
     pub(crate) fn add(&self, records: Vec<Indexed>) -> Result<(), LogError> {
         let mut batch = sled::Batch::default();
+        let mut changed = false;
         let mut open = self.lock();
         for record in records {
             if record.sequence < open.next() {
@@ -283,27 +299,37 @@ impl Index {
             if let Some((first, last)) = record.facts.covers {
                 let value = [last.to_be_bytes(), record.sequence.to_be_bytes()].concat();
                 batch.insert(&key(b's', first), value);
-                batch.insert(STAMPED, &last.saturating_add(1).to_be_bytes());
+                let after = last.saturating_add(1);
+                batch.insert(STAMPED, &after.to_be_bytes());
+                open.waiting = open.waiting.split_off(&after);
+                changed = true;
             }
             let sequence = record.sequence;
+            if let Some(digest) = record.facts.signature.filter(|_| open.waiting.len() < MOST_WAITING) {
+                open.waiting.insert(sequence, digest);
+            }
             if sequence.is_multiple_of(RUN) {
                 // From here on records must be read again after a restart.
                 let Position { segment, offset } = record.position;
                 let reach = [sequence, segment, offset];
                 batch.insert(REACH, reach.map(u64::to_be_bytes).concat());
+                changed = true;
             }
             open.block.add(record);
             if open.block.places.len() == BLOCK {
                 let next = Block { first: sequence.saturating_add(1), ..Block::default() };
                 let full = std::mem::replace(&mut open.block, next);
                 batch.insert(&key(b'b', full.first), full.encode());
+                changed = true;
             }
             if open.next().is_multiple_of(RUN) {
                 open.end_run(&mut batch);
             }
         }
-        batch.insert(TOP, &open.next().to_be_bytes());
-        self.db.apply_batch(batch).map_err(failed)?;
+        if changed {
+            batch.insert(TOP, &open.next().to_be_bytes());
+            self.db.apply_batch(batch).map_err(failed)?;
+        }
         drop(open);
         self.caught_up.notify_all();
         Ok(())
@@ -369,6 +395,11 @@ impl Index {
         let damaged = |_| LogError::Index("an entry cannot be read".to_owned());
         let (last, stamp) = (value.try_get_u64().map_err(damaged)?, value.try_get_u64().map_err(damaged)?);
         Ok((sequence <= last).then_some(stamp))
+    }
+
+    /// The digest of the signature of a message without a time-stamp, if it is at hand.
+    pub(crate) fn waiting(&self, sequence: u64) -> Option<Digest> {
+        self.lock().waiting.get(&sequence).copied()
     }
 
     /// Every message below this number has its time-stamp.
@@ -468,7 +499,7 @@ mod tests {
             for first in (0..count).step_by(10_000) {
                 index.add(records(first, (first + 10_000).min(count))).unwrap();
             }
-            index.db.flush().unwrap();
+            index.flush().unwrap();
         }
         let (index, known) = Index::open(directory.path(), &id).unwrap();
         let from = known.from.unwrap();
@@ -491,7 +522,7 @@ mod tests {
         let filled = |id: &[u8; 16]| {
             let (index, known) = Index::open(directory.path(), id).unwrap();
             index.add(records(0, 300)).unwrap();
-            index.db.flush().unwrap();
+            index.flush().unwrap();
             known.top
         };
         assert_eq!((filled(&[1; 16]), filled(&[1; 16]), filled(&[2; 16])), (0, 300, 0));

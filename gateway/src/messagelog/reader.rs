@@ -454,19 +454,17 @@ impl Reader {
                 if found.as_ref().is_some_and(|found| found.covered.len() >= limit) {
                     return Ok(found);
                 }
+                let known = self.0.records.signature_digest(sequence);
+                if let (Some(found), Some(digest)) = (&mut found, known) {
+                    found.covered.push((sequence, digest));
+                    continue;
+                }
                 let (record, _) = self.read(*position, sequence)?;
                 let Some(message) = record.record.message() else { continue };
                 let one = (sequence, stamp::signature_digest(&message.signature));
-                match &mut found {
-                    Some(found) => found.covered.push(one),
-                    None => {
-                        found = Some(Unstamped {
-                            oldest: *time,
-                            signature: message.signature.clone(),
-                            covered: vec![one],
-                        });
-                    }
-                }
+                let none =
+                    || Unstamped { oldest: *time, signature: message.signature.clone(), covered: Vec::new() };
+                found.get_or_insert_with(none).covered.push(one);
             }
             next = block.first.saturating_add(u64::try_from(block.places.len()).unwrap_or(0));
         }

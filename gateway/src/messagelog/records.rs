@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cert_authority::crypto::Digest;
 
 use super::{
     error::{Finding, Flaw, LogError},
@@ -54,6 +55,11 @@ pub(crate) trait Records: Send + Sync {
 
     /// What stands at the position of this record.
     fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError>;
+
+    /// The digest of the signature of a message without a time-stamp, where it is at hand without reading.
+    fn signature_digest(&self, _sequence: u64) -> Option<Digest> {
+        None
+    }
 
     /// A segment was written anew.
     fn forget(&self, _segment: u64) {}
@@ -125,6 +131,10 @@ impl Records for Files {
 
     fn stamped_below(&self) -> Result<u64, LogError> {
         self.index.stamped_below()
+    }
+
+    fn signature_digest(&self, sequence: u64) -> Option<Digest> {
+        self.index.waiting(sequence)
     }
 
     fn leaves(&self, first: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError> {

@@ -42,7 +42,7 @@ use super::{
     recover,
     salvage::salvage,
     segment,
-    stamp::{Authorities, Health},
+    stamp::{self, Authorities, Health},
     timestamper,
     tree::{Hash, Tree},
     writer::{Batch, Entry, State, Writer},
@@ -442,7 +442,8 @@ impl MessageLog {
         if u32::try_from(fields.len() + FRAME_HEAD).is_ok_and(|length| length > MAX_CONTENT) {
             return Err(LogError::Record("it is too long"));
         }
-        let facts = Facts::of(&record);
+        let signature = record.message().map(|message| stamp::signature_digest(&message.signature));
+        let facts = Facts { signature, ..Facts::of(&record) };
         let (reply, receipt) = oneshot::channel();
         let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, reply };
         let ended = || LogError::Stopped("the writer has ended".to_owned());
