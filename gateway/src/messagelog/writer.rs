@@ -17,6 +17,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::Sender,
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -38,6 +39,12 @@ use super::{
 const MOST_RECORDS: usize = 1024;
 /// Most bytes of one sync, but for a single larger record.
 const MOST_BYTES: usize = 8 << 20;
+
+/// So many records in the queue after a sync: many exchanges are under way, and a sync for each few of them would take
+/// processor time from all.
+const BUSY: usize = 4;
+/// How long the writer then waits for more.
+const GATHER: Duration = Duration::from_micros(500);
 
 /// A record on its way into the log.
 pub(crate) struct Entry {
@@ -151,11 +158,20 @@ impl Writer {
         self.publish();
         while let Some(first) = queue.blocking_recv() {
             self.take(first);
-            while self.batch.waiting.len() < MOST_RECORDS && self.batch.bytes.len() < MOST_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
-                self.take(next);
+            self.gather(&mut queue);
+            if self.batch.waiting.len() >= BUSY {
+                std::thread::sleep(GATHER);
+                self.gather(&mut queue);
             }
             self.commit();
+        }
+    }
+
+    /// Takes what is in the queue.
+    fn gather(&mut self, queue: &mut mpsc::Receiver<Entry>) {
+        while self.batch.waiting.len() < MOST_RECORDS && self.batch.bytes.len() < MOST_BYTES {
+            let Ok(next) = queue.try_recv() else { break };
+            self.take(next);
         }
     }
 
