@@ -78,12 +78,13 @@ impl Ledger {
     }
 }
 
-/// Requests to the consumer's door, over `connections` connections, each pausing `pause` between two requests, until
+/// Requests to the consumer's doors, over `connections` connections, each pausing `pause` between two requests, until
 /// `stop` turns true.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// The consumer's plain HTTP door; loopback.
-    pub door: SocketAddr,
+    /// The plain HTTP doors of the consumer's gateways; loopback. Connections are spread over them; one that breaks is
+    /// made anew to the next.
+    pub doors: Vec<SocketAddr>,
     /// Client of all requests.
     pub client: String,
     /// Path of all requests, `/r1/...`.
@@ -99,7 +100,7 @@ impl Load {
     #[must_use]
     pub fn declarations(layout: &Layout, connections: usize) -> Self {
         Self {
-            door: layout.http(&CONSUMER),
+            doors: vec![layout.http(&CONSUMER)],
             client: CONSUMER.client(),
             path: format!("/r1/{}/{SERVICE}/declarations", PROVIDER.client()),
             connections,
@@ -129,10 +130,13 @@ impl Load {
 
     async fn connection(&self, worker: usize, ledger: &Ledger, stop: &AtomicBool) {
         let mut number = 0_u64;
-        while !stop.load(Ordering::Acquire) {
+        for door in self.doors.iter().cycle().skip(worker) {
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
             // A connection that broke (a gateway was killed) is made anew; the request that was under way is not
             // repeated: it has an id of its own.
-            if self.until_it_breaks(worker, &mut number, ledger, stop).await.is_err() {
+            if self.until_it_breaks(*door, worker, &mut number, ledger, stop).await.is_err() {
                 ledger.refused.fetch_add(1, Ordering::AcqRel);
                 tokio::time::sleep(AFTER_REFUSAL).await;
             }
@@ -141,12 +145,13 @@ impl Load {
 
     async fn until_it_breaks(
         &self,
+        door: SocketAddr,
         worker: usize,
         number: &mut u64,
         ledger: &Ledger,
         stop: &AtomicBool,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(self.door).await?;
+        let stream = TcpStream::connect(door).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -154,7 +159,7 @@ impl Load {
             *number += 1;
             let id = format!("ledger-{worker}-{number}");
             let request = Request::post(&self.path)
-                .header("Host", self.door.to_string())
+                .header("Host", door.to_string())
                 .header("X-Road-Client", &self.client)
                 .header("X-Road-Id", &id)
                 .header("Content-Type", "application/json")
