@@ -18,7 +18,7 @@ use cert_authority::{
     algorithm::DigestAlgorithm,
     clock::UnixTime,
     crypto::{Digest, Hasher},
-    error::VerifyError,
+    error::{PkiError, VerifyError},
     ocsp::{self, Policy, Response},
     x509::Certificate,
 };
@@ -120,7 +120,12 @@ fn response(base64: &str) -> Result<Response, SignatureError> {
     let malformed = |reason: String| SignatureError::Malformed(reason);
     let der =
         xml::decode_base64(base64).ok_or_else(|| malformed("an OCSP response is not base64".to_owned()))?;
-    Response::from_der(Bytes::from(der)).map_err(|error| malformed(error.to_string()))
+    Response::from_der(Bytes::from(der)).map_err(|error| {
+        SignatureError::Status(match error {
+            PkiError::Verify(error) => error,
+            unreadable => VerifyError::OcspStatus(unreadable.to_string()),
+        })
+    })
 }
 
 /// Signers whose certificate, path and OCSP responses have been verified.
