@@ -133,7 +133,7 @@ async fn signed(world: &World, cases: &mut Vec<Case>) {
 }
 
 /// A message with a good signature over something that the gateway's own builder does not write.
-async fn written(world: &World, from: &str, to: &str) -> Envelope {
+pub(super) async fn written(world: &World, from: &str, to: &str) -> Envelope {
     let target = format!("{RECORDS}/x");
     let request = |spoilt: Option<Vec<u8>>| {
         let target = target.clone();

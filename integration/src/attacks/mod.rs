@@ -23,6 +23,7 @@ mod judge;
 mod multipart;
 mod path;
 mod table;
+mod tls;
 mod wire;
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The rows, in the order of the threat model.
 
-use super::{Make, headers, http, multipart, path};
+use super::{Make, headers, http, multipart, path, tls};
 use crate::world::Wishes;
 
 /// A row of the table.
@@ -31,6 +31,16 @@ impl Row {
 
 /// All rows.
 pub const ROWS: &[Row] = &[
+    Row::tried("T01", "Stolen certificates", 0, |world| {
+        Box::pin(async { tls::stolen_and_revoked(world).await.0 })
+    }),
+    Row::tried("T02", "Revoked certificates", 0, |world| {
+        Box::pin(async { tls::stolen_and_revoked(world).await.1 })
+    }),
+    Row::tried("T03", "OCSP responses", 0, |world| Box::pin(tls::ocsp(world))),
+    Row::tried("T04", "Unknown servers", 0, |world| Box::pin(tls::strangers(world))),
+    Row::tried("T05", "Clients of others", 0, |world| Box::pin(tls::clients(world))),
+    Row::tried("T09", "Answers to something else", 0, |world| Box::pin(tls::answers(world))),
     Row::tried("T14", "Multipart", 254, |world| Box::pin(multipart::cases(world))),
     Row::tried("T15", "Multipart smuggling", 93, |world| Box::pin(multipart::content_types(world))),
     Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),

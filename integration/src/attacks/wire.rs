@@ -93,3 +93,10 @@ impl Answer {
 fn status(first: &str) -> Option<u16> {
     first.split(' ').nth(1)?.parse().ok()
 }
+
+/// Bytes in the clear to a door that speaks TLS: it may end with an alert, and must not speak HTTP.
+pub(super) async fn without_tls(address: &str, bytes: &[u8]) -> Answer {
+    let answer = plain(address, bytes).await;
+    let verdict = if answer.closed && answer.answers == 0 { "ended without HTTP" } else { "spoke" };
+    Answer::verdict(verdict, answer.text)
+}

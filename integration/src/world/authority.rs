@@ -151,6 +151,26 @@ impl Authority {
         Holder { certificate, key }
     }
 
+    /// A response about anything, in the name of a responder (this authority, where none is given), with the key of
+    /// either.
+    pub async fn respond_as(
+        &self,
+        responder: Option<&Holder>,
+        singles: &[SingleResponse],
+        produced_at: UnixTime,
+    ) -> Bytes {
+        let (certificate, key) = match responder {
+            Some(holder) => (&holder.certificate, holder.key.as_ref()),
+            None => (&self.certificate, &self.key),
+        };
+        let responder = ocsp::Responder {
+            certificate: certificate.clone(),
+            key: key.id.clone(),
+            algorithm: SignatureAlgorithm::EcdsaSha256,
+        };
+        ocsp::respond(&responder, singles, None, produced_at, key).await.unwrap().into()
+    }
+
     fn issued(&self, serial: &[u8]) -> Option<Certificate> {
         let wanted = Serial::from_bytes(serial);
         lock(&self.issued).get(wanted.as_bytes()).cloned()

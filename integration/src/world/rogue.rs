@@ -19,10 +19,12 @@ use gateway::message::digests::PartDigests;
 use gateway::message::multipart::Boundary;
 use gateway::message::rest::{PathRules, RestRequest, RestResponse, request_hash};
 use gateway::message::transport::{Direction, Incoming, Item, header, part};
-use gateway::transport::tls;
+use gateway::transport::tls::{self, Identity};
 use rustls::ServerConfig;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::authority::{Holder, OcspMode, Trust};
@@ -203,6 +205,8 @@ struct State {
     calls: AtomicU64,
     last: Mutex<Message>,
     shown: Mutex<Option<Vec<u8>>>,
+    /// Changes when it shows another certificate: what was connected before is ended.
+    epoch: watch::Sender<()>,
 }
 
 impl Rogue {
@@ -225,6 +229,7 @@ impl Rogue {
             calls: AtomicU64::new(0),
             last: Mutex::default(),
             shown: Mutex::default(),
+            epoch: watch::Sender::new(()),
         });
         let peers = TcpListener::bind((host, 5500)).await.unwrap();
         let ocsp = TcpListener::bind((host, 5577)).await.unwrap();
@@ -272,10 +277,11 @@ impl Rogue {
         *lock(&self.state.plan) = plan;
     }
 
-    /// Shows this certificate from now on, with this OCSP response beside it.
+    /// Shows this certificate from now on, with this OCSP response beside it, and ends the connections over another.
     pub fn show(&self, holder: &Holder, ocsp: Bytes) {
         self.state.tls.store(Arc::new(server(holder)));
         *lock(&self.state.ocsp) = ocsp;
+        self.state.epoch.send_replace(());
     }
 
     /// Shows its own certificate again.
@@ -338,7 +344,13 @@ impl Rogue {
 
     /// A connection that can be kept.
     pub async fn connect_as(&self, holder: &Holder, address: &str) -> Option<Line> {
-        let config = Arc::new(tls::peer_client(holder.identity()).unwrap());
+        let mut config = tls::peer_client(self.auth.identity()).unwrap();
+        // Whatever is shown: rustls would look whether key and certificate belong together.
+        let Identity { chain, key } = holder.identity();
+        let key = config.crypto_provider().key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        config.client_auth_cert_resolver = Arc::new(shown);
+        let config = Arc::new(config);
         let stream = within("connecting", TcpStream::connect(address)).await.ok()?;
         let name = rustls_pki_types::ServerName::from(stream.peer_addr().unwrap().ip());
         let stream = TlsConnector::from(config).connect(name, stream).await.ok()?;
@@ -376,11 +388,17 @@ impl Line {
 
 impl State {
     async fn serve(&self, stream: TcpStream) {
+        let mut epoch = self.epoch.subscribe();
         let Ok(mut stream) = TlsAcceptor::from(self.tls.load_full()).accept(stream).await else { return };
         let shown =
             stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
         *lock(&self.shown) = shown;
-        while let Some(request) = Message::read(&mut stream, false).await {
+        loop {
+            let request = tokio::select! {
+                request = Message::read(&mut stream, false) => request,
+                _ = epoch.changed() => None,
+            };
+            let Some(request) = request else { break };
             self.calls.fetch_add(1, Ordering::SeqCst);
             *lock(&self.last) = request.clone();
             let plan = lock(&self.plan).clone();
