@@ -22,6 +22,7 @@ mod http;
 mod judge;
 mod multipart;
 mod path;
+mod signature;
 mod table;
 mod tls;
 mod wire;

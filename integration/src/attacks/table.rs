@@ -1,6 +1,6 @@
 //! The rows, in the order of the threat model.
 
-use super::{Make, headers, http, multipart, path, tls};
+use super::{Make, headers, http, multipart, path, signature, tls};
 use crate::world::Wishes;
 
 /// A row of the table.
@@ -31,16 +31,20 @@ impl Row {
 
 /// All rows.
 pub const ROWS: &[Row] = &[
-    Row::tried("T01", "Stolen certificates", 0, |world| {
+    Row::tried("T01", "Stolen certificates", 6, |world| {
         Box::pin(async { tls::stolen_and_revoked(world).await.0 })
     }),
-    Row::tried("T02", "Revoked certificates", 0, |world| {
+    Row::tried("T02", "Revoked certificates", 4, |world| {
         Box::pin(async { tls::stolen_and_revoked(world).await.1 })
     }),
-    Row::tried("T03", "OCSP responses", 0, |world| Box::pin(tls::ocsp(world))),
-    Row::tried("T04", "Unknown servers", 0, |world| Box::pin(tls::strangers(world))),
-    Row::tried("T05", "Clients of others", 0, |world| Box::pin(tls::clients(world))),
-    Row::tried("T09", "Answers to something else", 0, |world| Box::pin(tls::answers(world))),
+    Row::tried("T03", "OCSP responses", 60, |world| Box::pin(tls::ocsp(world))),
+    Row::tried("T04", "Unknown servers", 27, |world| Box::pin(tls::strangers(world))),
+    Row::tried("T05", "Clients of others", 20, |world| Box::pin(tls::clients(world))),
+    Row::tried("T06", "Signers", 0, |world| Box::pin(signature::signers(world))),
+    Row::tried("T09", "Answers to something else", 26, |world| Box::pin(tls::answers(world))),
+    Row::tried("T10", "Signatures", 0, |world| Box::pin(signature::values(world))),
+    Row::tried("T11", "Hash chains", 0, |world| Box::pin(signature::chains(world))),
+    Row::tried("T12", "Signature wrapping", 0, |world| Box::pin(signature::wrapping(world))),
     Row::tried("T14", "Multipart", 254, |world| Box::pin(multipart::cases(world))),
     Row::tried("T15", "Multipart smuggling", 93, |world| Box::pin(multipart::content_types(world))),
     Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),
