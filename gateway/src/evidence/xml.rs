@@ -11,6 +11,8 @@ use base64::{
 };
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::message::well_formed;
+
 /// XML-DSig's namespace.
 pub(crate) const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
 
@@ -76,7 +78,10 @@ pub(crate) enum XmlError {
 pub(crate) fn parse(bytes: &[u8], limits: Limits) -> Result<Document<'_>, XmlError> {
     let text = text(bytes, limits)?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: limits.nodes, ..ParsingOptions::default() };
-    Document::parse_with_options(text, options).map_err(|error| XmlError::NotWellFormed(error.to_string()))
+    let document = Document::parse_with_options(text, options)
+        .map_err(|error| XmlError::NotWellFormed(error.to_string()))?;
+    well_formed::check(text, &document).map_err(|what| XmlError::NotWellFormed(what.to_owned()))?;
+    Ok(document)
 }
 
 fn text(bytes: &[u8], limits: Limits) -> Result<&str, XmlError> {

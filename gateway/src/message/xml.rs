@@ -5,6 +5,8 @@
 
 use roxmltree::{Document, ParsingOptions};
 
+use super::well_formed;
+
 /// What a document may consist of.
 pub(crate) struct Limits {
     pub(crate) nodes: u32,
@@ -39,8 +41,13 @@ pub(crate) fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Document<'a>, 
         roxmltree::Error::NodesLimitReached => XmlError::TooInvolved("too involved: nodes"),
         error => XmlError::Malformed(error.to_string()),
     })?;
-    let too_deep = is_deeper_than(limits.depth, &document);
-    if too_deep { Err(XmlError::TooInvolved("too involved: depth")) } else { Ok(document) }
+    if is_deeper_than(limits.depth, &document) {
+        return Err(XmlError::TooInvolved("too involved: depth"));
+    }
+    match well_formed::check(text, &document) {
+        Ok(()) => Ok(document),
+        Err(what) => Err(XmlError::Malformed(what.to_owned())),
+    }
 }
 
 /// Whether the tag that a part begins with has more attributes; text behind it may hold any number of equal signs, and
