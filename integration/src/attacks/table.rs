@@ -1,6 +1,6 @@
 //! The rows, in the order of the threat model.
 
-use super::{Make, headers, http, multipart, path, signature, tls};
+use super::{Make, headers, http, multipart, path, signature, soap, tls, xml};
 use crate::world::Wishes;
 
 /// A row of the table.
@@ -40,15 +40,17 @@ pub const ROWS: &[Row] = &[
     Row::tried("T03", "OCSP responses", 60, |world| Box::pin(tls::ocsp(world))),
     Row::tried("T04", "Unknown servers", 27, |world| Box::pin(tls::strangers(world))),
     Row::tried("T05", "Clients of others", 20, |world| Box::pin(tls::clients(world))),
-    Row::tried("T06", "Signers", 0, |world| Box::pin(signature::signers(world))),
+    Row::tried("T06", "Signers", 28, |world| Box::pin(signature::signers(world))),
     Row::tried("T09", "Answers to something else", 26, |world| Box::pin(tls::answers(world))),
-    Row::tried("T10", "Signatures", 0, |world| Box::pin(signature::values(world))),
-    Row::tried("T11", "Hash chains", 0, |world| Box::pin(signature::chains(world))),
-    Row::tried("T12", "Signature wrapping", 0, |world| Box::pin(signature::wrapping(world))),
+    Row::tried("T10", "Signatures", 75, |world| Box::pin(signature::values(world))),
+    Row::tried("T11", "Hash chains", 57, |world| Box::pin(signature::chains(world))),
+    Row::tried("T12", "Signature wrapping", 277, |world| Box::pin(signature::wrapping(world))),
+    Row::tried("T13", "XML", 445, |world| Box::pin(xml::cases(world))),
     Row::tried("T14", "Multipart", 254, |world| Box::pin(multipart::cases(world))),
     Row::tried("T15", "Multipart smuggling", 93, |world| Box::pin(multipart::content_types(world))),
     Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),
     Row::tried("T17", "Request smuggling", 362, |world| Box::pin(http::smuggling(world))),
     Row::tried("T18", "Paths", 180, |world| Box::pin(path::cases(world))),
+    Row::tried("T42", "SOAP", 86, |world| Box::pin(soap::cases(world))),
     Row::open("T38", "QUIC", "No door speaks QUIC."),
 ];
