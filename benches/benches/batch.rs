@@ -102,7 +102,7 @@ fn judge(group: &mut BenchmarkGroup<'_, WallTime>, world: &World, messages: &[Pa
 fn queue(criterion: &mut Criterion, name: &str, world: World) {
     let key = Arc::new(world.signing);
     let signer = BatchSigner::new(Arc::new(world.keys), Settings::default());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut group = criterion.benchmark_group(format!("queue/{name}"));
     for size in SIZES {
         let messages: Vec<PartDigests> = (0..size).map(message).collect();

@@ -10,8 +10,8 @@
 //!  ▲                             └─────────────────────── until nothing waits ───────────────────────┘    │
 //!  └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Who gives up waiting takes only its own message out of the batch. When a key does not sign, each message of the
-//! batch fails by itself, and may be signed again.
+//! Who gives up waiting takes only its own message out of the batch. When a key does not sign, or not in time, each
+//! message of the batch fails by itself, and may be signed again.
 //!
 //! Specification: X-Road's batch signatures; what is signed is made by [`signature::sign_batch`].
 //!
@@ -24,6 +24,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cert_authority::clock::UnixTime;
 use cert_authority::error::KeyError;
@@ -41,24 +42,25 @@ pub struct Settings {
     pub batch: bool,
     /// Messages of one batch at most: each doubling makes every message of it some 400 bytes longer.
     pub most: NonZeroUsize,
+    /// How long a key may take for one signature.
+    pub timeout: Duration,
 }
 
 /// As X-Road does it with keys in software, but for the bound, which it does not have.
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch: true, most: NonZeroUsize::MIN.saturating_add(63) }
+        Self { batch: true, most: NonZeroUsize::MIN.saturating_add(63), timeout: Duration::from_secs(60) }
     }
 }
 
 /// Signs messages, those that wait for the same key together.
 pub struct BatchSigner {
-    settings: Settings,
     keys: Arc<Keys>,
 }
 
 struct Keys {
     signer: Arc<dyn Signer>,
-    most: usize,
+    settings: Settings,
     /// Of each key that is busy, the messages that wait for it. A task serves each entry, and takes it away.
     waiting: Mutex<HashMap<KeyId, VecDeque<Waiting>>>,
 }
@@ -74,8 +76,7 @@ struct Waiting {
 impl BatchSigner {
     /// Signs with the keys of `signer`.
     pub fn new(signer: Arc<dyn Signer>, settings: Settings) -> Self {
-        let keys = Keys { signer, most: settings.most.get(), waiting: Mutex::default() };
-        Self { settings, keys: Arc::new(keys) }
+        Self { keys: Arc::new(Keys { signer, settings, waiting: Mutex::default() }) }
     }
 }
 
@@ -86,17 +87,14 @@ impl MessageSigner for BatchSigner {
         key: &'a Arc<SigningKey>,
         now: UnixTime,
     ) -> Wait<'a, Result<SignatureBundle, SignatureError>> {
-        if !self.settings.batch {
-            return Box::pin(async move {
-                let signed = signature::sign(digests, key, &*self.keys.signer, now).await;
-                count(signed.is_ok().into());
-                signed
-            });
-        }
         Box::pin(async move {
+            if !self.keys.settings.batch {
+                let signed = self.keys.sign(&[digests], key, now).await?;
+                return signed.into_iter().next().ok_or_else(broken_off);
+            }
             let (answer, signed) = oneshot::channel();
             self.keys.wait(Waiting { digests: digests.clone(), key: Arc::clone(key), now, answer });
-            signed.await.unwrap_or(Err(SignatureError::Signing(KeyError::Crypto("the signer broke off"))))
+            signed.await.unwrap_or(Err(broken_off()))
         })
     }
 }
@@ -117,6 +115,26 @@ impl Keys {
             }
         }
     }
+
+    /// Makes one signature.
+    async fn sign(
+        &self,
+        messages: &[&PartDigests],
+        key: &SigningKey,
+        now: UnixTime,
+    ) -> Result<Vec<SignatureBundle>, SignatureError> {
+        let signed = signature::sign_batch(messages, key, &*self.signer, now);
+        let in_time = tokio::time::timeout(self.settings.timeout, signed).await;
+        let bundles = in_time.unwrap_or(Err(KeyError::Crypto("the key did not sign in time").into()))?;
+        metrics::counter!("passerelle_signatures_total").increment(1);
+        metrics::counter!("passerelle_signed_messages_total")
+            .increment(u64::try_from(bundles.len()).unwrap_or(u64::MAX));
+        Ok(bundles)
+    }
+}
+
+fn broken_off() -> SignatureError {
+    KeyError::Crypto("the signer broke off").into()
 }
 
 /// Signs with one key until nothing waits for it.
@@ -150,7 +168,7 @@ impl Task {
         let mut batch = Batch { key: Arc::clone(&first.key), messages: vec![first] };
         let mut later = VecDeque::new();
         for message in waiting {
-            if batch.messages.len() < self.keys.most && batch.takes(&message) {
+            if batch.messages.len() < self.keys.settings.most.get() && batch.takes(&message) {
                 batch.messages.push(message);
             } else {
                 later.push_back(message);
@@ -164,11 +182,10 @@ impl Task {
         let Batch { key, messages } = batch;
         let digests: Vec<&PartDigests> = messages.iter().map(|message| &message.digests).collect();
         let now = messages.iter().map(|message| message.now).max().unwrap_or_default();
-        let signed = signature::sign_batch(&digests, &key, &*self.keys.signer, now).await;
+        let signed = self.keys.sign(&digests, &key, now).await;
         // Whoever has gone meanwhile does not take its signature; the others do.
         match signed {
             Ok(bundles) => {
-                count(bundles.len());
                 for (message, bundle) in messages.into_iter().zip(bundles) {
                     let _ = message.answer.send(Ok(bundle));
                 }
@@ -189,15 +206,6 @@ impl Drop for Task {
         if !self.is_over {
             self.keys.lock().remove(&self.key);
         }
-    }
-}
-
-/// Counts one signature over so many messages, if any.
-fn count(messages: usize) {
-    if messages > 0 {
-        metrics::counter!("passerelle_signatures_total").increment(1);
-        metrics::counter!("passerelle_signed_messages_total")
-            .increment(u64::try_from(messages).unwrap_or(u64::MAX));
     }
 }
 

@@ -224,6 +224,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_device_that_does_not_answer_fails_its_batch_in_time_and_is_asked_again_for_the_next() {
+        for batch in [true, false] {
+            let timeout = Duration::from_millis(50);
+            let signers = Signers::new(0, Settings { batch, timeout, ..Settings::default() });
+            let signed = vec![signers.sign(message(0, DigestAlgorithm::Sha512))];
+            signers.device.has_begun(1).await;
+            let said = SignatureError::Signing(KeyError::Crypto("the key did not sign in time"));
+            assert_eq!(all(signed).await, [Err(said)]);
+            signers.device.permits.add_permits(1);
+            let parts = message(7, DigestAlgorithm::Sha512);
+            let bundle = all(vec![signers.sign(parts.clone())]).await.remove(0).unwrap();
+            assert_eq!(signers.judge(&parts, &bundle), Ok(()));
+        }
+    }
+
+    #[tokio::test]
     async fn a_device_that_panics_fails_all_that_wait_and_the_next_message_is_signed() {
         let signers = Signers::new(0, Settings::default());
         signers.device.panics.store(true, Ordering::SeqCst);

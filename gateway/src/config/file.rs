@@ -79,6 +79,8 @@ pub(crate) struct Keys {
 pub(crate) struct Signing {
     pub(crate) batch: Option<bool>,
     pub(crate) most: Option<NonZeroUsize>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Default, Deserialize)]

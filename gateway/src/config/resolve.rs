@@ -119,7 +119,11 @@ impl Config {
 
 fn signing(file: &file::Signing) -> signing::Settings {
     let usual = signing::Settings::default();
-    signing::Settings { batch: file.batch.unwrap_or(usual.batch), most: file.most.unwrap_or(usual.most) }
+    signing::Settings {
+        batch: file.batch.unwrap_or(usual.batch),
+        most: file.most.unwrap_or(usual.most),
+        timeout: file.timeout.unwrap_or(usual.timeout),
+    }
 }
 
 fn doors(file: &File) -> Doors {
@@ -480,6 +484,16 @@ mod tests {
             (shown.log.directory, shown.log.key, shown.log.bodies, shown.log.body_quota, shown.log.reserve),
             (least.log.directory, least.log.key, least.log.bodies, least.log.body_quota, least.log.reserve)
         );
+    }
+
+    #[test]
+    fn a_batch_of_no_messages_is_refused() {
+        let most = |most: &str| format!("{LEAST}[signing]\nmost = {most}\n");
+        for wrong in ["0", "-1", "\"64\""] {
+            assert_eq!(faults(&most(wrong)), ["Some(6) signing"], "{wrong}");
+        }
+        let config = Config::parse(&most("1"), Path::new("/nowhere")).unwrap();
+        assert_eq!((config.signing.batch, config.signing.most.get()), (true, 1));
     }
 
     #[test]
