@@ -11,6 +11,8 @@
 //!
 //! # Compatibility
 //! As in X-Road `*` takes all it can get and gives nothing back: `/a*b` matches no path. And `**` takes no line end.
+//! Stricter: many services take several slashes for one, so a path that holds them must match in both readings. With
+//! `/a/*/b` allowed, X-Road lets `/a//b` through, and the service answers for `/a/b`.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -30,7 +32,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Whether a request goes here.
     pub fn matches(&self, verb: Verb, path: &ServicePath) -> bool {
-        self.verb.is_none_or(|own| own == verb) && self.path.matches(path.decided())
+        let path = path.decided();
+        self.verb.is_none_or(|own| own == verb)
+            && self.path.matches(path)
+            && (!path.contains("//") || self.path.matches(&merged(path)))
     }
 
     /// Whether it takes the other's method, and the other's pattern as if it were a path: X-Road's way to tell what of a
@@ -109,6 +114,17 @@ impl fmt::Debug for PathGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PathGlob({:?})", self.pattern)
     }
+}
+
+/// As it is read by those who take several slashes for one.
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    merged
 }
 
 /// After a `%`: whether `2F` follows; it is taken then.
@@ -234,6 +250,23 @@ mod tests {
             let characters = |text: &str| text.chars().collect::<Vec<_>>();
             let expected = plainly(&characters(&pattern), &characters(&path));
             prop_assert_eq!(PathGlob::new(&pattern).matches(&path), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_with_empty_segments_matches_only_if_it_does_so_without_them_too() {
+        for (pattern, path, expected) in [
+            ("/a/*/b", "/a/x/b", true),
+            ("/a/*/b", "/a//b", false),
+            ("/a/*", "/a/", true),
+            ("/a/*", "/a//", false),
+            ("/a/*/*", "/a//b", false),
+            ("/a/**", "/a//b", true),
+            ("**", "//", true),
+            ("/a/b", "/a//b", false),
+        ] {
+            let endpoint = Endpoint { verb: None, path: PathGlob::new(pattern) };
+            assert_eq!(endpoint.matches(Verb::Get, &ServicePath::new(path)), expected, "{pattern} {path}");
         }
     }
 }
