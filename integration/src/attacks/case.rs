@@ -48,6 +48,8 @@ pub enum Evidence {
     Refused,
     /// At the consumer a request whose outcome is not known; at the provider nothing.
     InDoubt,
+    /// On both sides a request; at the provider it is known to have failed, at the consumer not.
+    Failed,
     /// On both sides a request whose outcome is not known.
     BothInDoubt,
     /// A request and its answer, at the provider alone (the peer keeps its own) or on both sides.

@@ -152,6 +152,10 @@ impl Judge {
             Evidence::None => (consumer, provider) == (none, none),
             Evidence::Refused => (consumer, provider) == (Counts { faults: 1, ..request }, none),
             Evidence::InDoubt => (consumer, provider) == (Counts { in_doubt: 1, ..request }, none),
+            Evidence::Failed => {
+                let (in_doubt, fault) = (Counts { in_doubt: 1, ..request }, Counts { faults: 1, ..request });
+                (consumer, provider) == (in_doubt, fault)
+            }
             Evidence::BothInDoubt => {
                 let in_doubt = Counts { in_doubt: 1, ..request };
                 (consumer, provider) == (in_doubt, in_doubt)

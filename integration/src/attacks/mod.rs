@@ -17,10 +17,12 @@
     reason = "an attack that cannot be made is a failed test, and rows are tables"
 )]
 
+mod access;
 mod case;
 mod headers;
 mod http;
 mod judge;
+mod limits;
 mod multipart;
 mod path;
 mod signature;

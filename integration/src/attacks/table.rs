@@ -1,6 +1,6 @@
 //! The rows, in the order of the threat model.
 
-use super::{Make, headers, http, multipart, path, signature, soap, tls, xml};
+use super::{Make, access, headers, http, limits, multipart, path, signature, soap, tls, xml};
 use crate::world::Wishes;
 
 /// A row of the table.
@@ -41,6 +41,7 @@ pub const ROWS: &[Row] = &[
     Row::tried("T04", "Unknown servers", 27, |world| Box::pin(tls::strangers(world))),
     Row::tried("T05", "Clients of others", 20, |world| Box::pin(tls::clients(world))),
     Row::tried("T06", "Signers", 28, |world| Box::pin(signature::signers(world))),
+    Row::tried("T07", "Impersonation", 60, |world| Box::pin(access::impersonation(world))),
     Row::tried("T09", "Answers to something else", 26, |world| Box::pin(tls::answers(world))),
     Row::tried("T10", "Signatures", 75, |world| Box::pin(signature::values(world))),
     Row::tried("T11", "Hash chains", 57, |world| Box::pin(signature::chains(world))),
@@ -51,6 +52,13 @@ pub const ROWS: &[Row] = &[
     Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),
     Row::tried("T17", "Request smuggling", 362, |world| Box::pin(http::smuggling(world))),
     Row::tried("T18", "Paths", 180, |world| Box::pin(path::cases(world))),
+    Row::tried("T19", "Rights", 88, |world| Box::pin(access::rights(world))),
+    Row::tried("T20", "Sizes", 37, |world| Box::pin(limits::sizes(world))),
+    Row {
+        wishes: Some(limits::impatient),
+        ..Row::tried("T21", "Slowness", 28, |world| Box::pin(limits::slowness(world)))
+    },
     Row::tried("T42", "SOAP", 86, |world| Box::pin(soap::cases(world))),
+    Row::tried("T44", "Descriptions and lists", 24, |world| Box::pin(access::metaservices(world))),
     Row::open("T38", "QUIC", "No door speaks QUIC."),
 ];
