@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::erase;
 use super::export::{self, ExportArguments};
+use super::migrate;
 use super::reconcile;
 use super::selection::FilterArguments;
 use super::table::{Table, printable};
@@ -265,6 +266,8 @@ pub(super) enum Command {
     Transparency(transparency::Command),
     /// Erase bodies for good, by destroying data keys. No gateway may be running.
     Erase(erase::Arguments),
+    /// Move the log between files and PostgreSQL. No gateway may be running.
+    Migrate(migrate::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -308,6 +311,9 @@ fn read(config: &Path, command: Command) -> Result<(), String> {
     if let Command::Erase(arguments) = &command {
         return erase::run(config, arguments, &mut io::stdout().lock());
     }
+    if let Command::Migrate(arguments) = &command {
+        return migrate::run(config, arguments, &mut io::stdout().lock());
+    }
     if let Command::Transparency(command) = command {
         return transparency::run(config, command, &mut io::stdout().lock());
     }
@@ -333,7 +339,11 @@ fn read(config: &Path, command: Command) -> Result<(), String> {
             };
             about.and_then(|about| readers(&reader, &about, json, out))
         }
-        Command::Transparency(_) | Command::Erase(_) | Command::Verify(_) | Command::Reconcile(_) => Ok(()),
+        Command::Transparency(_)
+        | Command::Erase(_)
+        | Command::Migrate(_)
+        | Command::Verify(_)
+        | Command::Reconcile(_) => Ok(()),
     };
     match done {
         // Whoever reads has seen enough.

@@ -9,6 +9,7 @@ pub mod erase;
 pub mod export;
 mod keys;
 pub mod log;
+pub mod migrate;
 mod reconcile;
 mod selection;
 mod service;

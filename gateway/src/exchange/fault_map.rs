@@ -269,6 +269,7 @@ impl From<LogError> for Fault {
             | LogError::NoSpace(_)
             | LogError::Missing(_)
             | LogError::NotEmpty(_)
+            | LogError::Moved(_)
             | LogError::Locked
             | LogError::Overtaken
             | LogError::Damaged(_)

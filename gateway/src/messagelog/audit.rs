@@ -16,11 +16,12 @@ use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
 use super::{
     body::body_file,
     error::LogError,
-    postgres::{self, Database, Link, Snapshot},
+    pieces::Pieces,
+    postgres::{self, Database, Link, Server, Snapshot},
     record::Stored,
     segment,
     service::{self, Config},
-    verify::{Judge, Observer, Pieces, Verdict, check},
+    verify::{Judge, Observer, Verdict, check},
 };
 
 /// Where a log lies that is judged.
@@ -63,20 +64,22 @@ pub fn audit<'a>(log: impl Into<Source<'a>>, seen: &mut dyn Observer) -> Result<
 pub fn audit_judged(log: Source<'_>, judge: Judge<'_>, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
     match log {
         Source::Files(directory) => audit_files(directory, judge, seen),
-        Source::Tables(directory, database) => audit_tables(directory, database, judge, seen),
+        Source::Tables(directory, database) => {
+            let id = service::read_identity(directory)?;
+            audit_tables(id, database.server()?, postgres::FORMAT, judge, seen)
+        }
     }
 }
 
 /// As the tables stand at one moment; their bodies as they stand when they are asked for.
-fn audit_tables(
-    directory: &Path,
-    database: &Database,
+pub(super) fn audit_tables(
+    id: [u8; 16],
+    server: Server,
+    format: i32,
     judge: Judge<'_>,
     seen: &mut dyn Observer,
 ) -> Result<Verdict, LogError> {
-    let id = service::read_identity(directory)?;
-    let server = database.server()?;
-    let (snapshot, head) = Snapshot::begin(Arc::new(Link::new(server.clone())?))?;
+    let (snapshot, head) = Snapshot::begin(server.clone(), format)?;
     let bodies = Arc::new(Link::new(server)?);
     let kept = |stored: &Stored| postgres::is_kept(&bodies, stored);
     check(id, snapshot.pieces(head), &kept, judge, seen)

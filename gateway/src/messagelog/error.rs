@@ -35,6 +35,9 @@ pub enum LogError {
     /// The directory holds a log or something else, and shall get a new one.
     #[error("{0} is not empty")]
     NotEmpty(String),
+    /// The log was moved elsewhere: what is left of it here must not be written any more.
+    #[error("the message log in {0} was moved elsewhere (log migrate)")]
+    Moved(&'static str),
     /// Another process has the log open.
     #[error("the message log is in use by another process")]
     Locked,

@@ -8,9 +8,10 @@ use conf::identifier::{ClientId, ServiceId};
 
 use super::{
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, FrameHead, SegmentHeader},
+    pieces::Pieces,
     record::{MessageRecord, Part, Place, Record, Role, Stored},
     tree::{Tree, leaf_hash, sha256},
-    verify::{Observer, Pieces, check},
+    verify::{Observer, check},
 };
 
 const FORMAT: &str = include_str!("FORMAT.md");

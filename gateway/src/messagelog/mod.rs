@@ -16,10 +16,11 @@
 //! | [`removal`] | whole messages, removed from segments that are full; their leaves stay |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
-//! | `in_order` | work on all cores |
+//! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
 //! | `postgres` | the same log in tables that several nodes write |
+//! | [`migrate`] | a log, moved from files to tables or back |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
 //! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files or tables |
@@ -42,6 +43,8 @@ mod in_order;
 mod index;
 mod key;
 mod lock;
+pub mod migrate;
+mod pieces;
 mod postgres;
 pub mod reader;
 pub mod record;

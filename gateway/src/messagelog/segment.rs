@@ -26,6 +26,8 @@ use super::{
 pub(crate) const FIRST_CHUNK: u64 = 4096;
 const EXTENSION: &str = "seg";
 const UNFINISHED: &str = "next.tmp";
+/// What the directory of the segments is called when the log was moved elsewhere.
+const MOVED: &str = "segments.moved";
 
 /// Where something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,13 +50,21 @@ pub(crate) fn directory(log: &Path) -> PathBuf {
     log.join("segments")
 }
 
+/// Where the segments are when the log was moved elsewhere.
+pub(crate) fn moved(log: &Path) -> PathBuf {
+    log.join(MOVED)
+}
+
 pub(crate) fn path(log: &Path, number: u64) -> PathBuf {
     directory(log).join(format!("{number:08}.{EXTENSION}"))
 }
 
 /// The numbers of the segments that are there, ascending.
 pub(crate) fn list(log: &Path) -> Result<Vec<u64>, LogError> {
-    let failed = |e: io::Error| LogError::io("the segments cannot be listed", &e);
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound if moved(log).exists() => LogError::Moved("files"),
+        _ => LogError::io("the segments cannot be listed", &e),
+    };
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory(log)).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -576,7 +576,12 @@ fn create_node_files(disk: &dyn Disk, config: &Config, id: &[u8; 16], now: UnixT
     write_identity(disk, directory, id, now)
 }
 
-fn write_identity(disk: &dyn Disk, directory: &Path, id: &[u8; 16], now: UnixTime) -> Result<(), LogError> {
+pub(crate) fn write_identity(
+    disk: &dyn Disk,
+    directory: &Path,
+    id: &[u8; 16],
+    now: UnixTime,
+) -> Result<(), LogError> {
     let failed = |e: io::Error| LogError::io("the log cannot be made", &e);
     let text = format!("{FORMAT}\nid {}\ncreated {}\n", hex::encode(id), now.to_rfc3339());
     disk::put(disk, &directory.join(IDENTITY), text.as_bytes()).map_err(failed)

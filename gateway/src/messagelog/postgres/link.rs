@@ -115,6 +115,33 @@ impl Link {
     }
 }
 
+/// One connection and no other: for what is bound to it, such as a transaction.
+pub(crate) struct Session {
+    link: Link,
+    client: Arc<Client>,
+}
+
+impl Session {
+    pub(crate) fn open(server: Server) -> Result<Self, LogError> {
+        let link = Link::new(server)?;
+        let client = link.ask(|client| async move { Ok(client) })?;
+        Ok(Self { link, client })
+    }
+
+    /// As [`Link::ask`], but nothing is asked again.
+    pub(crate) fn ask<T, F>(
+        &self,
+        question: impl Fn(Arc<Client>) -> F + Send + Sync + 'static,
+    ) -> Result<T, LogError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, LogError>> + Send + 'static,
+    {
+        let held = Arc::clone(&self.client);
+        self.link.ask(move |_| question(Arc::clone(&held)))
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         // Dropping it would wait, which is not allowed on a runtime's thread.

@@ -19,7 +19,9 @@
 
 mod beside;
 mod link;
+mod moving;
 mod records;
+mod rows;
 mod settings;
 mod snapshot;
 mod writer;
@@ -30,9 +32,10 @@ use tokio_postgres::{Client, Row};
 pub use settings::Database;
 
 pub(crate) use self::{
-    link::Link,
+    link::{Link, Server},
+    moving::{Giving, Held, Receiving},
     records::Table,
-    snapshot::{Searched, Snapshot, is_kept},
+    snapshot::{Searched, Snapshot, TableRow, is_kept},
     writer::Writer,
 };
 use super::{error::LogError, tree::Tree};
@@ -62,7 +65,12 @@ CREATE TABLE IF NOT EXISTS passerelle_log.body (
 ALTER TABLE passerelle_log.body ALTER COLUMN content SET STORAGE EXTERNAL;
 CREATE TABLE IF NOT EXISTS passerelle_log.batch (id bytea PRIMARY KEY, first bigint NOT NULL);
 ";
-const FORMAT: i32 = 1;
+/// The format of a log that is in use.
+pub(crate) const FORMAT: i32 = 1;
+/// Of one that is being moved here, and is not whole yet.
+pub(crate) const COPYING: i32 = -1;
+/// Of one that was moved elsewhere.
+const MOVED: i32 = -2;
 
 /// What the head row says.
 pub(crate) struct Head {
@@ -98,23 +106,34 @@ pub(crate) async fn note_kek(client: &Client, proof: &[u8]) -> Result<Vec<u8>, L
     Ok(head(client, "").await?.kek)
 }
 
-/// Reads the head row. `lock` is what stands behind the query.
+/// Reads the head row of a log in use. `lock` is what stands behind the query.
 pub(crate) async fn head(client: &Client, lock: &str) -> Result<Head, LogError> {
+    match head_in_any_state(client, lock).await? {
+        Some((FORMAT, head)) => Ok(head),
+        Some((MOVED, _)) => Err(LogError::Moved("the database")),
+        Some((COPYING, _)) => {
+            Err(LogError::Missing("the database, into which a log is being moved,".to_owned()))
+        }
+        Some(_) => Err(LogError::Index("the log in PostgreSQL has a format of a later version".to_owned())),
+        None => Err(LogError::Missing("the database".to_owned())),
+    }
+}
+
+/// The head row with its format.
+async fn head_in_any_state(client: &Client, lock: &str) -> Result<Option<(i32, Head)>, LogError> {
     let query = format!(
         "SELECT format, log, size, edge, kek, erased, leader, lease < clock_timestamp() \
                          FROM passerelle_log.head {lock}"
     );
-    let row = client.query_one(&query, &[]).await.map_err(|e| failed(&e))?;
+    let Some(row) = client.query_opt(&query, &[]).await.map_err(|e| failed(&e))? else { return Ok(None) };
     let unreadable = || LogError::Index("the head row of the log in PostgreSQL cannot be read".to_owned());
-    if column::<i32>(&row, 0)? != FORMAT {
-        return Err(unreadable());
-    }
     let log = column::<&[u8]>(&row, 1)?.try_into().map_err(|_| unreadable())?;
     let size = number(&row, 2)?;
     let (edge, rest) = column::<&[u8]>(&row, 3)?.as_chunks::<32>();
     let tree = Tree::from_edge(size, edge.to_vec()).filter(|_| rest.is_empty()).ok_or_else(unreadable)?;
     let (kek, erased) = (column(&row, 4)?, number(&row, 5)?);
-    Ok(Head { log, tree, kek, erased, leader: column(&row, 6)?, vacant: column(&row, 7)? })
+    let head = Head { log, tree, kek, erased, leader: column(&row, 6)?, vacant: column(&row, 7)? };
+    Ok(Some((column(&row, 0)?, head)))
 }
 
 /// What PostgreSQL said, as an error of the log.

@@ -6,18 +6,19 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::{
     super::{
         error::LogError,
         frame::Frame,
         index::Facts,
+        pieces::{Chunk, Head, Piece},
         record::Stored,
         tree::{self, Hash},
-        verify::{Chunk, Head, Piece},
     },
-    FORMAT, Link, bigint, column, failed,
+    Link, bigint, column, failed,
+    link::{Server, Session},
 };
 
 /// Numbers of a page: each record may have bodies beside it.
@@ -63,23 +64,23 @@ pub(crate) struct TableRow {
 
 /// The tables at one moment: nothing that is written meanwhile is seen. Gives pages of rows in their order.
 pub(crate) struct Snapshot {
-    link: Arc<Link>,
     /// The connection with the transaction: on another one it would be another moment.
-    client: Arc<Client>,
+    session: Session,
     /// Where the next page begins; none behind the last.
     next: Option<u64>,
 }
 
 impl Snapshot {
-    /// Begins; the head row as it stands comes with it.
-    pub(crate) fn begin(link: Arc<Link>) -> Result<(Self, Head), LogError> {
-        let (client, head) = link.ask(|client| async move {
+    /// Begins; the head row as it stands comes with it, and must have this format.
+    pub(crate) fn begin(server: Server, format: i32) -> Result<(Self, Head), LogError> {
+        let session = Session::open(server)?;
+        let head = session.ask(move |client| async move {
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             client.batch_execute(begin).await.map_err(|e| failed(&e))?;
             let query = "SELECT format, log, size, edge, \
                          EXISTS (SELECT FROM passerelle_log.record WHERE sequence < 0) FROM passerelle_log.head";
             let row = client.query_opt(query, &[]).await.map_err(|e| failed(&e))?;
-            let row = row.filter(|row| column(row, 0) == Ok(FORMAT));
+            let row = row.filter(|row| column(row, 0) == Ok(format));
             let row = row.ok_or_else(|| LogError::Missing("the database".to_owned()))?;
             let head = Head {
                 log: column(&row, 1)?,
@@ -87,9 +88,9 @@ impl Snapshot {
                 edge: column(&row, 3)?,
                 strays: column(&row, 4)?,
             };
-            Ok((client, head))
+            Ok(head)
         })?;
-        Ok((Self { link, client, next: Some(0) }, head))
+        Ok((Self { session, next: Some(0) }, head))
     }
 
     /// As the checker takes it.
@@ -115,10 +116,8 @@ impl Snapshot {
     }
 
     fn rows(&self, first: u64) -> Result<Vec<TableRow>, LogError> {
-        let held = Arc::clone(&self.client);
         let (begin, end) = (bigint(first), bigint(first.saturating_add(PAGE)));
-        let (records, blobs) = self.link.ask(move |_| {
-            let client = Arc::clone(&held);
+        let (records, blobs) = self.session.ask(move |client| {
             async move {
                 let records = "SELECT sequence, frame, leaf, kind, time, message_id, client, service, covers_first, \
                                covers_last FROM passerelle_log.record \
@@ -136,13 +135,9 @@ impl Snapshot {
 
     /// The number of the next row that there is.
     fn first_from(&self, from: u64) -> Result<Option<u64>, LogError> {
-        let held = Arc::clone(&self.client);
-        let row = self.link.ask(move |_| {
-            let client = Arc::clone(&held);
-            async move {
-                let query = "SELECT min(sequence) FROM passerelle_log.record WHERE sequence >= $1";
-                client.query_one(query, &[&bigint(from)]).await.map_err(|e| failed(&e))
-            }
+        let row = self.session.ask(move |client| async move {
+            let query = "SELECT min(sequence) FROM passerelle_log.record WHERE sequence >= $1";
+            client.query_one(query, &[&bigint(from)]).await.map_err(|e| failed(&e))
         })?;
         let found: Option<i64> = column(&row, 0)?;
         Ok(found.and_then(|found| u64::try_from(found).ok()))

@@ -27,12 +27,13 @@ use super::{
         error::LogError,
         frame::FrameHead,
         record::Kind,
-        tree::{self, Hash},
+        tree,
         writer::{Entry, State},
     },
     Head, bigint, column, failed, head,
     link::{PATIENCE, Server, connect},
     number,
+    rows::Rows,
 };
 
 /// Most records of one transaction.
@@ -314,7 +315,7 @@ async fn insert(
         let leaf = tree::leaf_hash(&[&frame]);
         head.tree.push(leaf);
         receipts.push(Receipt { sequence, leaf });
-        rows.add(sequence, entry, frame, leaf);
+        rows.add(sequence, (entry.kind, entry.time), &entry.facts, &entry.blobs, frame, leaf);
     }
     rows.insert(client).await.map_err(|e| failed(&e))?;
     let named = "INSERT INTO passerelle_log.batch (id, first) VALUES ($1, $2)";
@@ -338,73 +339,4 @@ async fn committed(client: &Client, first: u64, count: usize) -> Result<Vec<Rece
     };
     let receipts = rows.iter().map(one).collect::<Result<Vec<_>, LogError>>()?;
     if receipts.len() == count { Ok(receipts) } else { Err(unreadable()) }
-}
-
-/// Rows to insert, by columns.
-#[derive(Default)]
-struct Rows<'a> {
-    sequence: Vec<i64>,
-    kind: Vec<i16>,
-    time: Vec<i64>,
-    frame: Vec<Vec<u8>>,
-    leaf: Vec<Vec<u8>>,
-    message_id: Vec<Option<&'a [u8]>>,
-    client: Vec<Option<&'a [u8]>>,
-    service: Vec<Option<&'a [u8]>>,
-    covers_first: Vec<Option<i64>>,
-    covers_last: Vec<Option<i64>>,
-    blob_of: Vec<i64>,
-    blob_hash: Vec<&'a [u8]>,
-    blob: Vec<&'a [u8]>,
-}
-
-impl<'a> Rows<'a> {
-    fn add(&mut self, sequence: u64, entry: &'a Entry, frame: Vec<u8>, leaf: Hash) {
-        let (sequence, facts) = (bigint(sequence), &entry.facts);
-        self.sequence.push(sequence);
-        self.kind.push(i16::from(entry.kind.code()));
-        self.time.push(entry.time.as_millis());
-        self.frame.push(frame);
-        self.leaf.push(leaf.to_vec());
-        self.message_id.push(facts.id.as_ref().map(<[u8; 8]>::as_slice));
-        self.client.push(facts.client.as_deref().map(str::as_bytes));
-        self.service.push(facts.service.as_deref().map(str::as_bytes));
-        self.covers_first.push(facts.covers.map(|(first, _)| bigint(first)));
-        self.covers_last.push(facts.covers.map(|(_, last)| bigint(last)));
-        for (hash, blob) in &entry.blobs {
-            self.blob_of.push(sequence);
-            self.blob_hash.push(hash);
-            self.blob.push(blob);
-        }
-    }
-
-    async fn insert(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        let records = "INSERT INTO passerelle_log.record (sequence, kind, time, frame, leaf, message_id, client, \
-                       service, covers_first, covers_last) SELECT * FROM unnest($1::bigint[], $2::smallint[], \
-                       $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bigint[], \
-                       $10::bigint[])";
-        client
-            .execute(
-                records,
-                &[
-                    &self.sequence,
-                    &self.kind,
-                    &self.time,
-                    &self.frame,
-                    &self.leaf,
-                    &self.message_id,
-                    &self.client,
-                    &self.service,
-                    &self.covers_first,
-                    &self.covers_last,
-                ],
-            )
-            .await?;
-        if !self.blob.is_empty() {
-            let blobs = "INSERT INTO passerelle_log.blob (sequence, hash, content) \
-                         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])";
-            client.execute(blobs, &[&self.blob_of, &self.blob_hash, &self.blob]).await?;
-        }
-        Ok(())
-    }
 }

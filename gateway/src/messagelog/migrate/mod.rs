@@ -1,0 +1,316 @@
+//! A log, moved from files to tables or back: identity, numbers, frames, tree, bodies and wrapped keys stay what they
+//! are, so that every proof, receipt and checkpoint of before still holds.
+//!
+//! ```text
+//! the source, locked ──► judged ──► copied ──► the copy, judged: the same tree ──► opened ──► the source, closed
+//! ```
+//! Until the copy is opened no gateway takes it for a log, and a move that was broken off begins anew. The source is
+//! never changed but for being closed at the end; one that was broken off between opening and closing is closed by the
+//! next try.
+//!
+//! Not here: the bytes of files (`files`), tables (`postgres`).
+
+mod files;
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use cert_authority::clock::Clock;
+
+use super::{
+    audit::{Source, audit, audit_tables},
+    beside::{Beside, Folder},
+    disk::{self, Disk, SystemDisk},
+    error::{Finding, Flaw, LogError},
+    frame::Frame,
+    index::Facts,
+    key,
+    lock::Lock,
+    postgres::{self, Database, Giving, Held, Link, Receiving, Snapshot, TableRow},
+    record::{Place, Stored},
+    segment,
+    service::{Config, MessageLog, read_identity},
+    tree::{self, Hash, Tree},
+    verify::{Observer, Verdict, stored},
+};
+use files::Filling;
+
+/// Bytes of a large body that are copied at once.
+const PIECE: u64 = 1 << 20;
+
+/// Why a log is not moved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MigrateError {
+    /// The log cannot be read or written; among others [`LogError::Locked`] while a gateway runs, and
+    /// [`LogError::NotEmpty`] where there is something already.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The source is not what was written: see `log verify`.
+    #[error("the log does not verify, and stays where it is: {0}")]
+    Damaged(Finding),
+    /// Messages were removed from the log. Tables have no place for what is left of them.
+    #[error("record {0} was removed when the log was cleaned: such a log cannot be moved to PostgreSQL yet")]
+    Cleaned(u64),
+    /// What was copied is not what was read.
+    #[error("the copy is not the log that was read, and is not used")]
+    Different,
+}
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// How many records.
+    pub records: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+}
+
+/// Told the number of each record that is copied.
+pub type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// A record and what lies beside it, on its way.
+struct Copied {
+    frame: Bytes,
+    /// Its hash, as the source states it.
+    leaf: Hash,
+    blobs: Vec<(Hash, Bytes)>,
+}
+
+/// Moves the log in the directory of these settings to their database. No gateway may be running.
+///
+/// # Errors
+/// [`MigrateError`]: then it is where it was.
+pub fn to_postgres(
+    config: &Config,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    progress: Progress<'_>,
+) -> Result<Moved, MigrateError> {
+    let directory = config.directory.as_path();
+    // As at the start of a gateway: what the last write has left unfinished is cut off, and the key must be there.
+    drop(MessageLog::open(Config { postgres: None, ..config.clone() }, Arc::clone(clock))?);
+    let _lock = Lock::take(directory)?;
+    let (id, server) = (read_identity(directory)?, database.server()?);
+    let source = judged(|seen| audit(directory, seen))?;
+    if is_there(directory, database, &source) {
+        close_files(directory)?;
+        return Ok(moved(&source));
+    }
+    let proof = key::proof_of_kek(&config.key_file, &id)?;
+    let mut target = Tables {
+        beside: Arc::new(Link::new(server.clone())?),
+        rows: Receiving::begin(server.clone(), id, proof)?,
+    };
+    let records = files::records(directory, id)?;
+    let from = Folder::new(directory, Arc::new(SystemDisk));
+    let tree = copy(records, &from, &mut target, directory, progress)?;
+    target.rows.complete(&tree)?;
+    let copied = judged(|seen| audit_tables(id, server, postgres::COPYING, &|_, _| None, seen))?;
+    same(&source, &copied)?;
+    target.rows.open()?;
+    close_files(directory)?;
+    Ok(moved(&source))
+}
+
+/// Moves the log in the database of these settings to their directory. No gateway may be running.
+///
+/// # Errors
+/// [`MigrateError`]: then it is where it was.
+pub fn to_files(
+    config: &Config,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    progress: Progress<'_>,
+) -> Result<Moved, MigrateError> {
+    let directory = config.directory.as_path();
+    let failed = |e: std::io::Error| LogError::io("the directory of the log cannot be made", &e);
+    disk::make_dir(&SystemDisk, directory).map_err(failed)?;
+    let _lock = Lock::take(directory)?;
+    let server = database.server()?;
+    let giving = Giving::begin(server.clone())?;
+    let id = giving.head.log;
+    match read_identity(directory) {
+        Err(LogError::Missing(_)) => {}
+        Ok(found) if found == id => {}
+        _ => return Err(LogError::NotEmpty(directory.display().to_string()).into()),
+    }
+    key::check_kek(&config.key_file, &id, &giving.head.kek)?;
+    let from_tables =
+        |seen: &mut dyn Observer| audit_tables(id, server.clone(), postgres::FORMAT, &|_, _| None, seen);
+    let source = judged(from_tables)?;
+    if segment::directory(directory).exists() {
+        let there = audit(Source::Files(directory), &mut ())?;
+        if there.root != source.root || there.records != source.records {
+            return Err(LogError::NotEmpty(directory.display().to_string()).into());
+        }
+        giving.close()?;
+        return Ok(moved(&source));
+    }
+    let mut target = Filling::begin(directory, id, config.segment_size, clock.now())?;
+    let (snapshot, _) = Snapshot::begin(server.clone(), postgres::FORMAT)?;
+    let records = snapshot.flat_map(|page| match page {
+        Ok(rows) => rows.into_iter().map(Copied::of_row).collect(),
+        Err(error) => vec![Err(error)],
+    });
+    let from = Arc::new(Link::new(server)?);
+    copy(records, &from, &mut target, directory, progress)?;
+    let staged = target.complete()?;
+    let copied = judged(|seen| audit(&staged.directory(), seen))?;
+    same(&source, &copied)?;
+    staged.open()?;
+    giving.close()?;
+    Ok(moved(&source))
+}
+
+/// The tables as a target.
+struct Tables {
+    beside: Arc<Link>,
+    rows: Receiving,
+}
+
+/// Where records are copied to.
+trait Target {
+    /// Where their keys and large bodies go.
+    fn beside(&self) -> &dyn Beside;
+
+    /// Takes the next record.
+    fn add(&mut self, copied: Copied, frame: Frame) -> Result<(), LogError>;
+}
+
+impl Target for Tables {
+    fn beside(&self) -> &dyn Beside {
+        &self.beside
+    }
+
+    fn add(&mut self, Copied { frame: bytes, leaf, blobs }: Copied, frame: Frame) -> Result<(), LogError> {
+        let (head, facts) = (frame.head, Facts::of(&frame.record));
+        let (sequence, kind, time) = (head.sequence, head.kind, head.time);
+        self.rows.add(Held { sequence, kind, time, facts, blobs, frame: bytes, leaf })
+    }
+}
+
+impl Copied {
+    fn of_row(row: TableRow) -> Result<Self, LogError> {
+        let damaged = || damaged(row.number, Flaw::Hash);
+        let leaf = row.leaf.ok_or_else(damaged)?;
+        let blobs = row.blobs.iter().map(|(hash, blob)| Ok((hash.ok_or_else(damaged)?, blob.clone())));
+        Ok(Self { leaf, blobs: blobs.collect::<Result<_, LogError>>()?, frame: row.frame.clone() })
+    }
+}
+
+/// Copies the keys, the records and their bodies. Gives the tree over the records.
+fn copy(
+    records: impl Iterator<Item = Result<Copied, LogError>>,
+    from: &dyn Beside,
+    to: &mut dyn Target,
+    scratch: &Path,
+    progress: Progress<'_>,
+) -> Result<Tree, LogError> {
+    let keys = from.keys()?;
+    for id in &keys {
+        if let Some(wrapped) = from.key(id)? {
+            to.beside().add_key(id, &wrapped)?;
+        }
+    }
+    let mut tree = Tree::EMPTY;
+    for copied in records {
+        let (copied, sequence) = (copied?, tree.size());
+        let frame = Frame::decode(&copied.frame).map_err(|flaw| damaged(sequence, flaw))?;
+        if frame.head.sequence != sequence || tree::leaf_hash(&[&copied.frame]) != copied.leaf {
+            return Err(damaged(sequence, Flaw::Hash));
+        }
+        let large = stored(&frame.record).filter(|body| body.place == Place::File);
+        for body in large.filter(|body| keys.contains(&body.key)) {
+            copy_body(body, from, to.beside(), scratch)?;
+        }
+        tree.push(copied.leaf);
+        to.add(copied, frame)?;
+        progress(sequence);
+    }
+    Ok(tree)
+}
+
+/// Copies a large body, through a file without a name.
+fn copy_body(body: &Stored, from: &dyn Beside, to: &dyn Beside, scratch: &Path) -> Result<(), LogError> {
+    let failed = |e: std::io::Error| LogError::io("a body cannot be copied", &e);
+    let source = from.open(&body.key, &body.ciphertext)?;
+    let file = SystemDisk.temporary(scratch).map_err(failed)?;
+    let mut offset = 0;
+    while offset < body.length {
+        let length = PIECE.min(body.length.saturating_sub(offset));
+        let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+        source.read_exact_at(&mut piece, offset)?;
+        disk::write_all(&SystemDisk, &file, &piece, offset).map_err(failed)?;
+        offset = offset.saturating_add(length);
+    }
+    to.keep(&body.key, &body.ciphertext, &file, body.length)
+}
+
+/// Looks for records that were removed.
+struct Cleaned(Option<u64>);
+
+impl Observer for Cleaned {
+    fn record(&mut self, _: u64, _: cert_authority::clock::UnixTime, _: &super::Record) {}
+
+    fn removed(&mut self, sequence: u64) {
+        self.0 = self.0.or(Some(sequence));
+    }
+}
+
+/// The verdict over a log in which nothing is wrong.
+fn judged(
+    audit: impl FnOnce(&mut dyn Observer) -> Result<Verdict, LogError>,
+) -> Result<Verdict, MigrateError> {
+    let mut cleaned = Cleaned(None);
+    let verdict = audit(&mut cleaned)?;
+    match (verdict.findings.first(), cleaned.0) {
+        (Some(finding), _) => Err(MigrateError::Damaged(finding.clone())),
+        (None, Some(sequence)) => Err(MigrateError::Cleaned(sequence)),
+        (None, None) => Ok(verdict),
+    }
+}
+
+fn same(source: &Verdict, copy: &Verdict) -> Result<(), MigrateError> {
+    let same = (source.records, source.root) == (copy.records, copy.root);
+    if same { Ok(()) } else { Err(MigrateError::Different) }
+}
+
+fn moved(verdict: &Verdict) -> Moved {
+    Moved { records: verdict.records, root: verdict.root }
+}
+
+/// Whether the whole log is in the database already: only closing the files was broken off.
+fn is_there(directory: &Path, database: &Database, source: &Verdict) -> bool {
+    let there = audit(Source::Tables(directory, database), &mut ());
+    there.is_ok_and(|there| there.findings.is_empty() && same(source, &there).is_ok())
+}
+
+/// From now on no gateway opens the files.
+fn close_files(directory: &Path) -> Result<(), LogError> {
+    let renamed = SystemDisk.rename(&segment::directory(directory), &segment::moved(directory));
+    let closed = renamed.and_then(|()| SystemDisk.sync_dir(directory));
+    closed.map_err(|e| LogError::io("the segments that were moved cannot be renamed", &e))
+}
+
+fn damaged(sequence: u64, flaw: Flaw) -> LogError {
+    LogError::Damaged(Finding { segment: 0, offset: sequence, sequence, flaw })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_messages_were_removed_from_is_not_moved() {
+        let verdict = Verdict { records: 5, root: [0; 32], findings: Vec::new() };
+        let cleaned = judged(|seen| {
+            seen.removed(3);
+            seen.removed(4);
+            Ok(verdict.clone())
+        });
+        assert_eq!(cleaned, Err(MigrateError::Cleaned(3)));
+        assert_eq!(judged(|_| Ok(verdict.clone())), Ok(verdict.clone()));
+        let shorter = Verdict { records: 4, ..verdict.clone() };
+        assert_eq!(same(&verdict, &shorter), Err(MigrateError::Different));
+    }
+}
