@@ -18,7 +18,9 @@ use std::{
     sync::Arc,
 };
 
+use cert_authority::{algorithm::DigestAlgorithm::Sha512, crypto::digest};
 use conf::snapshot::GlobalConf;
+use evidence_support::now;
 use gateway::{
     archive::{
         archiver::{Archiver, Grouping, Settings},
@@ -30,7 +32,9 @@ use gateway::{
         archives::Shelves,
         verify::{Grounds, Report, verify},
     },
-    messagelog::{LogStore as _, Record, Role, record::ArchiveRecord},
+    evidence::signature::{SignatureBundle, sign_batch},
+    message::digests::PartDigests,
+    messagelog::{LogStore as _, MessageRecord, Part, Record, Role, record::ArchiveRecord},
 };
 use log_support::config;
 use metaservice_support::*;
@@ -184,7 +188,7 @@ fn claim(archived: &Archived, file: &Path, records: &[u64], group: Option<&str>)
     let judged = read::read(File::open(file).unwrap(), None).unwrap();
     let (hash, length) = target::hash(&mut File::open(file).unwrap()).unwrap();
     let bytes = |hex: &str| {
-        let algorithm = cert_authority::algorithm::DigestAlgorithm::Sha512;
+        let algorithm = Sha512;
         cert_authority::crypto::Digest::from_computed(algorithm, &hex::decode(hex).unwrap()).unwrap()
     };
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
@@ -211,6 +215,42 @@ fn an_archive_whose_containers_are_not_of_the_messages_in_the_log_is_found_even_
     // The same names of containers; signed anew, so not what was logged.
     let first = archived.scene.log(Message { id: "later", ..REQUEST });
     let same = other.scene.log(Message { id: "later", ..REQUEST });
+    assert_eq!(first, same, "so that the containers have one name");
+    archived.scene.stamp();
+    other.scene.stamp();
+    let target = Arc::new(Directory::new(&other.folder, other.scene.directory.path().join("log/bodies")));
+    let settings = Settings { grouping: Grouping::Member, ..Settings::default() };
+    let mut archiver = Archiver::new(other.scene.log.clone(), other.scene.reader(), target, settings);
+    let file = other.scene.runtime.block_on(archiver.run()).unwrap().files.remove(0);
+    let noted = claim(&archived, &other.folder.join(file), &[first], Some("EE/GOV/1"));
+    assert_eq!(archived.assert_first(noted, "is not what this log knows as later-request-"), 1);
+}
+
+/// Logs a message without a body that is signed already, as the request "later"; gives its number.
+fn log_signed(scene: &Scene, content: &[u8], bundle: SignatureBundle) -> u64 {
+    let (client, service) =
+        ("EE/GOV/1001/portal".parse().unwrap(), "EE/GOV/1001/registry/records".parse().unwrap());
+    let mut record =
+        MessageRecord::new(Role::Consumer, "later", "r-1", client, service, bundle.signature_xml);
+    (record.hash_chain, record.hash_chain_result) = (bundle.hash_chain, bundle.hash_chain_result);
+    let length = u64::try_from(content.len()).unwrap();
+    record.parts.push(Part::new("application/x-road-rest-request", length, digest(Sha512, content)));
+    let sealed = scene.log.vault().of(&record.client).seal(content).unwrap();
+    let append = scene.log.append(Record::Request(record), vec![Some(sealed)]);
+    scene.runtime.block_on(append).unwrap().sequence
+}
+
+/// Both have the same signature, so that it does not tell one from the other.
+#[test]
+fn a_container_of_another_message_of_the_same_batch_is_not_the_one_of_the_message_in_the_log() {
+    let (archived, other) = (Archived::new(), Archived::new());
+    let Scene { world, key, runtime, .. } = &archived.scene;
+    let messages = [b"GET\r\n/a\r\n", b"GET\r\n/b\r\n"];
+    let digests = messages.map(|message| PartDigests::of_message(Sha512, message));
+    let mut bundles =
+        runtime.block_on(sign_batch(&digests.each_ref(), key, &world.keys, now())).unwrap().into_iter();
+    let first = log_signed(&archived.scene, messages[0], bundles.next().unwrap());
+    let same = log_signed(&other.scene, messages[1], bundles.next().unwrap());
     assert_eq!(first, same, "so that the containers have one name");
     archived.scene.stamp();
     other.scene.stamp();

@@ -75,8 +75,17 @@ impl Shelves {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expected {
     /// Not known of a message that was removed from the log.
-    name: Option<String>,
+    message: Option<Logged>,
     signature: Digest,
+}
+
+/// What the log still has of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Logged {
+    /// The name of its container.
+    name: String,
+    /// Digest of its hash chain, which tells it from the others of its batch: the signature does not.
+    hash_chain: Option<Digest>,
 }
 
 /// An archive that the log says is in its place, and what must be in it; none where the log cannot be read.
@@ -122,7 +131,9 @@ impl Follower {
     pub fn message(&mut self, sequence: u64, kind: Kind, message: &MessageRecord, judged: bool) {
         let expected = judged.then(|| {
             let name = file_name(kind, &message.message_id, sequence);
-            Box::new(Expected { name: Some(name), signature: signature_digest(&message.signature) })
+            let hash_chain = message.hash_chain.as_deref().map(signature_digest);
+            let signature = signature_digest(&message.signature);
+            Box::new(Expected { message: Some(Logged { name, hash_chain }), signature })
         });
         self.waiting.insert(sequence, expected);
     }
@@ -185,7 +196,7 @@ impl Follower {
             if removed == Some(None) {
                 wrong(&format!("record {number} was removed, and had no time-stamp when it was archived"));
             }
-            let of_removed = |signature| Box::new(Expected { name: None, signature });
+            let of_removed = |signature| Box::new(Expected { message: None, signature });
             expected.push(message.flatten().or_else(|| removed.flatten().map(of_removed)));
         }
         (problems, Some(Noted { record: noted, expected }))
@@ -236,7 +247,7 @@ impl Noted {
         };
         let mut signatures = HashMap::new();
         let mut examiner = |name: &str, bytes: &[u8]| {
-            signatures.insert(name.to_owned(), logged_signature(bytes));
+            signatures.insert(name.to_owned(), logged_evidence(bytes));
             conf.map(|conf| read::judge(bytes, conf))
         };
         let archive = read::examine(file, Some(&mut examiner)).map_err(|error| error.to_string())?;
@@ -250,7 +261,7 @@ impl Noted {
     fn check_contents(
         &self,
         archive: &read::Archive,
-        signatures: &HashMap<String, Option<Digest>>,
+        signatures: &HashMap<String, Option<Evidence>>,
     ) -> Result<(), String> {
         let previous = archive.linking.previous.as_ref().map(|link| (link.file.clone(), link.digest.clone()));
         let named = self.record.previous.as_ref().map(|(file, digest)| (file.clone(), digest.hex()));
@@ -262,10 +273,14 @@ impl Noted {
         }
         for (link, expected) in archive.linking.files.iter().zip(&self.expected) {
             let Some(expected) = expected else { continue };
-            let signature = signatures.get(&link.file).and_then(Option::as_ref);
-            let named = expected.name.as_ref().is_none_or(|name| link.file == *name);
-            if !named || signature != Some(&expected.signature) {
-                let name = expected.name.as_deref().unwrap_or("a message that was removed");
+            let found = signatures.get(&link.file).and_then(Option::as_ref);
+            let is_it = found.is_some_and(|(signature, hash_chain)| {
+                let of_it = |of: &Logged| link.file == of.name && *hash_chain == of.hash_chain;
+                *signature == expected.signature && expected.message.as_ref().is_none_or(of_it)
+            });
+            if !is_it {
+                let message = expected.message.as_ref();
+                let name = message.map_or("a message that was removed", |message| message.name.as_str());
                 return Err(format!("{} is not what this log knows as {name}", link.file));
             }
         }
@@ -273,8 +288,12 @@ impl Noted {
     }
 }
 
-/// The digest of the signature in a container, as it was logged.
-fn logged_signature(container: &[u8]) -> Option<Digest> {
-    let signature = asic::signature_of(container).ok()?;
-    timestamp::remove(&signature).ok().map(|signature| signature_digest(&signature))
+/// Digests of a signature and of the hash chain beside it.
+type Evidence = (Digest, Option<Digest>);
+
+/// Those of the signature in a container, as it was logged.
+fn logged_evidence(container: &[u8]) -> Option<Evidence> {
+    let bundle = asic::signature_of(container).ok()?;
+    let signature = timestamp::remove(&bundle.signature_xml).ok()?;
+    Some((signature_digest(&signature), bundle.hash_chain.as_deref().map(signature_digest)))
 }

@@ -7,6 +7,7 @@
 //! # Compatibility
 //! Stricter than X-Road: an attachment that is there must be covered and have the digest that is signed.
 
+use bytes::Bytes;
 use cert_authority::{
     clock::UnixTime,
     error::VerifyError,
@@ -23,7 +24,7 @@ use super::{
 use crate::evidence::{
     hash_chain::{Content, Input, Unresolved},
     signature::{
-        self, Facts, SignatureError, TrustCache,
+        self, Facts, SignatureBundle, SignatureError, TrustCache,
         read::{self, Signature},
         verify::{Parts, judge},
     },
@@ -98,12 +99,18 @@ pub fn verify_container(bytes: &[u8], conf: &GlobalConf) -> Result<Report, NotAZ
     }
 }
 
-/// The signature in a container, byte for byte; nothing is judged but the shape of the container.
+/// The signature in a container with its hash chain, byte for byte; nothing is judged but the shape of the container.
 ///
 /// # Errors
 /// [`ContainerError`].
-pub fn signature_of(bytes: &[u8]) -> Result<Vec<u8>, ContainerError> {
-    Ok(Contents::read(bytes)?.signature().to_vec())
+pub fn signature_of(bytes: &[u8]) -> Result<SignatureBundle, ContainerError> {
+    let contents = Contents::read(bytes)?;
+    let entry = |name| contents.entry(name).map(Bytes::copy_from_slice);
+    Ok(SignatureBundle {
+        signature_xml: Bytes::copy_from_slice(contents.signature()),
+        hash_chain_result: entry(name::SIG_HASH_CHAIN_RESULT),
+        hash_chain: entry(name::SIG_HASH_CHAIN),
+    })
 }
 
 impl Report {
