@@ -174,6 +174,13 @@ impl Case {
         self
     }
 
+    /// With a call of the service: it takes an exchange to try it.
+    #[must_use]
+    pub fn called(mut self) -> Self {
+        self.calls = 1;
+        self
+    }
+
     /// With a reason for what is expected.
     #[must_use]
     pub fn because(mut self, reason: &'static str) -> Self {

@@ -18,7 +18,11 @@
 )]
 
 mod access;
+mod admin;
 mod case;
+mod conf;
+mod doors;
+mod evidence;
 mod headers;
 mod http;
 mod judge;
@@ -33,7 +37,9 @@ mod wire;
 mod xml;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 pub use case::{Answer, Attack, Case, Evidence, Expected};
@@ -68,7 +74,7 @@ impl fmt::Display for RowReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { id, title, cases, open, .. } = self.row;
         match open {
-            Some(reason) if *cases == 0 => write!(f, "{id}  {title}: open. {reason}"),
+            Some(reason) if *cases == 0 => write!(f, "{id}  {title}  open: {reason}"),
             Some(reason) => write!(f, "{id}  {title}  {} of {cases}; open: {reason}", self.right),
             None => write!(f, "{id}  {title}  {} of {cases}", self.right),
         }
@@ -151,7 +157,9 @@ async fn judge_row(world: &World, row: &'static Row, make: Make) -> RowReport {
     }
     // Nothing came late, and the world still works.
     judge.from_here(world);
-    world.is_alive().await;
+    if AssertUnwindSafe(world.is_alive()).catch_unwind().await.is_err() {
+        found.wrong.push("after this row a good exchange fails".to_owned());
+    }
     let memory = memory();
     if memory > MEMORY {
         found.wrong.push(format!("{memory} MiB of memory after this row, more than {MEMORY}"));
