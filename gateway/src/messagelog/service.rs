@@ -282,6 +282,7 @@ impl MessageLog {
             vault: vault.clone(),
             erased: head.erased,
             node: crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?,
+            known: None,
             alone: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -6,7 +6,7 @@
 //! blob     small encrypted bodies beside a record
 //! body     large encrypted bodies, in rows of 1 MiB
 //! data_key data keys, wrapped by the key-encryption key
-//! batch    the name that a node gave to what it committed together, and the number of its first record
+//! batch    of each node the name of what it committed together last, and the number of its first record
 //! ```
 //! A commit holds the lock of the head row, so that numbers are dense whoever writes. One that was broken off is tried
 //! again under the same name: whoever has the lock sees whether it was committed, so that its outcome is never guessed.

@@ -59,6 +59,8 @@ pub(crate) struct Writer {
     pub(crate) erased: u64,
     /// Tells this opening of the log from all others.
     pub(crate) node: [u8; 16],
+    /// The name of the batch before, whose outcome is known: it goes with the next one.
+    pub(crate) known: Option<[u8; 16]>,
     /// A record that was taken from the queue and is written by itself.
     pub(crate) alone: Option<Entry>,
 }
@@ -183,10 +185,11 @@ impl Writer {
             receipts
         } else {
             self.check_lead(client, &head, batch).await?;
-            let receipts = insert(client, &mut head, batch, name).await?;
+            let receipts = insert(client, &mut head, batch, name, self.known.as_ref()).await?;
             client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
             receipts
         };
+        self.known = Some(*name);
         self.state.reached(&head.tree);
         Ok(receipts)
     }
@@ -299,12 +302,14 @@ impl Writer {
     }
 }
 
-/// Numbers the records behind the head and writes them, with the new head.
+/// Numbers the records behind the head and writes them, with the new head. The name of the batch `before` goes: nobody
+/// will ask for it again.
 async fn insert(
     client: &Client,
     head: &mut Head,
     batch: &[Entry],
     name: &[u8; 16],
+    before: Option<&[u8; 16]>,
 ) -> Result<Vec<Receipt>, LogError> {
     let first = head.tree.size();
     let mut rows = Rows::default();
@@ -318,8 +323,10 @@ async fn insert(
         rows.add(sequence, (entry.kind, entry.time), &entry.facts, &entry.blobs, frame, leaf);
     }
     rows.insert(client).await.map_err(|e| failed(&e))?;
-    let named = "INSERT INTO passerelle_log.batch (id, first) VALUES ($1, $2)";
-    client.execute(named, &[&name.as_slice(), &bigint(first)]).await.map_err(|e| failed(&e))?;
+    let named = "WITH before AS (DELETE FROM passerelle_log.batch WHERE id = $3) \
+                 INSERT INTO passerelle_log.batch (id, first) VALUES ($1, $2)";
+    let before = before.map(<[u8; 16]>::as_slice);
+    client.execute(named, &[&name.as_slice(), &bigint(first), &before]).await.map_err(|e| failed(&e))?;
     let moved = "UPDATE passerelle_log.head SET size = $1, edge = $2";
     let edge = head.tree.edge().concat();
     client.execute(moved, &[&bigint(head.tree.size()), &edge]).await.map_err(|e| failed(&e))?;
