@@ -95,6 +95,7 @@ async fn run(
     // 4 connect
     seen.step(Step::Connect);
     let following = following.settle().await?; // a body without a byte is no part
+    let vault = gateway.log.vault().keyed(&request.header().client).await?;
     let link = gateway.peers.open(route).await?;
 
     // 5 stream
@@ -106,7 +107,6 @@ async fn run(
     let (leaving, mut answer) = link.send(beside);
     let mut outgoing = Outgoing::begin(leaving, boundary);
     outgoing.ocsp_responses(&gateway.keys.own_ocsp_responses(began));
-    let vault = gateway.log.vault().of(&request.header().client);
     let streamed = outgoing.stream(request.part(), following, &vault).await;
     let streamed = check::sent_or_refused(streamed, &mut answer).await?;
 

@@ -124,7 +124,7 @@ async fn run(
     let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &header.client);
     let far_end = judged.map_err(|failure| Fault::from(failure).within(Scope::ServiceFailed))?;
     seen.peer(&conf, &far_end.server);
-    let vault = gateway.log.vault().of(header.service.client());
+    let vault = gateway.log.vault().keyed(header.service.client()).await?;
     let request = head.read_rest(&vault).await?;
     check::one_request_id(request_id.as_deref(), &request.message)?;
 

@@ -67,7 +67,7 @@ impl Exchange<'_> {
         proven: M,
         message: &Message<'_>,
     ) -> Result<Logged<M>, LogError> {
-        let (record, contents) = self.record(message, None)?;
+        let (record, contents) = self.record(message, None).await?;
         self.gateway.log.append_request(proven, record, contents).await
     }
 
@@ -81,13 +81,13 @@ impl Exchange<'_> {
         message: &Message<'_>,
         request: u64,
     ) -> Result<Logged<M>, LogError> {
-        let (record, contents) = self.record(message, Some(request))?;
+        let (record, contents) = self.record(message, Some(request)).await?;
         self.gateway.log.append_response(proven, record, contents).await
     }
 
     /// The record, and the sealed contents of the parts in their order. Whether a body is kept is for the settings to
     /// say; SOAP has one in its message part, REST has none there.
-    fn record(
+    async fn record(
         &self,
         message: &Message<'_>,
         answers: Option<u64>,
@@ -125,7 +125,7 @@ impl Exchange<'_> {
         record.parts.push(Part::new(content_type, length, message.digests.message));
         let keeps = self.local.keeps_bodies_of(&request.client, request.service.client());
         let whole = keeps || self.request.protocol() == Protocol::Rest;
-        let vault = self.gateway.log.vault().of(self.own());
+        let vault = self.gateway.log.vault().keyed(self.own()).await?;
         let mut contents = vec![whole.then(|| vault.seal(content)).transpose()?];
         for (Attachment { head, body }, digest) in
             message.attachments.iter().zip(&message.digests.attachments)

@@ -55,6 +55,8 @@ pub struct Vault {
     shared: Arc<Shared>,
     /// The mark of whose bodies are sealed, in the ids of the keys.
     owner: Option<Arc<str>>,
+    /// The key that bodies are sealed with; none: that of the day.
+    key: Option<Arc<DataKey>>,
 }
 
 struct Shared {
@@ -78,7 +80,7 @@ impl Vault {
         disk: Arc<dyn Disk>,
     ) -> Self {
         let shared = Shared { keys, clock, disk, directory, grouping, quota, in_flight: Arc::default() };
-        Self { shared: Arc::new(shared), owner: None }
+        Self { shared: Arc::new(shared), owner: None, key: None }
     }
 
     /// The same vault for the bodies of this owner: sealed with keys that can be destroyed for it alone, if that is
@@ -86,7 +88,25 @@ impl Vault {
     #[must_use]
     pub fn of(&self, owner: &ClientId) -> Self {
         let owner = self.shared.grouping.mark(owner).map(Arc::from);
-        Self { shared: Arc::clone(&self.shared), owner }
+        Self { shared: Arc::clone(&self.shared), owner, key: None }
+    }
+
+    /// The same, with the key of the day at hand: what is sealed then waits for no store. The first one of a day waits
+    /// for its key here, and keeps nobody else from working.
+    ///
+    /// # Errors
+    /// [`LogError::Key`] and what making the key of a new day can meet.
+    pub async fn keyed(&self, owner: &ClientId) -> Result<Self, LogError> {
+        let vault = self.of(owner);
+        let now = vault.shared.clock.now();
+        let key = match vault.shared.keys.at_hand(now, vault.owner.as_deref()) {
+            Some(key) => key,
+            None => {
+                let asked = vault.clone();
+                blocking(move || asked.shared.keys.current(now, asked.owner.as_deref())).await?
+            }
+        };
+        Ok(Self { key: Some(key), ..vault })
     }
 
     /// Begins a body.
@@ -94,7 +114,10 @@ impl Vault {
     /// # Errors
     /// [`LogError::Key`] and what making the key of a new day can meet.
     pub fn writer(&self) -> Result<BodyWriter, LogError> {
-        let key = self.shared.keys.current(self.shared.clock.now(), self.owner.as_deref())?;
+        let key = match &self.key {
+            Some(key) => Arc::clone(key),
+            None => self.shared.keys.current(self.shared.clock.now(), self.owner.as_deref())?,
+        };
         let salt: [u8; SALT] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
         let mut sealed = Vec::with_capacity(1024);
         sealed.push(VERSION);

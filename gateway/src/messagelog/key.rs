@@ -100,7 +100,11 @@ impl DataKey {
 pub(crate) struct KeyRing {
     beside: Arc<dyn Beside>,
     wrapping: aead::Key,
+    /// Never held while something is waited for.
     open: Mutex<Open>,
+    /// Held while `beside` is asked, which may take long: one key of a day is made, and none is kept in memory that is
+    /// destroyed meanwhile.
+    asking: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -108,13 +112,15 @@ struct Open {
     known: HashMap<String, Arc<DataKey>>,
     /// The keys of the present day, by the mark of their owner.
     current: HashMap<Option<String>, Arc<DataKey>>,
+    /// How often all was forgotten.
+    forgotten: u64,
 }
 
 impl KeyRing {
     /// Opens the keys that lie in `beside`.
     pub(crate) fn open(beside: Arc<dyn Beside>, kek_file: &Path) -> Result<Self, LogError> {
         let wrapping = read_kek(kek_file)?;
-        Ok(Self { beside, wrapping, open: Mutex::default() })
+        Ok(Self { beside, wrapping, open: Mutex::default(), asking: Mutex::default() })
     }
 
     /// Where the keys lie, and the bodies with them.
@@ -124,42 +130,63 @@ impl KeyRing {
 
     /// Holds no key any longer: somebody else may have destroyed one.
     pub(crate) fn forget(&self) {
-        *self.lock() = Open::default();
+        let mut open = self.lock();
+        let forgotten = open.forgotten.wrapping_add(1);
+        *open = Open { forgotten, ..Open::default() };
+    }
+
+    /// The key for bodies of this owner that are sealed now, if it is at hand; waits for nothing.
+    pub(crate) fn at_hand(&self, now: UnixTime, owner: Option<&str>) -> Option<Arc<DataKey>> {
+        let begin = begin_of_id(now, owner);
+        let open = self.lock();
+        open.current.get(&owner.map(str::to_owned)).filter(|key| key.id.starts_with(&begin)).cloned()
     }
 
     /// The key for bodies of this owner that are sealed now; the first call of a day makes it, durably.
     pub(crate) fn current(&self, now: UnixTime, owner: Option<&str>) -> Result<Arc<DataKey>, LogError> {
-        let text = now.to_rfc3339();
-        let day = text.split('T').next().unwrap_or_default();
-        let begin = owner.map_or_else(|| format!("{day}."), |mark| format!("{day}.{mark}."));
-        let owner = owner.map(str::to_owned);
-        let mut open = self.lock();
-        if let Some(key) = open.current.get(&owner).filter(|key| key.id.starts_with(&begin)) {
-            return Ok(Arc::clone(key));
+        if let Some(key) = self.at_hand(now, owner) {
+            return Ok(key);
         }
+        let _asking = self.ask();
+        // Another one may have made it while we waited for our turn.
+        if let Some(key) = self.at_hand(now, owner) {
+            return Ok(key);
+        }
+        let forgotten = self.lock().forgotten;
+        let begin = begin_of_id(now, owner);
         let key = match self.newest_of(&begin)? {
             Some(id) => {
                 // Perhaps whoever made it was told that its name is not durable, or died before.
                 self.beside.settle()?;
-                self.load(&mut open, &id)?
+                self.load(&id)?
             }
-            None => self.make(&mut open, &begin)?,
+            None => self.make(&begin)?,
         };
-        open.current.insert(owner, Arc::clone(&key));
+        let mut open = self.lock();
+        if open.forgotten == forgotten {
+            open.current.insert(owner.map(str::to_owned), Arc::clone(&key));
+        }
         Ok(key)
     }
 
     /// The key with this id.
     pub(crate) fn get(&self, id: &str) -> Result<Arc<DataKey>, LogError> {
-        self.load(&mut self.lock(), id)
+        if let Some(key) = self.known(id) {
+            return Ok(key);
+        }
+        let _asking = self.ask();
+        self.load(id)
     }
 
     /// Destroys a key, and the files of the bodies that were sealed with it.
     pub(crate) fn destroy(&self, id: &str) -> Result<(), LogError> {
         check_id(id)?;
-        let mut open = self.lock();
-        open.known.remove(id);
-        open.current.retain(|_, key| key.id != id);
+        let _asking = self.ask();
+        {
+            let mut open = self.lock();
+            open.known.remove(id);
+            open.current.retain(|_, key| key.id != id);
+        }
         self.beside.destroy(id)
     }
 
@@ -174,20 +201,37 @@ impl KeyRing {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ask(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, id: &str) -> Option<Arc<DataKey>> {
+        self.lock().known.get(id).cloned()
+    }
+
+    /// Keeps a key at hand, unless all was forgotten since it was asked for.
+    fn remember(&self, key: &Arc<DataKey>, forgotten: u64) {
+        let mut open = self.lock();
+        if open.forgotten == forgotten {
+            open.known.insert(key.id.clone(), Arc::clone(key));
+        }
+    }
+
     /// The newest key whose id begins so and ends with random digits.
     fn newest_of(&self, begin: &str) -> Result<Option<String>, LogError> {
         let last = |id: &String| id.strip_prefix(begin).is_some_and(|rest| !rest.contains('.'));
         Ok(self.beside.keys()?.into_iter().rfind(|id| check_id(id).is_ok() && last(id)))
     }
 
-    fn load(&self, open: &mut Open, id: &str) -> Result<Arc<DataKey>, LogError> {
-        if let Some(key) = open.known.get(id) {
-            return Ok(Arc::clone(key));
+    fn load(&self, id: &str) -> Result<Arc<DataKey>, LogError> {
+        if let Some(key) = self.known(id) {
+            return Ok(key);
         }
         check_id(id)?;
+        let forgotten = self.lock().forgotten;
         let wrapped = self.beside.key(id)?.ok_or_else(|| LogError::KeyGone(id.to_owned()))?;
         let key = Arc::new(DataKey { id: id.to_owned(), secret: self.unwrap(id, &wrapped)? });
-        open.known.insert(id.to_owned(), Arc::clone(&key));
+        self.remember(&key, forgotten);
         Ok(key)
     }
 
@@ -200,7 +244,7 @@ impl KeyRing {
         <[u8; aead::KEY_LEN]>::try_from(&*secret).map(Zeroizing::new).map_err(|_| damaged())
     }
 
-    fn make(&self, open: &mut Open, begin: &str) -> Result<Arc<DataKey>, LogError> {
+    fn make(&self, begin: &str) -> Result<Arc<DataKey>, LogError> {
         let random = |e: cert_authority::error::KeyError| LogError::Key(e.to_string());
         let id = format!("{begin}{}", hex::encode(crypto::random_array::<4>().map_err(random)?));
         let secret = Zeroizing::new(crypto::random_array().map_err(random)?);
@@ -208,11 +252,19 @@ impl KeyRing {
         let mut sealed = secret.to_vec();
         let tag = self.wrapping.seal(nonce, id.as_bytes(), &mut sealed).map_err(random)?;
         let wrapped = [MAGIC, nonce.as_slice(), &sealed, &tag].concat();
+        let forgotten = self.lock().forgotten;
         self.beside.add_key(&id, &wrapped)?;
-        let key = Arc::new(DataKey { id: id.clone(), secret });
-        open.known.insert(id, Arc::clone(&key));
+        let key = Arc::new(DataKey { id, secret });
+        self.remember(&key, forgotten);
         Ok(key)
     }
+}
+
+/// How the ids of the keys of this day and owner begin.
+fn begin_of_id(now: UnixTime, owner: Option<&str>) -> String {
+    let text = now.to_rfc3339();
+    let day = text.split('T').next().unwrap_or_default();
+    owner.map_or_else(|| format!("{day}."), |mark| format!("{day}.{mark}."))
 }
 
 /// Ids come out of records and become names of files.
