@@ -363,3 +363,18 @@ fn the_command_says_what_was_moved_and_what_is_to_be_done() {
     assert!(code == 0 && said.contains("take [log.postgres] out of the settings"), "{said}");
     moving.assert_whole(&moving.files());
 }
+
+#[test]
+fn a_machine_that_had_nothing_of_the_log_but_its_key_gets_all_of_it() {
+    let moving = Moving::new();
+    moving.to_postgres().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let there = config(other.path());
+    let refused = to_files(&there, &moving.cluster.database(), &clock(), &mut |_| {});
+    assert!(matches!(refused, Err(MigrateError::Log(LogError::Key(_)))), "without the key: {refused:?}");
+    fs::copy(&moving.files().key_file, &there.key_file).unwrap();
+    let mut copied = 0_u64;
+    let moved = to_files(&there, &moving.cluster.database(), &clock(), &mut |_| copied += 1).unwrap();
+    assert_eq!(moved.records, copied, "each is told");
+    moving.assert_whole(&there);
+}
