@@ -30,6 +30,8 @@ async fn doors(world: &World) -> [Door; 2] {
     for (name, value) in &message.headers {
         headers.push_str(&format!("{name}: {value}\r\n"));
     }
+    let mut hidden = message.clone();
+    hidden.headers.push(("connection".to_owned(), "close".to_owned()));
     [
         Door {
             name: "http",
@@ -41,7 +43,7 @@ async fn doors(world: &World) -> [Door; 2] {
         Door {
             name: "peers",
             head: headers,
-            hidden: message.bytes(),
+            hidden: hidden.bytes(),
             case: |name, bytes, expected| Case::peer(name, bytes, expected),
             broken: || serving("service_failed.io_error"),
         },
@@ -209,6 +211,9 @@ const FIRST: &[(&str, &str)] = &[
 pub(super) async fn smuggling(world: &World) -> Vec<Case> {
     let mut cases = Vec::new();
     for door in doors(world).await {
+        let alone = Expected::Passes("GET /base/hidden HTTP/1.1".to_owned());
+        let name = format!("{}: what is hidden below would be served", door.name);
+        cases.push((door.case)(name, door.hidden.clone(), alone));
         for coding in CODINGS {
             let what = coding.escape_debug();
             let length = |body: &[u8]| format!("Content-Length: {}\r\n{coding}", body.len());

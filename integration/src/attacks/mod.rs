@@ -28,6 +28,7 @@ mod http;
 mod judge;
 mod limits;
 mod multipart;
+mod mutants;
 mod path;
 mod signature;
 mod soap;

@@ -1,8 +1,6 @@
 //! Signatures (T06, T10 to T12): of somebody else, over something else, taken to pieces. Each element and each attribute
 //! of the signature and of the hash chain is removed, doubled, renamed, moved to another namespace, changed.
 
-use std::ops::Range;
-
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::digest;
 use cert_authority::x509::issue::Profile;
@@ -10,6 +8,7 @@ use gateway::message::digests::PartDigests;
 use gateway::message::transport::part;
 
 use super::case::{Case, Expected, serving};
+use super::mutants::{Kind, Mutant, mutants};
 use crate::world::{Envelope, RECORDS, Signatory, World};
 
 type Spoil = Box<dyn FnOnce(&mut PartDigests) + Send>;
@@ -437,128 +436,4 @@ const WRAPPED: &[(&str, &str, &str, &str)] = &[
 
 fn content(envelope: &Envelope, media_type: &str) -> String {
     String::from_utf8(envelope.parts[envelope.place(media_type)].1.to_vec()).unwrap()
-}
-
-/// How a document was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// An element is gone.
-    Removed,
-    /// An element stands twice.
-    Doubled,
-    /// An element has another name.
-    Renamed,
-    /// An element is of another namespace.
-    Moved,
-    /// An attribute is gone.
-    Without(&'static str),
-    /// An attribute has another value.
-    Changed(&'static str),
-    /// An attribute stands twice: no XML.
-    Twice,
-    /// A character of a text is another.
-    Text,
-}
-
-struct Mutant {
-    name: String,
-    text: String,
-    kind: Kind,
-    /// The element that was changed.
-    element: String,
-    /// What it stands in, the outermost last.
-    within: Vec<String>,
-}
-
-/// Every change of one place of a document.
-fn mutants(text: &str) -> Vec<Mutant> {
-    let document = roxmltree::Document::parse(text).unwrap();
-    let mut mutants = Vec::new();
-    let mut numbers = std::collections::HashMap::<String, usize>::new();
-    for node in document.descendants().filter(roxmltree::Node::is_element) {
-        let element = node.tag_name().name().to_owned();
-        let number = numbers.entry(element.clone()).or_insert(0);
-        *number += 1;
-        let number = *number;
-        let within: Vec<String> =
-            node.ancestors().skip(1).map(|node| node.tag_name().name().to_owned()).collect();
-        let mut add = |kind: Kind, what: &str, changed: String| {
-            let name = format!("{element} no. {number} {what}");
-            mutants.push(Mutant {
-                name,
-                text: changed,
-                kind,
-                element: element.clone(),
-                within: within.clone(),
-            });
-        };
-        let own = node.range();
-        if node != document.root_element() {
-            add(Kind::Removed, "removed", spliced(text, own.clone(), ""));
-            add(Kind::Doubled, "doubled", spliced(text, own.end..own.end, &text[own.clone()]));
-        }
-        add(Kind::Renamed, "renamed", retagged(text, own.clone(), |tag| format!("{tag}X")));
-        add(Kind::Moved, "in another namespace", namespaced(text, own.clone()));
-        for attribute in node.attributes() {
-            let leaked: &'static str = match attribute.name() {
-                "Id" => "Id",
-                "URI" => "URI",
-                "Algorithm" => "Algorithm",
-                "Type" => "Type",
-                "Target" => "Target",
-                "Encoding" => "Encoding",
-                _ => "other",
-            };
-            let range = attribute.range();
-            let whole = &text[range.clone()];
-            add(
-                Kind::Without(leaked),
-                &format!("without {}", attribute.name()),
-                spliced(text, range.clone(), ""),
-            );
-            let changed = whole.replacen("=\"", "=\"x", 1);
-            add(
-                Kind::Changed(leaked),
-                &format!("with another {}", attribute.name()),
-                spliced(text, range.clone(), &changed),
-            );
-            let twice = format!("{whole} {whole}");
-            add(Kind::Twice, &format!("with two {}", attribute.name()), spliced(text, range, &twice));
-        }
-        let only = node.first_child().filter(|child| child.is_text() && node.children().count() == 1);
-        if let Some(child) = only.filter(|child| child.text().is_some_and(|text| text.trim().len() > 8)) {
-            let range = child.range();
-            let at = range.start + text[range.clone()].find(|c: char| c.is_ascii_alphanumeric()).unwrap() + 4;
-            let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
-            add(Kind::Text, "with another character", spliced(text, at..at + 1, other));
-        }
-    }
-    mutants
-}
-
-fn spliced(text: &str, range: Range<usize>, with: &str) -> String {
-    format!("{}{with}{}", &text[..range.start], &text[range.end..])
-}
-
-/// The element at this place with another name in both of its tags.
-fn retagged(text: &str, own: Range<usize>, rename: impl Fn(&str) -> String) -> String {
-    let element = &text[own.clone()];
-    let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
-    let tag = &element[1..end];
-    let renamed = format!("<{}{}", rename(tag), &element[end..]);
-    let renamed = match renamed.rfind(&format!("</{tag}")) {
-        Some(at) if renamed.ends_with('>') && !renamed.ends_with("/>") => {
-            format!("{}</{}>", &renamed[..at], rename(tag))
-        }
-        _ => renamed,
-    };
-    spliced(text, own, &renamed)
-}
-
-/// The element at this place in a namespace of its own.
-fn namespaced(text: &str, own: Range<usize>) -> String {
-    let declared = retagged(text, own.clone(), |tag| format!("other:{}", tag.rsplit(':').next().unwrap()));
-    let at =
-        own.start + declared[own.start..].find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
-    spliced(&declared, at..at, " xmlns:other=\"urn:other\"")
 }
