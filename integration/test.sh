@@ -25,7 +25,7 @@ venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
   say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml and moto (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc libssl-dev pkg-config; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc make libssl-dev pkg-config; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
