@@ -19,6 +19,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// A writer with room for so many bytes; more are taken, too.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { out: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.out
     }

@@ -379,7 +379,7 @@ impl Record {
 
     /// Its fields, encoded.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::default();
+        let mut out = Writer::with_room(self.message().map_or(0, MessageRecord::room));
         match self {
             Self::Request(message) | Self::Response(message) => message.write(&mut out),
             Self::Outcome(outcome) => outcome.write(&mut out),
@@ -409,6 +409,13 @@ impl Record {
 }
 
 impl MessageRecord {
+    /// About how long its fields are.
+    fn room(&self) -> usize {
+        let chain = self.hash_chain.as_ref().map_or(0, Bytes::len);
+        let result = self.hash_chain_result.as_ref().map_or(0, Bytes::len);
+        [chain, result, 2048].into_iter().fold(self.signature.len(), usize::saturating_add)
+    }
+
     fn write(&self, out: &mut Writer) {
         out.number(
             1,

@@ -42,7 +42,7 @@ use super::{
     recover,
     salvage::salvage,
     segment,
-    stamp::{self, Authorities, Health},
+    stamp::{Authorities, Health, RecentSignatures},
     timestamper,
     tree::{Hash, Tree},
     writer::{Batch, Entry, State, Writer},
@@ -103,6 +103,7 @@ struct Inner {
     vault: Vault,
     reader: Reader,
     state: Arc<State>,
+    recent: RecentSignatures,
     stamping: Mutex<Health>,
     /// Held from finding what is pending until its time-stamp is logged, so that nothing is stamped twice.
     stamper: Arc<tokio::sync::Mutex<()>>,
@@ -217,6 +218,7 @@ impl MessageLog {
             vault,
             reader,
             state,
+            recent: RecentSignatures::default(),
             stamping,
             stamper: Arc::default(),
             at_once: OnceLock::new(),
@@ -296,6 +298,7 @@ impl MessageLog {
             vault,
             reader,
             state,
+            recent: RecentSignatures::default(),
             stamping,
             stamper: Arc::default(),
             at_once: OnceLock::new(),
@@ -443,7 +446,7 @@ impl MessageLog {
         if u32::try_from(fields.len() + FRAME_HEAD).is_ok_and(|length| length > MAX_CONTENT) {
             return Err(LogError::Record("it is too long"));
         }
-        let signature = record.message().map(|message| stamp::signature_digest(&message.signature));
+        let signature = record.message().map(|message| self.0.recent.digest(&message.signature));
         let facts = Facts { signature, ..Facts::of(&record) };
         let (reply, receipt) = oneshot::channel();
         let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, reply };

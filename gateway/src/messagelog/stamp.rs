@@ -5,7 +5,13 @@
 //!
 //! Not here: when ([`super::timestamper`]), the hash chain ([`crate::evidence::timestamp`]).
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cert_authority::{clock::UnixTime, crypto::Digest};
@@ -17,6 +23,29 @@ pub use crate::evidence::timestamp::signature_digest;
 
 /// Most records of one time-stamp.
 pub const MOST: usize = 10_000;
+
+/// How many signatures are remembered with their digests.
+const RECENT: usize = 8;
+
+/// Digests of the signatures that were logged last: messages that were signed together come soon after one another, and
+/// share theirs to the byte.
+#[derive(Debug, Default)]
+pub(crate) struct RecentSignatures(Mutex<VecDeque<(Bytes, Digest)>>);
+
+impl RecentSignatures {
+    /// The digest of a signature.
+    pub(crate) fn digest(&self, signature: &Bytes) -> Digest {
+        let recent = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = recent().iter().find(|(known, _)| known == signature).map(|(_, digest)| *digest);
+        known.unwrap_or_else(|| {
+            let digest = signature_digest(signature);
+            let mut recent = recent();
+            recent.truncate(RECENT - 1);
+            recent.push_front((signature.clone(), digest));
+            digest
+        })
+    }
+}
 
 /// A token that was verified: over the data, by an approved authority, for this question, now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,5 +186,20 @@ mod tests {
         assert_eq!(refused, Err(LogError::Timestamping { since: start.to_rfc3339() }));
         assert_eq!(failing.check(None, UnixTime::from_secs(1 << 40)), Ok(()));
         assert_eq!(Health::default().check(hour, UnixTime::from_secs(1 << 40)), Ok(()));
+    }
+
+    #[test]
+    fn a_signature_that_was_logged_lately_is_not_hashed_again_and_no_other_is_taken_for_it() {
+        let recent = RecentSignatures::default();
+        let signatures: Vec<Bytes> = (0..20).map(|n| Bytes::from(format!("{n:0>4000}"))).collect();
+        for signature in signatures.iter().chain(&signatures) {
+            for _ in 0..3 {
+                assert_eq!(recent.digest(signature), signature_digest(signature));
+            }
+        }
+        let kept = recent.0.lock().unwrap();
+        assert_eq!(kept.len(), RECENT);
+        let last: Vec<_> = kept.iter().map(|(signature, _)| signature).collect();
+        assert!(last.into_iter().eq(signatures.iter().rev().take(RECENT)), "each of them once");
     }
 }
