@@ -45,6 +45,7 @@ use gateway::{
     messagelog::{
         LogError, MessageLog, Record, Role,
         disk::Disk,
+        erase::erase,
         frame::{CHUNK_HEAD, ChunkHead, ChunkType, SEGMENT_HEADER, SegmentHeader},
         reader::{Filter, Order, Reader},
         record::Kind,
@@ -250,14 +251,10 @@ fn what_is_young_or_not_stamped_or_not_archived_or_still_has_bodies_stays() {
     assert_eq!(old.remove(now() + 29 * DAY), 0, "too young");
     // Messages in segments that are full, which no archive holds.
     old.fill(7, 60);
-    old.scene
-        .log
-        .vault()
-        .keys()
-        .unwrap()
-        .iter()
-        .for_each(|key| old.scene.log.vault().destroy_key(key).unwrap());
     let unstamped = old.scene.reader().len() - 60;
+    for key in old.scene.log.vault().keys().unwrap() {
+        old.scene.runtime.block_on(erase(&old.scene.log, &key, "officer", "decision 7")).unwrap();
+    }
     assert!(old.remove(later()) > 30);
     let kept = there(&old.scene.reader());
     let from = usize::try_from(unstamped).unwrap();

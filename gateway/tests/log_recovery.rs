@@ -14,6 +14,7 @@ use std::{
 use gateway::messagelog::{
     LogError,
     audit::audit,
+    erase::erase,
     error::{Finding, Flaw},
 };
 use log_support::*;
@@ -233,9 +234,22 @@ async fn a_body_that_is_gone_is_found_and_one_that_was_erased_is_none_missing() 
     assert_eq!(findings(directory.path())[0].flaw, Flaw::Body);
     fs::remove_file(&path).unwrap();
     assert_eq!(findings(directory.path())[0].flaw, Flaw::Body);
-    log.vault().destroy_key(&stored.key).unwrap();
-    assert_eq!(findings(directory.path()), [], "erased on purpose");
+    let untold = tempfile::tempdir().unwrap();
+    copy_tree(&directory.path().join("log"), &untold.path().join("log"));
+    erase(&log, &stored.key, "officer", "decision 7").await.unwrap();
+    assert_eq!(findings(directory.path()), [], "erased, and the log says so");
     assert_eq!(log.reader().export(0).unwrap().unwrap().parts.iter().flatten().count(), 0);
+    // The same bytes are gone, but nobody has said so.
+    fs::remove_dir_all(untold.path().join("log/bodies").join(&stored.key)).unwrap();
+    fs::remove_file(untold.path().join(format!("log/keys/{}.key", stored.key))).unwrap();
+    let found = findings(untold.path());
+    assert_eq!(
+        found.iter().map(|found| (found.sequence, found.flaw)).collect::<Vec<_>>(),
+        [(0, Flaw::KeyGone)]
+    );
+    // Without the directory too.
+    fs::remove_dir_all(untold.path().join("log/keys")).unwrap();
+    assert_eq!(findings(untold.path())[0].flaw, Flaw::KeyGone);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ mod verify_support;
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use gateway::{
-    audit::verify::Report,
-    messagelog::{Config, LogError, tree::Tree},
+    audit::verify::{Grounds, Report, verify},
+    messagelog::{Config, LogError, erase::erase, tree::Tree},
 };
 use log_support::config;
 use metaservice_support::*;
@@ -50,7 +50,8 @@ impl Tables {
     }
 
     fn report(&self) -> Report {
-        self.judged.report(&self.config)
+        let grounds = Grounds { kek: Some(&self.config.key_file), ..self.judged.grounds() };
+        verify(&self.config, grounds, &mut |_| {}).unwrap()
     }
 
     /// Puts everything back.
@@ -112,9 +113,15 @@ fn a_log_in_tables_that_nobody_touched_is_right_in_everything() {
     assert_eq!(report.problems, []);
     let orphan = "INSERT INTO passerelle_log.blob VALUES (100000, '', '')";
     assert_eq!(tables.changed(orphan).problems, []);
-    // A destroyed key takes its large bodies with it: that is no damage, and the small ones are still judged.
-    let erased = "DELETE FROM passerelle_log.data_key; DELETE FROM passerelle_log.body";
-    assert_eq!(tables.changed(erased).problems, []);
+    // A destroyed key takes its large bodies with it: that is no damage when a record says so, and the small ones are
+    // still judged.
+    let scene = &tables.judged.scene;
+    let key = scene.log.vault().keys().unwrap().remove(0);
+    scene.runtime.block_on(erase(&scene.log, &key, "officer", "decision 7")).unwrap();
+    let bodies = "SELECT count(*) FROM passerelle_log.body";
+    assert_eq!(tables.cluster.value(bodies), "0");
+    let report = tables.report();
+    assert_eq!((report.problems, report.keys, report.keys_destroyed), (vec![], 0, 1));
 }
 
 #[test]
@@ -177,6 +184,16 @@ fn rows_that_were_changed_removed_swapped_or_added_are_found_with_the_number_of_
             "INSERT INTO passerelle_log.body SELECT data_key, hash, 3, content FROM passerelle_log.body \
              WHERE chunk = 2"
                 .to_owned(),
+        ),
+        // Keys: what they are needed for first.
+        (0, "DELETE FROM passerelle_log.data_key".to_owned()),
+        (0, "DELETE FROM passerelle_log.data_key; DELETE FROM passerelle_log.body".to_owned()),
+        (0, "UPDATE passerelle_log.data_key SET id = id || '0'".to_owned()),
+        (0, "UPDATE passerelle_log.data_key SET wrapped = substring(wrapped FOR 40)".to_owned()),
+        (0, "UPDATE passerelle_log.data_key SET wrapped = set_byte(wrapped, 60, get_byte(wrapped, 60) # 1)".to_owned()),
+        (
+            tables.records,
+            "INSERT INTO passerelle_log.data_key VALUES ('2026-02-03.00000001', 'no key')".to_owned(),
         ),
         // The head.
         (last, "UPDATE passerelle_log.head SET size = size - 1".to_owned()),

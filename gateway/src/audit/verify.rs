@@ -13,11 +13,13 @@
 //! What needs a configuration is judged by the one that is given, at the time when the record was logged; its expiry
 //! does not matter. Memory: the signatures that wait for their time-stamp, the leaves since the last checkpoint.
 //!
-//! Not here: bodies whose data key is needed to read them; what is checked of them is the digest of their ciphertext.
+//! Not here: what bodies say. What is checked of them is the digest of their ciphertext, and that their data key is there,
+//! or was destroyed as a record says; with the key-encryption key that it is the right one.
 
 use std::{
     collections::HashMap,
     num::NonZero,
+    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -67,6 +69,8 @@ pub struct Grounds<'a> {
     pub expected: Option<&'a Checkpoint>,
     /// The archives that the log has made.
     pub archives: Option<&'a Shelves>,
+    /// The file of the key-encryption key: the data keys must be those that the bodies were sealed with.
+    pub kek: Option<&'a Path>,
 }
 
 /// What was found.
@@ -84,6 +88,12 @@ pub struct Report {
     pub waiting: u64,
     /// Messages that the log was cleaned of; their leaves are kept, and judged with the tree.
     pub removed: u64,
+    /// Data keys that messages are sealed with, and that are there.
+    pub keys: u64,
+    /// Data keys that messages were sealed with, and that were destroyed, as records say.
+    pub keys_destroyed: u64,
+    /// Whether the data keys were opened: there was a key-encryption key.
+    pub keys_judged: bool,
     /// Checkpoints of this tree.
     pub checkpoints: u64,
     /// Archives in which everything is right.
@@ -123,6 +133,7 @@ pub fn verify<'a>(
         archives: archives::Follower::default(),
         named: 0,
         removed: 0,
+        keys: (0, 0),
         problems: Vec::new(),
         progress,
     };
@@ -130,12 +141,13 @@ pub fn verify<'a>(
         for _ in 0..processors {
             scope.spawn(|| judge.work(&waiting));
         }
-        let verdict = audit_judged(log.into(), &|time, record| judge.record(time, record), &mut walk);
+        let verdict =
+            audit_judged(log.into(), grounds.kek, &|time, record| judge.record(time, record), &mut walk);
         // Whoever waits for more ends.
         drop(std::mem::replace(&mut walk.queue, sync_channel(0).0));
         verdict
     })?;
-    let Walk { pending, checkpoints, archives, named, removed, mut problems, .. } = walk;
+    let Walk { pending, checkpoints, archives, named, removed, keys, mut problems, .. } = walk;
     problems.extend(checkpoints.end());
     problems.extend(grounds.archives.into_iter().flat_map(|shelves| archives.end(shelves, verdict.records)));
     problems.extend(
@@ -154,6 +166,9 @@ pub fn verify<'a>(
         stamped: judge.stamped.load(Ordering::Relaxed),
         waiting: u64::try_from(pending.len()).unwrap_or(u64::MAX),
         removed,
+        keys: keys.0,
+        keys_destroyed: keys.1,
+        keys_judged: grounds.kek.is_some(),
         checkpoints: checkpoints.right,
         archives: judge.archives.load(Ordering::Relaxed),
         archives_sealed: judge.sealed.load(Ordering::Relaxed),
@@ -196,6 +211,8 @@ struct Walk<'a> {
     named: u64,
     /// Messages that were removed.
     removed: u64,
+    /// Data keys that are there, and that were destroyed.
+    keys: (u64, u64),
     problems: Vec<Problem>,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -267,6 +284,10 @@ impl Observer for Walk<'_> {
 
     fn wrong(&mut self, sequence: u64, what: String) {
         self.problems.push(Problem::new(sequence, what));
+    }
+
+    fn keys(&mut self, there: u64, destroyed: u64) {
+        self.keys = (there, destroyed);
     }
 
     fn leaf(&mut self, sequence: u64, leaf: &Hash) {

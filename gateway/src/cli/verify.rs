@@ -60,6 +60,10 @@ pub struct VerifyArguments {
     /// Opens archives that are encrypted: a file of age identities. Of others only the digest of the file is judged.
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    /// File of the key-encryption key, by which the data keys are judged; that of the settings when left out and the log is
+    /// theirs too, if it can be read.
+    #[arg(long, value_name = "FILE")]
+    pub kek: Option<PathBuf>,
     /// The verdict as JSON, with every problem.
     #[arg(long)]
     pub json: bool,
@@ -82,12 +86,16 @@ pub(super) fn run(settings: &Path, arguments: &VerifyArguments) -> ExitCode {
 /// # Errors
 /// What kept from judging.
 pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write) -> Result<bool, String> {
-    let mut archives = arguments.archives.clone();
+    let (mut archives, mut kek) = (arguments.archives.clone(), arguments.kek.clone());
     let (log, conf) = match (&arguments.directory, &arguments.conf) {
         (Some(directory), Some(conf)) => (messagelog::Config::new(directory), conf.clone()),
         (directory, conf) => {
             let config = Config::load(settings).map_err(|error| error.to_string())?;
             let log = directory.as_ref().map_or_else(|| log_settings(&config), messagelog::Config::new);
+            if directory.is_none() {
+                // An auditor may have all but that.
+                kek = kek.or_else(|| Some(log.key_file.clone()).filter(|file| fs::File::open(file).is_ok()));
+            }
             if directory.is_none() && archives.is_empty() && !arguments.no_archives {
                 // What lies in a bucket is judged when it has been fetched: --archives.
                 archives.extend(config.archive.and_then(|archive| match archive.place {
@@ -116,6 +124,7 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
         trust: trust.as_ref(),
         expected: expected.as_ref(),
         archives: shelves.as_ref(),
+        kek: kek.as_deref(),
     };
     let watched = io::stderr().is_terminal();
     let report = verify(&log, grounds, &mut |number| {
@@ -161,6 +170,12 @@ fn write_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     if report.removed > 0 {
         writeln!(out, "{:14} {} messages; their hashes are kept", "cleaned of", report.removed)?;
     }
+    let opened = if report.keys_judged { "" } else { "; not opened: no --kek" };
+    let destroyed = match report.keys_destroyed {
+        0 => String::new(),
+        destroyed => format!(", {destroyed} destroyed as records say"),
+    };
+    writeln!(out, "{:14} {}{destroyed}{opened}", "data keys", report.keys)?;
     let by = if report.checkpoints_judged { "" } else { "; their signatures not judged: no --key" };
     writeln!(out, "{:14} {}{by}", "checkpoints", report.checkpoints)?;
     writeln!(out, "{:14} {}", "archives", archives(report))?;

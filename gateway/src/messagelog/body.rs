@@ -226,6 +226,19 @@ impl Vault {
     }
 }
 
+/// Whether a key opens a sealed body that is small and whole.
+pub(crate) fn opens(key: DataKey, sealed: &Bytes, length: u64) -> bool {
+    let body = SealedBody(Arc::new(Inner {
+        length,
+        sealed_length: u64::try_from(sealed.len()).unwrap_or(u64::MAX),
+        ciphertext: Hash::default(),
+        key: Arc::new(key),
+        content: Content::Memory(sealed.clone()),
+        _share: Share { of: Arc::default(), bytes: 0 },
+    }));
+    body.read().is_ok()
+}
+
 /// Where the file of a kept body lies.
 pub(crate) fn body_file(directory: &Path, key: &str, ciphertext: &Hash) -> PathBuf {
     directory.join(key).join(hex::encode(ciphertext))

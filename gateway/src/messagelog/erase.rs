@@ -26,6 +26,13 @@ use super::{
 /// How long after its day a key may still be used: by a body that came slowly.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: usize = 256;
+const ACTION: &str = "erase";
+const QUERY: &str = "data key ";
+
+/// The data key that this record says is destroyed, if it says so of one.
+pub(crate) fn destroyed(access: &AccessRecord) -> Option<&str> {
+    (access.action == ACTION).then(|| access.query.strip_prefix(QUERY)).flatten()
+}
 
 /// When the day of a key ends; none for what is not the id of a key.
 pub fn end_of_day(key: &str) -> Option<UnixTime> {
@@ -47,8 +54,8 @@ pub async fn erase(log: &MessageLog, key: &str, who: &str, reason: &str) -> Resu
     let record = AccessRecord {
         who: who.to_owned(),
         role: None,
-        action: "erase".to_owned(),
-        query: format!("data key {key}"),
+        action: ACTION.to_owned(),
+        query: format!("{QUERY}{key}"),
         reason: Some(reason.to_owned()),
         records: records.clone(),
         bodies: true,

@@ -151,6 +151,14 @@ pub enum Flaw {
     /// A body that the record names is not the one beside it.
     #[error("a body of the record is missing or is another one")]
     Body,
+    /// The data key of a body is gone, so that nobody can read it, and no record says that it was destroyed.
+    #[error(
+        "the data key that its body is sealed with is gone, and the log does not say that it was destroyed"
+    )]
+    KeyGone,
+    /// The data key of a body is not what was kept, so that nobody can read the body.
+    #[error("the data key that its body is sealed with is damaged, another one, or wrapped by another key")]
+    Key,
     /// A record was removed, and no later record says that the log was cleaned of it.
     #[error("the record was removed, and the log does not say that it was cleaned of it")]
     Removed,

@@ -1,17 +1,20 @@
 //! The example in FORMAT.md, decoded: what is written there is what the code reads.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use cert_authority::{algorithm::DigestAlgorithm, clock::UnixTime, crypto::digest};
 use conf::identifier::{ClientId, ServiceId};
 
 use super::{
+    beside::{Beside as _, Folder},
+    disk::SystemDisk,
     frame::{CHUNK_HEAD, ChunkHead, ChunkType, FrameHead, SegmentHeader},
+    key_uses::Keys,
     pieces::Pieces,
     record::{MessageRecord, Part, Place, Record, Role, Stored},
     tree::{Tree, leaf_hash, sha256},
-    verify::{Observer, check},
+    verify::{Beside, Observer, check},
 };
 
 const FORMAT: &str = include_str!("FORMAT.md");
@@ -109,8 +112,14 @@ fn the_example_of_the_format_is_read_and_is_what_is_written() {
     assert_eq!(text, dump(&example()), "the bytes that the code writes:\n{}", dump(&example()));
     let mut seen = Seen(Vec::new());
     let bytes = undump(text);
-    let pieces = Pieces::new(LOG, 1, true, bytes.as_slice());
-    let verdict = check(LOG, pieces, &|_| Ok(false), &|_, _| None, &mut seen).unwrap();
+    let pieces = Pieces::new(LOG, 1, true, bytes.as_slice()).map(|piece| piece.map_err(|_| unreachable!()));
+    let directory = tempfile::tempdir().unwrap();
+    ["keys", "bodies"].iter().for_each(|name| std::fs::create_dir(directory.path().join(name)).unwrap());
+    let folder = Folder::new(directory.path(), Arc::new(SystemDisk));
+    folder.add_key("2026-02-02.0a0b0c0d", &[b"PSRLKEY1".as_slice(), &[1; 60]].concat()).unwrap();
+    let keys = Keys::new(&folder, BTreeSet::new(), None);
+    let beside = Beside { kept: &|_| Ok(false), keys: &keys };
+    let verdict = check(LOG, pieces, beside, &|_, _| None, &mut seen).unwrap();
     assert_eq!((verdict.records, verdict.findings.as_slice()), (1, [].as_slice()));
     assert_eq!(seen.0, [(0, record())]);
     assert!(FORMAT.contains(&hex::encode(verdict.root)), "the root is {}", hex::encode(verdict.root));

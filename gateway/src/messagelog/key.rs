@@ -96,10 +96,36 @@ impl DataKey {
     }
 }
 
+/// The key-encryption key.
+pub(crate) struct Kek(aead::Key);
+
+impl Kek {
+    /// Reads it from its file.
+    pub(crate) fn read(file: &Path) -> Result<Self, LogError> {
+        read_kek(file).map(Self)
+    }
+
+    /// Opens a wrapped data key.
+    pub(crate) fn unwrap(&self, id: &str, wrapped: &[u8]) -> Result<DataKey, LogError> {
+        let damaged = || LogError::Key(format!("data key {id} is damaged or wrapped by another key"));
+        let rest = wrapped.strip_prefix(MAGIC).ok_or_else(damaged)?;
+        let (nonce, sealed) = rest.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or_else(damaged)?;
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let secret = self.0.open(*nonce, id.as_bytes(), &mut sealed).map_err(|_| damaged())?;
+        let secret = <[u8; aead::KEY_LEN]>::try_from(&*secret).map(Zeroizing::new).map_err(|_| damaged())?;
+        Ok(DataKey { id: id.to_owned(), secret })
+    }
+}
+
+/// Whether these bytes can be a wrapped data key; only who has the key-encryption key knows whether they are one.
+pub(crate) fn can_be_wrapped(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) && bytes.len() == MAGIC.len() + aead::NONCE_LEN + aead::KEY_LEN + aead::TAG_LEN
+}
+
 /// All data keys of a log.
 pub(crate) struct KeyRing {
     beside: Arc<dyn Beside>,
-    wrapping: aead::Key,
+    kek: Kek,
     /// Never held while something is waited for.
     open: Mutex<Open>,
     /// Held while `beside` is asked, which may take long: one key of a day is made, and none is kept in memory that is
@@ -119,8 +145,8 @@ struct Open {
 impl KeyRing {
     /// Opens the keys that lie in `beside`.
     pub(crate) fn open(beside: Arc<dyn Beside>, kek_file: &Path) -> Result<Self, LogError> {
-        let wrapping = read_kek(kek_file)?;
-        Ok(Self { beside, wrapping, open: Mutex::default(), asking: Mutex::default() })
+        let kek = Kek::read(kek_file)?;
+        Ok(Self { beside, kek, open: Mutex::default(), asking: Mutex::default() })
     }
 
     /// Where the keys lie, and the bodies with them.
@@ -230,18 +256,9 @@ impl KeyRing {
         check_id(id)?;
         let forgotten = self.lock().forgotten;
         let wrapped = self.beside.key(id)?.ok_or_else(|| LogError::KeyGone(id.to_owned()))?;
-        let key = Arc::new(DataKey { id: id.to_owned(), secret: self.unwrap(id, &wrapped)? });
+        let key = Arc::new(self.kek.unwrap(id, &wrapped)?);
         self.remember(&key, forgotten);
         Ok(key)
-    }
-
-    fn unwrap(&self, id: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; aead::KEY_LEN]>, LogError> {
-        let damaged = || LogError::Key(format!("data key {id} is damaged or wrapped by another key"));
-        let rest = wrapped.strip_prefix(MAGIC).ok_or_else(damaged)?;
-        let (nonce, sealed) = rest.split_first_chunk::<{ aead::NONCE_LEN }>().ok_or_else(damaged)?;
-        let mut sealed = Zeroizing::new(sealed.to_vec());
-        let secret = self.wrapping.open(*nonce, id.as_bytes(), &mut sealed).map_err(|_| damaged())?;
-        <[u8; aead::KEY_LEN]>::try_from(&*secret).map(Zeroizing::new).map_err(|_| damaged())
     }
 
     fn make(&self, begin: &str) -> Result<Arc<DataKey>, LogError> {
@@ -250,7 +267,7 @@ impl KeyRing {
         let secret = Zeroizing::new(crypto::random_array().map_err(random)?);
         let nonce = crypto::random_array().map_err(random)?;
         let mut sealed = secret.to_vec();
-        let tag = self.wrapping.seal(nonce, id.as_bytes(), &mut sealed).map_err(random)?;
+        let tag = self.kek.0.seal(nonce, id.as_bytes(), &mut sealed).map_err(random)?;
         let wrapped = [MAGIC, nonce.as_slice(), &sealed, &tag].concat();
         let forgotten = self.lock().forgotten;
         self.beside.add_key(&id, &wrapped)?;
@@ -268,7 +285,7 @@ fn begin_of_id(now: UnixTime, owner: Option<&str>) -> String {
 }
 
 /// Ids come out of records and become names of files.
-fn check_id(id: &str) -> Result<(), LogError> {
+pub(crate) fn check_id(id: &str) -> Result<(), LogError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
         return Err(LogError::KeyGone(id.to_owned()));

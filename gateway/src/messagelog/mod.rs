@@ -23,7 +23,7 @@
 //! | [`migrate`] | a log, moved from files to tables or back |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
 //! | [`tiles`], [`checkpoint`], [`witnessing`] | hashes of the tree; its signed heads; who cosigns them |
-//! | [`verify`], [`audit`] | the checker: derives everything again from the bytes; run over files or tables |
+//! | [`verify`], [`audit`], `key_uses` | the checker: derives everything again from the bytes; run over files or tables |
 //!
 //! Not here: the container of an exported message ([`crate::evidence`]), archives.
 
@@ -42,6 +42,7 @@ pub mod frame;
 mod in_order;
 mod index;
 mod key;
+mod key_uses;
 mod lock;
 pub mod migrate;
 mod pieces;

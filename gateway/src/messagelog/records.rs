@@ -89,8 +89,9 @@ impl Files {
         if let Some(segment) = open.get(&number) {
             return Ok(Arc::clone(segment));
         }
-        let segment = segment::open(&self.log, &self.id, number)?;
-        let cleaned = Cleaned::read(&segment)?;
+        // What stands in it is judged chunk by chunk.
+        let (segment, first) = segment::open_damaged(&self.log, &self.id, number)?;
+        let cleaned = Cleaned::read(&segment, first)?;
         let segment = Arc::new(Opened { segment, cleaned });
         if open.len() >= OPEN_FILES {
             open.clear();

@@ -214,14 +214,15 @@ pub(crate) struct Cleaned {
 }
 
 impl Cleaned {
-    /// Finds the records of a segment, as far as it is whole; none when it was not cleaned.
-    pub(crate) fn read(segment: &Segment) -> Result<Option<Self>, LogError> {
+    /// Finds the records of a segment, as far as it is whole; none when it was not cleaned. `first` is the number of its
+    /// first record, where that is known.
+    pub(crate) fn read(segment: &Segment, first: Option<u64>) -> Result<Option<Self>, LogError> {
         let Some(noted) = noted(segment)? else { return Ok(None) };
         let unreadable = |e| LogError::io("a segment cannot be read", &e);
         let mut scanner = Scanner::new(segment, FIRST_CHUNK);
         let (mut places, mut begin) = (HashMap::new(), FIRST_CHUNK);
         // What was removed does not say its number: behind something broken it is not known until the next frame.
-        let mut next = Some(segment.header.tree.size());
+        let mut next = first;
         loop {
             let chunk = match scanner.next().map_err(unreadable)? {
                 Found::Chunk(chunk) => chunk,

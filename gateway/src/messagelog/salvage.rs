@@ -2,7 +2,7 @@
 //!
 //! A record that cannot be read keeps its number, and whoever asks for it is told that it is damaged. After a broken
 //! chunk the next one is looked for at every place where one can begin; chunk heads are bound to their log, so that no
-//! body is taken for one.
+//! body is taken for one. So a segment whose header is damaged, or that stands in another's place, is read too.
 //!
 //! Not here: what is wrong (`log verify` names it), the start of a gateway, which refuses such a log.
 
@@ -10,7 +10,7 @@ use std::{io, path::Path};
 
 use super::{
     error::LogError,
-    frame::{ChunkType, Frame},
+    frame::{ChunkType, Frame, frame_head},
     index::{Facts, Indexed},
     segment::{self, FIRST_CHUNK, Found, Position, Scanner, Segment},
     tree::Tree,
@@ -24,14 +24,48 @@ pub(super) fn salvage(
     mut found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
 ) -> Result<Tree, LogError> {
     let mut salvage = Salvage { tree: Tree::default(), batch: Vec::new() };
-    for number in segment::list(log)? {
-        // Without its header a segment cannot be read; the next one tells how many records it had.
-        let Ok(segment) = segment::open(log, id, number) else { continue };
-        salvage.up_to(segment.header.tree.size(), Position { segment: number, offset: FIRST_CHUNK });
+    for (first, segment) in in_their_order(log, id)? {
+        salvage.up_to(first, Position { segment: segment.header.number, offset: FIRST_CHUNK });
         salvage.segment(&segment).map_err(|e| LogError::io("a segment cannot be read", &e))?;
         found(std::mem::take(&mut salvage.batch))?;
     }
     Ok(salvage.tree)
+}
+
+/// The segments by the numbers of their first records, whatever they are called. Those in which there is none are left
+/// out.
+fn in_their_order(log: &Path, id: &[u8; 16]) -> Result<Vec<(u64, Segment)>, LogError> {
+    let mut segments = Vec::new();
+    for number in segment::list(log)? {
+        let (segment, stated) = segment::open_damaged(log, id, number)?;
+        let first = match stated {
+            Some(first) => Some(first),
+            None => first_frame(&segment).map_err(|e| LogError::io("a segment cannot be read", &e))?,
+        };
+        segments.extend(first.map(|first| (first, segment)));
+    }
+    segments.sort_by_key(|(first, segment)| (*first, segment.header.number));
+    Ok(segments)
+}
+
+/// The number of the first record that can be read.
+fn first_frame(segment: &Segment) -> io::Result<Option<u64>> {
+    let mut scanner = Scanner::new(segment, FIRST_CHUNK);
+    loop {
+        match scanner.next()? {
+            Found::Chunk(chunk) if chunk.head.kind == ChunkType::Frame => {
+                if let Ok(head) = frame_head(&chunk.content) {
+                    return Ok(Some(head.sequence));
+                }
+            }
+            Found::Chunk(_) => {}
+            Found::Nothing | Found::Broken(_) => {
+                if !scanner.find_next()? {
+                    return Ok(None);
+                }
+            }
+        }
+    }
 }
 
 struct Salvage {

@@ -14,12 +14,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use cert_authority::clock::UnixTime;
 
 use super::{
     disk::{self, Disk},
     error::{Finding, Flaw, LogError},
     frame::{CHUNK_HEAD, ChunkHead, SEGMENT_HEADER, SegmentHeader},
-    tree::{self, Hash},
+    tree::{self, Hash, Tree},
 };
 
 /// Where the first chunk of a segment begins.
@@ -112,8 +113,48 @@ fn create_at(
 
 /// Opens a segment; its header must be whole and of this log. Where nothing can be written it can be read.
 pub(crate) fn open(log: &Path, id: &[u8; 16], number: u64) -> Result<Segment, LogError> {
-    let failed = |e: io::Error| LogError::io("a segment cannot be opened", &e);
     let damaged = |flaw| LogError::Damaged(Finding { segment: number, offset: 0, sequence: 0, flaw });
+    let Opened { file, header: bytes, capacity } = open_file(log, number)?;
+    let header = bytes.ok_or(Flaw::Short).and_then(|bytes| {
+        let header = SegmentHeader::decode(&bytes)?;
+        Ok((header, tree::sha256(&bytes)))
+    });
+    let (header, header_hash) = header.map_err(damaged)?;
+    if header.log != *id {
+        return Err(damaged(Flaw::OtherLog));
+    }
+    if header.number != number {
+        return Err(damaged(Flaw::Order));
+    }
+    Ok(Segment { header_hash, header, file, capacity })
+}
+
+/// Opens a segment to read what is whole in it, whatever its header says: its chunks are bound to the log by themselves.
+/// Gives with it the number of its first record, where the header is one of this log.
+pub(crate) fn open_damaged(
+    log: &Path,
+    id: &[u8; 16],
+    number: u64,
+) -> Result<(Segment, Option<u64>), LogError> {
+    let Opened { file, header: bytes, capacity } = open_file(log, number)?;
+    let header = bytes.and_then(|bytes| SegmentHeader::decode(&bytes).ok()).filter(|h| h.log == *id);
+    let first = header.as_ref().map(|header| header.tree.size());
+    let (tree, created) = header.map_or((Tree::EMPTY, UnixTime::from_secs(0)), |h| (h.tree, h.created));
+    let header = SegmentHeader { log: *id, number, created, previous: [0; 32], tree };
+    Ok((Segment { header_hash: [0; 32], header, file, capacity }, first))
+}
+
+/// The file of a segment.
+struct Opened {
+    file: Arc<File>,
+    /// The bytes of its header, if it is long enough.
+    header: Option<Vec<u8>>,
+    /// Its length.
+    capacity: u64,
+}
+
+fn open_file(log: &Path, number: u64) -> Result<Opened, LogError> {
+    let failed = |e: io::Error| LogError::io("a segment cannot be opened", &e);
     let file = match fs::OpenOptions::new().read(true).write(true).open(path(log, number)) {
         Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
             File::open(path(log, number))
@@ -122,16 +163,9 @@ pub(crate) fn open(log: &Path, id: &[u8; 16], number: u64) -> Result<Segment, Lo
     };
     let file = file.map_err(failed)?;
     let mut bytes = vec![0; SEGMENT_HEADER];
-    file.read_exact_at(&mut bytes, 0).map_err(|_| damaged(Flaw::Short))?;
-    let header = SegmentHeader::decode(&bytes).map_err(damaged)?;
-    if header.log != *id {
-        return Err(damaged(Flaw::OtherLog));
-    }
-    if header.number != number {
-        return Err(damaged(Flaw::Order));
-    }
+    let header = file.read_exact_at(&mut bytes, 0).is_ok().then_some(bytes);
     let capacity = file.metadata().map_err(failed)?.len();
-    Ok(Segment { header_hash: tree::sha256(&bytes), header, file: Arc::new(file), capacity })
+    Ok(Opened { file: Arc::new(file), header, capacity })
 }
 
 /// A chunk, and where it stands.
@@ -319,10 +353,8 @@ pub(crate) fn read_chunk(segment: &Segment, offset: u64) -> Result<Chunk, LogErr
 
 #[cfg(test)]
 mod tests {
-    use cert_authority::clock::UnixTime;
-
     use super::*;
-    use crate::messagelog::{disk::SystemDisk, tree::Tree};
+    use crate::messagelog::disk::SystemDisk;
 
     #[test]
     fn a_byte_that_was_written_is_found_wherever_it_stands_in_the_preallocated_rest() {

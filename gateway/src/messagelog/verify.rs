@@ -6,7 +6,7 @@
 //! tables  ──►           one after the other      on all cores                                  in the order of the log
 //! ```
 //! It finds: records that were removed and no record says so, changed bits, missing, doubled, swapped or foreign segments and records, records cut off at the end of any
-//! segment but the last, bodies that are gone or others. What was cut off at the very end is found by whoever knows how
+//! segment but the last, bodies that are gone or others, data keys that are gone without a record that says so. What was cut off at the very end is found by whoever knows how
 //! long the log was: a signed checkpoint, the index.
 //!
 //! Not here: files and tables ([`super::audit`] opens them), signatures and time-stamps inside the records.
@@ -17,9 +17,10 @@ use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 
 use super::{
-    error::{Finding, Flaw},
+    error::{Finding, Flaw, LogError},
     frame::{ChunkType, Frame, SegmentHeader},
     in_order::in_order,
+    key_uses::{At, KeyUses, Keys},
     pieces::{Chunk, Head, Piece},
     postgres::Searched,
     record::{Place, Record, Stored},
@@ -43,6 +44,9 @@ pub trait Observer {
 
     /// The leaf of a frame, whether it can be read or not.
     fn leaf(&mut self, _sequence: u64, _leaf: &Hash) {}
+
+    /// At the end: how many data keys that messages were sealed with are there, and how many records say are destroyed.
+    fn keys(&mut self, _there: u64, _destroyed: u64) {}
 }
 
 /// Who does not look.
@@ -55,7 +59,16 @@ pub type Judge<'a> = &'a (dyn Fn(UnixTime, &Record) -> Option<String> + Sync);
 
 /// Whether the file of a body is there and has the digest that its record states; that of a body whose data key was
 /// destroyed may be gone. Asked on all cores.
-pub(crate) type Kept<'a, E> = &'a (dyn Fn(&Stored) -> Result<bool, E> + Sync);
+pub(crate) type Kept<'a> = &'a (dyn Fn(&Stored) -> Result<bool, LogError> + Sync);
+
+/// What lies beside the records.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside<'a> {
+    /// Large bodies.
+    pub(crate) kept: Kept<'a>,
+    /// Data keys.
+    pub(crate) keys: &'a Keys<'a>,
+}
 
 /// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,13 +85,14 @@ pub struct Verdict {
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub(crate) fn check<E: Send>(
+pub(crate) fn check(
     log: [u8; 16],
-    pieces: impl Iterator<Item = Result<Piece<Chunk>, E>> + Send,
-    kept: Kept<'_, E>,
+    pieces: impl Iterator<Item = Result<Piece<Chunk>, LogError>> + Send,
+    beside: Beside<'_>,
     judge: Judge<'_>,
     seen: &mut dyn Observer,
-) -> Result<Verdict, E> {
+) -> Result<Verdict, LogError> {
+    let Beside { kept, keys } = beside;
     let mut checker = Checker {
         log,
         before: Before::Beginning,
@@ -87,17 +101,17 @@ pub(crate) fn check<E: Send>(
         blobs: Vec::new(),
         removed: BTreeMap::new(),
         notes: BTreeMap::new(),
+        ended: (0, 0),
+        keys,
+        uses: KeyUses::default(),
         findings: Vec::new(),
     };
     in_order(
         pieces,
         |piece| piece.and_then(|piece| piece.examine(kept, judge)),
-        |piece| {
-            checker.take(piece?, seen);
-            Ok(())
-        },
+        |piece| checker.take(piece?, seen),
     )?;
-    Ok(checker.end())
+    checker.end(seen)
 }
 
 /// What a chunk holds.
@@ -112,7 +126,7 @@ pub(crate) struct Examined {
 }
 
 enum What {
-    Blob,
+    Blob(Bytes),
     /// The number of a record.
     Note(Option<u64>),
     Removed,
@@ -132,28 +146,28 @@ struct Said {
 
 impl Piece<Chunk> {
     /// Does what needs no order.
-    fn examine<E>(self, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Piece<Examined>, E> {
+    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Result<Piece<Examined>, LogError> {
         Ok(match self {
             Self::Begin { segment, header } => Piece::Begin { segment, header },
             Self::End { segment, offset, last, broken } => Piece::End { segment, offset, last, broken },
             Self::Head(head) => Piece::Head(head),
             Self::Chunks { segment, chunks } => {
                 let chunks = chunks.into_iter().map(|chunk| chunk.examine(kept, judge));
-                Piece::Chunks { segment, chunks: chunks.collect::<Result<_, E>>()? }
+                Piece::Chunks { segment, chunks: chunks.collect::<Result<_, LogError>>()? }
             }
         })
     }
 }
 
 impl Chunk {
-    fn examine<E>(self, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Examined, E> {
+    fn examine(self, kept: Kept<'_>, judge: Judge<'_>) -> Result<Examined, LogError> {
         let length = usize::try_from(self.head.length).unwrap_or(usize::MAX);
         let (content, padding) = self.padded.split_at_checked(length).unwrap_or((&self.padded, &[]));
         // Of what is there, whatever its head says.
         let hash = self.head.hash_of(content);
         let whole = self.head.matches_hash(&hash, content) && padding.iter().all(|byte| *byte == 0);
         let what = match self.head.kind {
-            ChunkType::Blob => What::Blob,
+            ChunkType::Blob => What::Blob(self.padded.slice(..content.len())),
             ChunkType::Note => What::Note(content.try_into().ok().map(u64::from_be_bytes)),
             ChunkType::Removed => What::Removed,
             // By itself, so that who keeps a part of it does not keep all that was read with it.
@@ -166,7 +180,7 @@ impl Chunk {
     }
 }
 
-fn said<E>(frame: Frame, row: Option<&Searched>, kept: Kept<'_, E>, judge: Judge<'_>) -> Result<Said, E> {
+fn said(frame: Frame, row: Option<&Searched>, kept: Kept<'_>, judge: Judge<'_>) -> Result<Said, LogError> {
     let kept = stored(&frame.record)
         .filter(|stored| stored.place == Place::File)
         .try_fold(true, |all, stored| Ok(all && kept(stored)?))?;
@@ -181,18 +195,22 @@ pub(super) fn stored(record: &Record) -> impl Iterator<Item = &Stored> {
 }
 
 /// Checks what is in order.
-struct Checker {
+struct Checker<'a> {
     log: [u8; 16],
     before: Before,
     tree: Tree,
     /// Rows that are missing in a table: the tree behind them is not known.
     missing: u64,
-    /// Of the blobs since the last frame.
-    blobs: Vec<Hash>,
+    /// The blobs since the last frame, each with the hash of what is there.
+    blobs: Vec<(Hash, Bytes)>,
     /// What was removed and where, until a record says that the log was cleaned of it.
     removed: BTreeMap<u64, (u64, u64)>,
     /// The records that segments which were cleaned name, until they come; where that stands, and the record due there.
     notes: BTreeMap<u64, (u64, u64, u64)>,
+    /// The end of the last segment.
+    ended: (u64, u64),
+    keys: &'a Keys<'a>,
+    uses: KeyUses,
     findings: Vec<Finding>,
 }
 
@@ -206,21 +224,23 @@ enum Before {
     Unknown,
 }
 
-impl Checker {
-    fn take(&mut self, piece: Piece<Examined>, seen: &mut dyn Observer) {
+impl Checker<'_> {
+    fn take(&mut self, piece: Piece<Examined>, seen: &mut dyn Observer) -> Result<(), LogError> {
         match piece {
             Piece::Begin { segment, header } => self.begin(segment, header),
             Piece::Head(head) => self.head(&head),
             Piece::Chunks { segment, chunks } => {
-                chunks.into_iter().for_each(|chunk| self.chunk(segment, chunk, seen));
+                return chunks.into_iter().try_for_each(|chunk| self.chunk(segment, chunk, seen));
             }
             Piece::End { segment, offset, last, broken } => {
+                self.ended = (segment, offset);
                 // Without a head nobody knows where the next chunk begins: the rest is lost to the checker.
                 if broken || !self.blobs.is_empty() {
                     self.report(segment, offset, if last { Flaw::TornTail } else { Flaw::Chunk });
                 }
             }
         }
+        Ok(())
     }
 
     fn begin(&mut self, segment: u64, header: Result<(Box<SegmentHeader>, Hash), Flaw>) {
@@ -268,19 +288,23 @@ impl Checker {
         true
     }
 
-    fn chunk(&mut self, segment: u64, chunk: Examined, seen: &mut dyn Observer) {
+    fn chunk(&mut self, segment: u64, chunk: Examined, seen: &mut dyn Observer) -> Result<(), LogError> {
         if chunk.numbered && !self.arrive(chunk.offset) {
-            return self.blobs.clear();
+            self.blobs.clear();
+            return Ok(());
         }
         if !chunk.whole {
             self.report(segment, chunk.offset, Flaw::Hash);
         }
         let what = match chunk.what {
-            What::Blob => return self.blobs.push(chunk.hash),
+            What::Blob(content) => {
+                self.blobs.push((chunk.hash, content));
+                return Ok(());
+            }
             What::Note(noted) => {
                 let noted = noted.unwrap_or(u64::MAX);
                 self.notes.insert(noted, (segment, chunk.offset, self.due()));
-                return;
+                return Ok(());
             }
             What::Removed => None,
             What::Frame(said) => Some(said),
@@ -292,29 +316,40 @@ impl Checker {
                 seen.removed(self.due());
             }
             Some(Err(flaw)) => self.report(segment, chunk.offset, flaw),
-            Some(Ok(said)) => self.said((segment, chunk.offset), *said, &blobs, seen),
+            Some(Ok(said)) => self.said((segment, chunk.offset), *said, &blobs, seen)?,
         }
         seen.leaf(self.due(), &chunk.hash);
         self.tree.push(chunk.hash);
+        Ok(())
     }
 
-    fn said(&mut self, (segment, offset): (u64, u64), said: Said, blobs: &[Hash], seen: &mut dyn Observer) {
+    fn said(
+        &mut self,
+        (segment, offset): (u64, u64),
+        said: Said,
+        blobs: &[(Hash, Bytes)],
+        seen: &mut dyn Observer,
+    ) -> Result<(), LogError> {
         let Said { frame, kept, searched, wrong } = said;
         if frame.head.sequence != self.due() {
             self.report(segment, offset, Flaw::Sequence);
         }
         let mut beside = stored(&frame.record).filter(|stored| stored.place == Place::Chunk);
-        if !kept || !beside.all(|stored| blobs.contains(&stored.ciphertext)) {
+        let there = |stored: &Stored| blobs.iter().any(|(hash, _)| *hash == stored.ciphertext);
+        if !kept || !beside.all(there) {
             self.report(segment, offset, Flaw::Body);
         }
         if !searched {
             self.report(segment, offset, Flaw::Search);
         }
         self.cleaned(&frame.record);
+        let at = At { segment, offset, sequence: self.due() };
+        self.uses.take(self.keys, at, &frame.record, blobs)?;
         seen.record(self.due(), frame.head.time, &frame.record);
         if let Some(what) = wrong {
             seen.wrong(self.due(), what);
         }
+        Ok(())
     }
 
     /// What a table says of all its rows.
@@ -369,15 +404,20 @@ impl Checker {
         }
     }
 
-    fn end(mut self) -> Verdict {
+    fn end(mut self, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
         let removed = std::mem::take(&mut self.removed).into_iter();
         let removed = removed.map(|(sequence, (segment, offset))| (segment, offset, sequence));
         let unfounded = std::mem::take(&mut self.notes).into_values().chain(removed);
         for (segment, offset, sequence) in unfounded.take(MOST.saturating_sub(self.findings.len())) {
             self.findings.push(Finding { segment, offset, sequence, flaw: Flaw::Removed });
         }
+        let (segment, offset) = self.ended;
+        let end = At { segment, offset, sequence: self.due() };
+        let keys = std::mem::take(&mut self.uses).end(self.keys, end)?;
+        seen.keys(keys.there, keys.destroyed);
+        self.findings.extend(keys.findings.into_iter().take(MOST));
         self.findings.sort_by_key(|finding| (finding.segment, finding.offset));
-        Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings }
+        Ok(Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings })
     }
 
     fn report(&mut self, segment: u64, offset: u64, flaw: Flaw) {

@@ -87,6 +87,7 @@ impl Judged {
             trust: Some(&self.trust),
             expected: Some(&self.last),
             archives: None,
+            kek: None,
         }
     }
 

@@ -105,7 +105,7 @@ pub fn to_postgres(
     let from = Folder::new(directory, Arc::new(SystemDisk));
     let tree = copy(records, &from, &mut target, directory, progress)?;
     target.rows.complete(&tree)?;
-    let copied = judged(|seen| audit_tables(id, server, postgres::COPYING, &|_, _| None, seen))?;
+    let copied = judged(|seen| audit_tables(id, server, postgres::COPYING, None, &|_, _| None, seen))?;
     same(&source, &copied)?;
     target.rows.open()?;
     close_files(directory)?;
@@ -135,9 +135,7 @@ pub fn to_files(
         _ => return Err(LogError::NotEmpty(directory.display().to_string()).into()),
     }
     key::check_kek(&config.key_file, &id, &giving.head.kek)?;
-    let from_tables =
-        |seen: &mut dyn Observer| audit_tables(id, server.clone(), postgres::FORMAT, &|_, _| None, seen);
-    let source = judged(from_tables)?;
+    let source = judged(|seen| audit_tables(id, server.clone(), postgres::FORMAT, None, &|_, _| None, seen))?;
     if segment::directory(directory).exists() {
         let there = audit(Source::Files(directory), &mut ())?;
         if there.root != source.root || there.records != source.records {

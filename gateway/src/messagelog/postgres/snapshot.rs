@@ -2,7 +2,10 @@
 //!
 //! Nothing is believed here: what is read is given as it is.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use cert_authority::{algorithm::DigestAlgorithm, crypto::Hasher};
@@ -91,6 +94,15 @@ impl Snapshot {
             Ok(head)
         })?;
         Ok((Self { session, next: Some(0) }, head))
+    }
+
+    /// The ids of the data keys.
+    pub(crate) fn keys(&self) -> Result<BTreeSet<String>, LogError> {
+        self.session.ask(|client| async move {
+            let query = "SELECT id FROM passerelle_log.data_key";
+            let rows = client.query(query, &[]).await.map_err(|e| failed(&e))?;
+            rows.iter().map(|row| column(row, 0)).collect()
+        })
     }
 
     /// As the checker takes it.
@@ -204,7 +216,7 @@ fn hash(row: &Row, at: usize) -> Result<Option<Hash>, LogError> {
     Ok(column::<&[u8]>(row, at)?.try_into().ok())
 }
 
-/// Whether a large body is there and is the one that its record states; that of a destroyed key may be gone.
+/// Whether a large body is there and is the one that its record states; that of a key that is gone may be gone.
 pub(crate) fn is_kept(link: &Arc<Link>, stored: &Stored) -> Result<bool, LogError> {
     use super::super::beside::Beside as _;
     let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
