@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use crate::access::client_auth::{Connection, identify};
 use crate::exchange::attached;
 use crate::exchange::consumer::{self, ClientCall};
-use crate::exchange::ports::{Agreed, Gateway, Leaving, Peer, ServiceBody};
+use crate::exchange::ports::{Agreed, Gateway, Ids, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
 use crate::exchange::record::tell;
 use crate::fault::{Fault, Leaf, Side, rest, soap};
@@ -63,7 +63,7 @@ impl FrontService for Front {
             body: Box::new(body),
         };
         match consumer::serve(&self.gateway, call).await {
-            Ok(reply) => answer(&reply, &self.gateway.ids.boundary()),
+            Ok(reply) => answer(&reply, &*self.gateway.ids),
             Err(fault) => match protocol {
                 Protocol::Rest => refuse(&fault, &head),
                 Protocol::Soap => soap_fault(&fault),
@@ -133,7 +133,7 @@ fn connection(caller: &Caller) -> Connection<'_> {
 }
 
 /// The answer of an exchange: only what is verified and logged becomes one.
-fn answer(reply: &consumer::Reply, boundary: &Boundary) -> ClientReply {
+fn answer(reply: &consumer::Reply, ids: &dyn Ids) -> ClientReply {
     let received = reply.message().message();
     let stream = |ServiceBody { length, content }| OutgoingBody::stream(as_stream(content), Some(length));
     match &received.message {
@@ -147,7 +147,7 @@ fn answer(reply: &consumer::Reply, boundary: &Boundary) -> ClientReply {
         },
         Response::Soap(message) => {
             let (part, original) = (received.message.part(), &message.original_content_type);
-            let (written, body) = attached::whole(part, &received.attachments, original, boundary);
+            let (written, body) = attached::whole(part, &received.attachments, original, &ids.boundary());
             let headers = vec![(Bytes::from_static(b"Content-Type"), Bytes::from(written))];
             ClientReply { status: StatusCode::OK, reason: None, headers, body: stream(body) }
         }
@@ -239,8 +239,8 @@ struct ReplyTo(PeerReply);
 
 impl Reply for ReplyTo {
     fn whole(self: Box<Self>, fault: &Fault) {
-        let headers = [(HeaderName::from_static("soapaction"), HeaderValue::from_static(""))];
-        self.0.whole(soap::CONTENT_TYPE, &headers, soap::render(fault));
+        let headers = vec![(HeaderName::from_static("soapaction"), HeaderValue::from_static(""))];
+        self.0.whole(soap::CONTENT_TYPE, headers, soap::render(fault));
     }
 
     fn begin(self: Box<Self>, boundary: &Boundary, content_type: Option<&str>) -> Box<dyn Leaving> {
@@ -252,6 +252,6 @@ impl Reply for ReplyTo {
         if let Ok(value) = HeaderValue::from_str(&boundary.content_type()) {
             headers.insert(0, (header::CONTENT_TYPE, value));
         }
-        Box::new(self.0.begin(&headers))
+        Box::new(self.0.begin(headers))
     }
 }

@@ -48,8 +48,8 @@ impl Leaving for BodySender {
         Box::pin(async { Self::send(self, chunk).await.map_err(|_gone| Gone) })
     }
 
-    fn finish(self: Box<Self>) -> Wait<'static, Result<(), Gone>> {
-        Box::pin(async { Self::finish(*self).await.map_err(|_gone| Gone) })
+    fn finish(self: Box<Self>, last: Bytes) -> Wait<'static, Result<(), Gone>> {
+        Box::pin(async { Self::finish(*self, last).await.map_err(|_gone| Gone) })
     }
 }
 

@@ -289,7 +289,7 @@ struct Nothing;
 
 impl PeerService for Nothing {
     async fn serve(&self, _request: PeerRequest, reply: PeerReply) {
-        reply.whole("text/xml", &[], Bytes::new());
+        reply.whole("text/xml", Vec::new(), Bytes::new());
     }
 
     fn not_registered(&self) -> Bytes {

@@ -70,16 +70,16 @@ impl PeerService for Provider {
         let headers = request.head.headers.clone();
         if self.manner == Manner::Refuse {
             self.got.send(Got { from: request.caller.address, headers, body: Vec::new() }).unwrap();
-            return reply.whole("text/xml", &[], Bytes::from_static(b"<refused/>"));
+            return reply.whole("text/xml", Vec::new(), Bytes::from_static(b"<refused/>"));
         }
         let body = read(&mut request.body).await.unwrap();
         self.got.send(Got { from: request.caller.address, headers, body: body.clone() }).unwrap();
         let kind = (HeaderName::from_static("content-type"), HeaderValue::from_static("multipart/mixed"));
-        let mut sender = reply.begin(&[kind]);
+        let mut sender = reply.begin(vec![kind]);
         sender.send(body.into()).await.unwrap();
         match self.manner {
             Manner::BreakOff => self.resume.notified().await,
-            _ => sender.finish().await.unwrap(),
+            _ => sender.finish(Bytes::new()).await.unwrap(),
         }
     }
 
@@ -212,7 +212,7 @@ async fn exchange(
     let (mut body, answer) = connector.connect(route).await?.send(headers());
     // The peer may refuse before it has everything.
     let _ = body.send(Bytes::from_static(text.as_bytes())).await;
-    let _ = body.finish().await;
+    let _ = body.finish(Bytes::new()).await;
     soon(answer.answer()).await
 }
 

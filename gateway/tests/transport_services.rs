@@ -165,7 +165,7 @@ async fn body_goes_with_its_length_when_known_and_in_chunks_when_not() {
         let post = ServiceCall { method: "POST", path: "/x", query: None, headers: &[], body: Some(body) };
         let send = async {
             sender.send(Bytes::from_static(b"hello")).await.unwrap();
-            sender.finish().await.unwrap();
+            sender.finish(Bytes::new()).await.unwrap();
         };
         let (answer, ()) = tokio::join!(call(&service, post), send);
         assert_eq!(answer.unwrap().status, 200);
@@ -318,7 +318,7 @@ async fn patience_begins_when_the_body_has_left() {
             sender.send(Bytes::from_static(b"x")).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
-        sender.finish().await.unwrap();
+        sender.finish(Bytes::new()).await.unwrap();
     };
     let (answer, ()) = tokio::join!(call(&service, post), send);
     assert_eq!(answer.unwrap().status, 200);

@@ -148,13 +148,12 @@ impl Outgoing {
 
     async fn end(&mut self, last: &[(&str, &[u8])]) -> Result<(), Gone> {
         self.end_attachments();
-        let mut leaving = self.leaving.take().ok_or(Gone)?;
+        let leaving = self.leaving.take().ok_or(Gone)?;
         for (media_type, content) in last {
             self.pending.extend_from_slice(&self.writer.part(media_type, content));
         }
         self.pending.extend_from_slice(&self.writer.end());
-        leaving.send(self.pending.split().freeze()).await?;
-        leaving.finish().await
+        leaving.finish(self.pending.split().freeze()).await
     }
 }
 

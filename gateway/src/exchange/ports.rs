@@ -156,8 +156,8 @@ where
 pub trait Leaving: Send {
     /// Hands a chunk over; waits while the receiver is behind.
     fn send(&mut self, chunk: Bytes) -> Wait<'_, Result<(), Gone>>;
-    /// Says that this was all.
-    fn finish(self: Box<Self>) -> Wait<'static, Result<(), Gone>>;
+    /// Hands the last chunk over. A message of which nothing was sent before leaves as a whole.
+    fn finish(self: Box<Self>, last: Bytes) -> Wait<'static, Result<(), Gone>>;
 }
 
 /// Nobody takes the body any more.

@@ -223,27 +223,47 @@ pub struct GivenUp;
 
 enum Piece {
     Data(Bytes),
-    End,
+    Last(Bytes),
 }
 
 /// Whoever makes a body puts it in here, chunk by chunk.
 ///
 /// Dropping it without [`Self::finish`] breaks the message off, visibly for the receiver.
-#[derive(Debug)]
-pub struct BodySender {
-    pieces: mpsc::Sender<Piece>,
+pub struct BodySender(Sending);
+
+/// Hands a body to whatever sends it.
+type Begin = Box<dyn FnOnce(OutgoingBody) + Send>;
+
+enum Sending {
+    /// Not a byte was given yet, so nobody was told of the body either.
+    Unbegun(Begin),
+    UnderWay(mpsc::Sender<Piece>),
+    /// Only between the two.
+    Over,
+}
+
+impl std::fmt::Debug for BodySender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodySender").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Piece {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Data(data) => write!(f, "Data({})", data.len()),
-            Self::End => f.write_str("End"),
+            Self::Last(data) => write!(f, "Last({})", data.len()),
         }
     }
 }
 
 impl BodySender {
+    /// A body that is begun with its first bytes: one that is finished at once reaches `begin` as a whole, and leaves
+    /// together with the head before it, in one write. Dropped before, nothing has begun.
+    pub(crate) fn lazily(begin: impl FnOnce(OutgoingBody) + Send + 'static) -> Self {
+        Self(Sending::Unbegun(Box::new(begin)))
+    }
+
     /// Hands a chunk over; waits while the socket is behind.
     ///
     /// # Errors
@@ -252,15 +272,31 @@ impl BodySender {
         if chunk.is_empty() {
             return Ok(());
         }
-        self.pieces.send(Piece::Data(chunk)).await.map_err(|_closed| Gone)
+        match std::mem::replace(&mut self.0, Sending::Over) {
+            Sending::Unbegun(begin) => {
+                let (sender, body) = OutgoingBody::channel(None);
+                begin(body);
+                *self = sender;
+            }
+            under_way => self.0 = under_way,
+        }
+        let Sending::UnderWay(pieces) = &self.0 else { return Err(Gone) };
+        pieces.send(Piece::Data(chunk)).await.map_err(|_closed| Gone)
     }
 
-    /// Says that this was all.
+    /// Hands the last chunk over, which may be empty.
     ///
     /// # Errors
     /// [`Gone`] as [`Self::send`].
-    pub async fn finish(self) -> Result<(), Gone> {
-        self.pieces.send(Piece::End).await.map_err(|_closed| Gone)
+    pub async fn finish(self, last: Bytes) -> Result<(), Gone> {
+        match self.0 {
+            Sending::Unbegun(begin) => {
+                begin(OutgoingBody::one_chunk(last));
+                Ok(())
+            }
+            Sending::UnderWay(pieces) => pieces.send(Piece::Last(last)).await.map_err(|_closed| Gone),
+            Sending::Over => Err(Gone),
+        }
     }
 }
 
@@ -301,8 +337,17 @@ impl Progress {
 
 enum Kind {
     Whole(Option<Bytes>),
-    Queue { pieces: mpsc::Receiver<Piece>, left: Option<u64>, ended: bool },
-    Stream { chunks: Pin<Box<dyn Stream<Item = Result<Bytes, GivenUp>> + Send>>, left: Option<u64> },
+    /// All of a body of which nothing is announced.
+    OneChunk(Option<Bytes>),
+    Queue {
+        pieces: mpsc::Receiver<Piece>,
+        left: Option<u64>,
+        ended: bool,
+    },
+    Stream {
+        chunks: Pin<Box<dyn Stream<Item = Result<Bytes, GivenUp>> + Send>>,
+        left: Option<u64>,
+    },
 }
 
 impl OutgoingBody {
@@ -333,7 +378,17 @@ impl OutgoingBody {
     #[must_use]
     pub fn channel(length: Option<u64>) -> (BodySender, Self) {
         let (sender, pieces) = mpsc::channel(QUEUE);
-        (BodySender { pieces: sender }, Self::of(Kind::Queue { pieces, left: length, ended: false }))
+        (BodySender(Sending::UnderWay(sender)), Self::of(Kind::Queue { pieces, left: length, ended: false }))
+    }
+
+    /// A body that is already here and goes in one chunk, its length not announced: as X-Road sends messages.
+    fn one_chunk(bytes: Bytes) -> Self {
+        Self::of(Kind::OneChunk(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// Whether nobody is still making it.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(self.kind, Kind::Whole(_) | Kind::OneChunk(_))
     }
 
     /// A body that is read back from somewhere; chunked unless its length is known. An `Err` breaks the message off.
@@ -361,14 +416,19 @@ impl Body for OutgoingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         let polled = match &mut self.kind {
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Kind::Whole(bytes) | Kind::OneChunk(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Queue { ended: true, .. } => Poll::Ready(None),
             Kind::Queue { pieces, left, ended } => match pieces.poll_recv(cx) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Some(Piece::Data(data))) => Poll::Ready(Some(count(left, data))),
-                Poll::Ready(Some(Piece::End)) => {
+                Poll::Ready(Some(Piece::Last(data))) => {
                     *ended = true;
-                    Poll::Ready(complete(left))
+                    let data = Some(data).filter(|data| !data.is_empty()).map(|data| count(left, data));
+                    Poll::Ready(match (data, complete(left)) {
+                        (Some(Ok(data)), None) => Some(Ok(data)),
+                        (None, end) => end,
+                        (Some(_), _) => Some(Err(GivenUp)),
+                    })
                 }
                 Poll::Ready(None) => Poll::Ready(Some(Err(GivenUp))),
             },
@@ -386,7 +446,7 @@ impl Body for OutgoingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Whole(None) | Kind::Queue { ended: true, .. })
+        matches!(self.kind, Kind::Whole(None) | Kind::OneChunk(None) | Kind::Queue { ended: true, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -394,6 +454,7 @@ impl Body for OutgoingBody {
             Kind::Whole(bytes) => SizeHint::with_exact(
                 bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             ),
+            Kind::OneChunk(_) => SizeHint::default(),
             Kind::Queue { left, .. } | Kind::Stream { left, .. } => {
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
@@ -431,10 +492,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_begins_with_its_first_bytes_and_one_that_is_finished_at_once_is_whole() {
+        let (begun, mut bodies) = mpsc::unbounded_channel();
+        let lazily = || {
+            let begun = begun.clone();
+            BodySender::lazily(move |body| begun.send(body).unwrap())
+        };
+        lazily().finish(Bytes::from_static(b"ab")).await.unwrap();
+        let body = bodies.try_recv().unwrap();
+        assert!(body.is_complete());
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(read(body).await, Ok(b"ab".to_vec()));
+
+        let mut sender = lazily();
+        sender.send(Bytes::new()).await.unwrap();
+        assert!(bodies.try_recv().is_err());
+        sender.send(Bytes::from_static(b"a")).await.unwrap();
+        let body = bodies.try_recv().unwrap();
+        assert!(!body.is_complete());
+        sender.send(Bytes::from_static(b"b")).await.unwrap();
+        sender.finish(Bytes::from_static(b"c")).await.unwrap();
+        assert_eq!(read(body).await, Ok(b"abc".to_vec()));
+
+        drop(lazily());
+        assert!(bodies.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn finished_body_is_complete_and_dropped_one_is_cut_off() {
         let (mut sender, body) = OutgoingBody::channel(None);
         sender.send(Bytes::from_static(b"ab")).await.unwrap();
-        sender.finish().await.unwrap();
+        sender.finish(Bytes::new()).await.unwrap();
         assert_eq!(read(body).await.unwrap(), b"ab");
 
         let (mut sender, body) = OutgoingBody::channel(None);
@@ -448,7 +536,7 @@ mod tests {
         for announced in [1, 3] {
             let (mut sender, body) = OutgoingBody::channel(Some(announced));
             sender.send(Bytes::from_static(b"ab")).await.unwrap();
-            sender.finish().await.unwrap();
+            sender.finish(Bytes::new()).await.unwrap();
             assert_eq!(read(body).await, Err(GivenUp), "announced {announced}");
         }
     }

@@ -171,10 +171,17 @@ pub struct PeerAnswer {
 }
 
 /// The answer that is awaited.
-#[derive(Debug)]
 pub struct Awaited {
-    answer: oneshot::Receiver<Result<PeerAnswer, AnswerError>>,
+    beginning: oneshot::Receiver<Begun>,
     host: Arc<str>,
+}
+
+/// A message that has bytes.
+enum Begun {
+    /// All of them: whoever waits for the answer sends it.
+    Complete(Box<(PeerConnection, Request<OutgoingBody>)>),
+    /// It is being sent.
+    UnderWay(oneshot::Receiver<Result<PeerAnswer, AnswerError>>),
 }
 
 impl PeerConnector {
@@ -310,20 +317,31 @@ impl PeerConnection {
     }
 
     /// Begins the one message of this connection: `headers` in their order, then Host; the body follows through the
-    /// sender, in chunks. The peer may answer before the body has ended, a refusal does: wait for the answer while
-    /// sending, or ask for it when the sender says [`super::body::Gone`].
+    /// sender, in chunks. Nothing leaves before the first bytes of the body, and of a body that is finished at once
+    /// nothing before the answer is asked for. The peer may answer before the body has ended, a refusal does: wait for
+    /// the answer while sending, or ask for it when the sender says [`super::body::Gone`].
     #[must_use]
     pub fn send(self, headers: Vec<(HeaderName, HeaderValue)>) -> (BodySender, Awaited) {
-        let (sender, body) = OutgoingBody::channel(None);
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = Uri::from_static("/");
-        request.headers_mut().extend(headers);
-        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
-        let (mut answered, answer) = oneshot::channel();
         let host = Arc::clone(&self.link.host);
-        // A task of its own: the answer must be able to arrive while whoever sends is still busy with the body. It ends
-        // when nobody waits for the answer any more, and the connection with it.
+        let (begun, beginning) = oneshot::channel();
+        let sender = BodySender::lazily(move |body| {
+            let complete = body.is_complete();
+            let mut request = Request::new(body);
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = Uri::from_static("/");
+            request.headers_mut().extend(headers);
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
+            let begin =
+                if complete { Begun::Complete(Box::new((self, request))) } else { self.spawn(request) };
+            let _ = begun.send(begin);
+        });
+        (sender, Awaited { beginning, host })
+    }
+
+    /// Sends a message that is still being made. In a task of its own: the answer must be able to arrive while whoever
+    /// sends is busy with the body. It ends when nobody waits for the answer any more, and the connection with it.
+    fn spawn(self, request: Request<OutgoingBody>) -> Begun {
+        let (mut answered, answer) = oneshot::channel();
         tokio::spawn(async move {
             let outcome = tokio::select! {
                 outcome = self.exchange(request) => outcome,
@@ -331,7 +349,7 @@ impl PeerConnection {
             };
             let _ = answered.send(outcome);
         });
-        (sender, Awaited { answer, host })
+        Begun::UnderWay(answer)
     }
 
     async fn exchange(mut self, mut request: Request<OutgoingBody>) -> Result<PeerAnswer, AnswerError> {
@@ -387,8 +405,15 @@ impl Awaited {
     /// # Errors
     /// [`AnswerError`].
     pub async fn answer(self) -> Result<PeerAnswer, AnswerError> {
-        let lost = AnswerError::Broken { host: self.host.to_string(), reason: "given up".to_owned() };
-        self.answer.await.unwrap_or(Err(lost))
+        let lost = || Err(AnswerError::Broken { host: self.host.to_string(), reason: "given up".to_owned() });
+        match self.beginning.await {
+            Ok(Begun::Complete(message)) => {
+                let (connection, request) = *message;
+                connection.exchange(request).await
+            }
+            Ok(Begun::UnderWay(answer)) => answer.await.unwrap_or_else(|_ended| lost()),
+            Err(_dropped) => lost(),
+        }
     }
 }
 

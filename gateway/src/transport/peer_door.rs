@@ -50,25 +50,25 @@ pub struct PeerReply(Answer);
 
 impl PeerReply {
     /// Sends a whole answer: a fault found before the message was taken apart.
-    pub fn whole(self, content_type: &'static str, headers: &[(HeaderName, HeaderValue)], body: Bytes) {
+    pub fn whole(self, content_type: &'static str, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) {
         let mut response = answer(headers, OutgoingBody::whole(body));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         // The peer may have gone; its loss.
         let _ = self.0.send(response);
     }
 
-    /// Begins an answer; its body follows through the sender.
+    /// Begins an answer; its body follows through the sender, and its head leaves with the first bytes of it.
     #[must_use]
-    pub fn begin(self, headers: &[(HeaderName, HeaderValue)]) -> BodySender {
-        let (sender, body) = OutgoingBody::channel(None);
-        let _ = self.0.send(answer(headers, body));
-        sender
+    pub fn begin(self, headers: Vec<(HeaderName, HeaderValue)>) -> BodySender {
+        BodySender::lazily(move |body| {
+            let _ = self.0.send(answer(headers, body));
+        })
     }
 }
 
-fn answer(headers: &[(HeaderName, HeaderValue)], body: OutgoingBody) -> Response<OutgoingBody> {
+fn answer(headers: Vec<(HeaderName, HeaderValue)>, body: OutgoingBody) -> Response<OutgoingBody> {
     let mut response = Response::new(body);
-    response.headers_mut().extend(headers.iter().cloned());
+    response.headers_mut().extend(headers);
     response
 }
 

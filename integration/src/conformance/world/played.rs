@@ -60,7 +60,8 @@ impl Leaving for Gathered {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn finish(mut self: Box<Self>) -> Wait<'static, Result<(), Gone>> {
+    fn finish(mut self: Box<Self>, last: Bytes) -> Wait<'static, Result<(), Gone>> {
+        self.bytes.extend_from_slice(&last);
         if let Some(whole) = self.whole.take() {
             whole(self.bytes.split().freeze());
         }
