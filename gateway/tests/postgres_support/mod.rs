@@ -1,16 +1,21 @@
 //! A PostgreSQL of its own for a test.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::indexing_slicing, reason = "helpers of tests")]
+
+pub(crate) mod proxy;
 
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
-use cert_authority::durable;
-use gateway::messagelog::Database;
+use cert_authority::{clock::Clock, durable};
+use gateway::messagelog::{Config, Database, MessageLog};
+
+use self::proxy::Proxy;
 
 /// No test takes longer, whatever it waits for, unless it says so.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -65,6 +70,28 @@ impl Cluster {
         }
     }
 
+    /// By way of this.
+    pub(crate) fn through(&self, proxy: &Proxy) -> Database {
+        Database { port: proxy.port(), ..self.database() }
+    }
+
+    /// A network between a node and it.
+    pub(crate) fn proxy(&self) -> Proxy {
+        Proxy::start(self.port)
+    }
+
+    /// A node of the log in it, in this directory, that reaches it so.
+    pub(crate) fn node(&self, config: Config, database: Database, clock: Arc<dyn Clock>) -> MessageLog {
+        // The first one makes the key; an operator takes it to the others.
+        let kek = config.key_file.clone();
+        if self.kek().exists() && !kek.exists() {
+            std::fs::copy(self.kek(), &kek).unwrap();
+        }
+        let log = MessageLog::create(Config { postgres: Some(database), ..config }, clock).unwrap();
+        std::fs::copy(&kek, self.kek()).unwrap();
+        log
+    }
+
     /// Starts it after it was killed.
     pub(crate) fn start_again(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
@@ -81,6 +108,39 @@ impl Cluster {
             .arg(options));
     }
 
+    /// Starts it anew: who is connected is told to go.
+    pub(crate) fn restart(&self) {
+        let log = self.directory.path().join("server.log");
+        run(self
+            .program("pg_ctl")
+            .args(["restart", "-m", "fast", "-w", "-D"])
+            .arg(self.data())
+            .arg("-l")
+            .arg(log));
+    }
+
+    /// Kills its main process alone, as a system without memory does: the others notice, and end. Starts it again.
+    pub(crate) fn lose_main(&self) {
+        let processes = self.processes();
+        run(Command::new("kill").args(["-KILL", &processes[0]]));
+        // They share memory: while one of them is left, none is started.
+        for process in processes {
+            while Path::new("/proc").join(&process).exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        self.start_again();
+    }
+
+    /// The main process, and then the others.
+    fn processes(&self) -> Vec<String> {
+        let main = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let main = main.lines().next().unwrap();
+        let children = Command::new("pgrep").args(["-P", main]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        std::iter::once(main).chain(children.lines()).map(str::to_owned).collect()
+    }
+
     /// Ends it at once, without a checkpoint, as a crash does.
     pub(crate) fn kill(&self) {
         run(self.program("pg_ctl").args(["stop", "-m", "immediate", "-w", "-D"]).arg(self.data()));
@@ -93,13 +153,9 @@ impl Cluster {
 
     /// Sends a signal to all its processes.
     pub(crate) fn signal(&self, signal: &str) {
-        let main = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        let main = main.lines().next().unwrap();
-        let children = Command::new("pgrep").args(["-P", main]).output().unwrap();
-        let children = String::from_utf8(children.stdout).unwrap();
-        for process in std::iter::once(main).chain(children.lines()) {
+        for process in self.processes() {
             // One that has ended meanwhile needs none.
-            let _ = Command::new("kill").args([&format!("-{signal}"), process]).status();
+            let _ = Command::new("kill").args([&format!("-{signal}"), &process]).status();
         }
     }
 

@@ -149,8 +149,7 @@ impl Giving {
         let session = Session::open(server)?;
         let head = session.ask(|client| async move {
             // It is held for as long as all the rest takes.
-            let begin = "SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '2s'; BEGIN";
-            client.batch_execute(begin).await.map_err(|e| failed(&e))?;
+            client.batch_execute("BEGIN").await.map_err(|e| failed(&e))?;
             let head = super::head(&client, "FOR UPDATE").await?;
             if head.vacant { Ok(head) } else { Err(LogError::Locked) }
         })?;

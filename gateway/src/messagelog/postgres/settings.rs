@@ -2,7 +2,7 @@
 //!
 //! Not here: connecting (`link`).
 
-use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use cert_authority::{crypto, x509::Certificate};
 use rustls::{ClientConfig, RootCertStore};
@@ -70,6 +70,9 @@ impl Database {
         let tls = if self.authorities.is_empty() { None } else { Some(self.tls().map_err(refused)?) };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(PATIENCE).application_name("passerelle-gateway");
+        // A server that is gone is noticed before its nodes are missed.
+        config.keepalives_idle(Duration::from_secs(2)).keepalives_interval(Duration::from_secs(1));
+        config.keepalives_retries(3).tcp_user_timeout(Duration::from_secs(5));
         Ok(Server { config, tls })
     }
 

@@ -31,15 +31,16 @@ use super::{
         writer::{Entry, State},
     },
     Head, bigint, column, failed, head,
-    link::{PATIENCE, Server, connect},
+    link::{PATIENCE, Purpose, Server, connect},
     number,
     rows::Rows,
 };
 
 /// Most records of one transaction.
 const MOST_RECORDS: usize = 1024;
-/// Most bytes of one transaction, but for a single larger record.
-const MOST_BYTES: usize = 8 << 20;
+/// Most bytes of one transaction, but for a single larger record: over a slow network they too are there before the
+/// server takes us for gone.
+const MOST_BYTES: usize = 2 << 20;
 /// How often it is looked what other nodes have written.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a node leads without renewing it, by the clock of the server.
@@ -274,7 +275,7 @@ impl Writer {
     async fn connected(&mut self) -> Result<Arc<Client>, LogError> {
         let client = match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => Arc::new(connect(&self.server).await?),
+            None => Arc::new(connect(&self.server, Purpose::Writing).await?),
         };
         self.client = Some(Arc::clone(&client));
         Ok(client)
