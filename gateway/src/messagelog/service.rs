@@ -11,9 +11,12 @@
 //! Not here: the bytes ([`super::frame`]), the thread that writes (`writer`).
 
 use std::{
-    fs, io,
+    fs,
+    future::poll_fn,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering, mpsc as std_mpsc},
+    task::Poll,
     thread::JoinHandle,
     time::Duration,
 };
@@ -45,7 +48,7 @@ use super::{
     stamp::{Authorities, Health, RecentSignatures},
     timestamper,
     tree::{Hash, Tree},
-    writer::{Batch, Entry, State, Writer},
+    writer::{Batch, Entry, Lead, State, Writer},
 };
 
 const IDENTITY: &str = "identity";
@@ -331,7 +334,7 @@ impl MessageLog {
 
     /// Whether this node leads: makes time-stamps, checkpoints and archives. A log in files has one node, which does.
     pub fn leads(&self) -> bool {
-        self.0.state.lead.borrow().leads
+        self.0.state.lead.borrow().holds()
     }
 
     /// Does what only the leader may: begins `work` each time this node leads, and breaks it off when it leads no longer.
@@ -344,16 +347,19 @@ impl MessageLog {
         let mut lead = self.0.state.lead.subscribe();
         loop {
             let begun = tokio::select! {
-                now = lead.wait_for(|lead| lead.leads) => match now {
+                now = lead.wait_for(Lead::holds) => match now {
                     Ok(now) => *now,
                     Err(_) => return,
                 },
                 _ = stop.wait_for(|stop| *stop) => return,
             };
+            // Looked at each time that the work is about to go on.
+            let over = poll_fn(|_| if self.leads() { Poll::Pending } else { Poll::Ready(()) });
             tokio::select! {
                 // Broken off before it can go on: another node may lead already.
                 biased;
-                _ = lead.wait_for(|now| *now != begun) => {}
+                _ = lead.wait_for(|now| !now.is_still(&begun)) => {}
+                () = over => {}
                 () = work() => return,
             }
         }

@@ -22,7 +22,10 @@ use std::{
 
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     append::Receipt,
@@ -83,26 +86,46 @@ pub(crate) struct State {
     pub(crate) room: AtomicU64,
     /// The tree over the durable records.
     pub(crate) tree: Mutex<Tree>,
-    /// Whether this node leads; counts how often that has changed, so that no change is missed.
+    /// Whether this node leads.
     pub(crate) lead: watch::Sender<Lead>,
 }
 
-/// Whether a node leads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Whether a node leads; counts how often that has changed, so that no change is missed.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Lead {
-    pub(crate) leads: bool,
+    leads: bool,
+    /// When it ends by itself; none: it does not.
+    until: Option<Instant>,
     changes: u64,
+}
+
+impl Lead {
+    /// Whether it leads now. One that slept through the end of its lease does not, though nobody has told it yet.
+    pub(crate) fn holds(&self) -> bool {
+        self.leads && self.until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// Whether it has led without a break since it was `begun`, or led as little.
+    pub(crate) const fn is_still(&self, begun: &Self) -> bool {
+        self.changes == begun.changes
+    }
+
+    fn set(&mut self, leads: bool, until: Option<Instant>) -> bool {
+        let changed = self.holds() != leads || self.leads != leads;
+        *self = Self { leads, until, changes: self.changes.wrapping_add(u64::from(changed)) };
+        changed
+    }
 }
 
 impl State {
     /// Notes whether this node leads.
     pub(crate) fn lead(&self, leads: bool) {
-        self.lead.send_if_modified(|lead| {
-            let changed = lead.leads != leads;
-            lead.leads = leads;
-            lead.changes = lead.changes.wrapping_add(u64::from(changed));
-            changed
-        });
+        self.lead.send_if_modified(|lead| lead.set(leads, None));
+    }
+
+    /// Notes that this node leads until then. If it did not without a break, what it began before ends.
+    pub(crate) fn lead_until(&self, until: Instant) {
+        self.lead.send_if_modified(|lead| lead.set(true, Some(until)));
     }
 
     /// Whether records can be accepted now.

@@ -43,8 +43,8 @@ const MOST_RECORDS: usize = 1024;
 const MOST_BYTES: usize = 2 << 20;
 /// How often it is looked what other nodes have written.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a node leads without renewing it, by the clock of the server.
-const LEASE_SECONDS: f64 = 6.0;
+/// How long a node leads without renewing it, by the clock of the server; and by its own, from before it asked.
+const LEASE: Duration = Duration::from_secs(6);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -219,11 +219,12 @@ impl Writer {
             return Ok(());
         }
         let client = self.connected().await?;
+        let asked = Instant::now();
         let take = "UPDATE passerelle_log.head SET leader = $1, lease = clock_timestamp() + make_interval(secs => $2), \
                     term = term + CASE WHEN leader = $1 THEN 0 ELSE 1 END \
                     WHERE leader = $1 OR lease < clock_timestamp()";
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
-            [&self.node.as_slice(), &LEASE_SECONDS];
+            [&self.node.as_slice(), &LEASE.as_secs_f64()];
         let taken = client.execute(take, &parameters).await.map_err(|e| failed(&e))? == 1;
         if taken && !ours {
             tracing::info!("this node leads the message log: it time-stamps, makes checkpoints and archives");
@@ -232,7 +233,11 @@ impl Writer {
         if ours && head.vacant {
             self.state.lead(false);
         }
-        self.state.lead(taken);
+        if taken {
+            self.state.lead_until(asked + LEASE);
+        } else {
+            self.state.lead(false);
+        }
         Ok(())
     }
 
