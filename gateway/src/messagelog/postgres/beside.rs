@@ -22,8 +22,11 @@ impl Beside for Arc<Link> {
     }
 
     fn keys_of_bodies(&self) -> Result<BTreeSet<String>, LogError> {
-        // Both go in one transaction: no bodies are left of a destroyed key.
-        self.keys()
+        // From key to key, past all the bodies of each.
+        let query = "WITH RECURSIVE ids AS ((SELECT min(data_key) AS id FROM passerelle_log.body) UNION ALL \
+                     SELECT (SELECT min(data_key) FROM passerelle_log.body WHERE data_key > ids.id) FROM ids \
+                     WHERE ids.id IS NOT NULL) SELECT id FROM ids WHERE id IS NOT NULL";
+        ids(self, query)
     }
 
     fn key(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
@@ -52,18 +55,31 @@ impl Beside for Arc<Link> {
     }
 
     fn destroy(&self, id: &str) -> Result<(), LogError> {
-        let id = id.to_owned();
+        let key = id.to_owned();
         self.ask(move |client| {
-            let id = id.clone();
+            let key = key.clone();
             async move {
                 // The head says it to the other nodes, before they commit anything more.
-                let query = "WITH key AS (DELETE FROM passerelle_log.data_key WHERE id = $1), \
-                             bodies AS (DELETE FROM passerelle_log.body WHERE data_key = $1) \
+                let query = "WITH key AS (DELETE FROM passerelle_log.data_key WHERE id = $1) \
                              UPDATE passerelle_log.head SET erased = erased + 1";
-                client.execute(query, &[&id]).await.map_err(|e| failed(&e))?;
-                Ok(())
+                client.execute(query, &[&key]).await.map_err(|e| failed(&e))
             }
-        })
+        })?;
+        // Some at a time, and without the lock of the head: nobody waits for it, however many there are.
+        loop {
+            let key = id.to_owned();
+            let removed = self.ask(move |client| {
+                let key = key.clone();
+                async move {
+                    let query = "DELETE FROM passerelle_log.body WHERE (data_key, hash, chunk) IN \
+                                 (SELECT data_key, hash, chunk FROM passerelle_log.body WHERE data_key = $1 LIMIT 64)";
+                    client.execute(query, &[&key]).await.map_err(|e| failed(&e))
+                }
+            })?;
+            if removed == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn keep(&self, key: &str, ciphertext: &Hash, body: &File, length: u64) -> Result<(), LogError> {

@@ -216,7 +216,7 @@ fn hash(row: &Row, at: usize) -> Result<Option<Hash>, LogError> {
     Ok(column::<&[u8]>(row, at)?.try_into().ok())
 }
 
-/// Whether a large body is there and is the one that its record states; that of a key that is gone may be gone.
+/// Whether a large body is there and is the one that its record states; that of a key that is gone is gone too, or goes.
 pub(crate) fn is_kept(link: &Arc<Link>, stored: &Stored) -> Result<bool, LogError> {
     use super::super::beside::Beside as _;
     let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
@@ -225,8 +225,5 @@ pub(crate) fn is_kept(link: &Arc<Link>, stored: &Stored) -> Result<bool, LogErro
         hasher.update(&piece);
         pieces = pieces.saturating_add(1);
     }
-    if pieces == 0 {
-        return Ok(link.key(&stored.key)?.is_none());
-    }
-    Ok(tree::to_hash(&hasher.finish()) == stored.ciphertext)
+    Ok(tree::to_hash(&hasher.finish()) == stored.ciphertext || link.key(&stored.key)?.is_none())
 }
