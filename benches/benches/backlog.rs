@@ -1,8 +1,9 @@
 //! How long the time-stamps of a backlog take once the authority is back, and what appending costs meanwhile.
 //!
 //! ```text
-//! cargo bench -p benches --bench backlog [-- RECORDS]      default: 100,000 messages that have no time-stamp
+//! cargo bench -p benches --bench backlog [-- RECORDS] [postgres]      default: 100,000 messages that have no time-stamp
 //! ```
+//! In files; with `postgres` in a PostgreSQL that is started for it.
 //! A real authority over HTTP on loopback. Appending is timed by one task that waits for each of its records, before and
 //! while the backlog is stamped: what an exchange would wait longer.
 
@@ -10,6 +11,9 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the machine's own clock")]
 #![expect(clippy::print_stdout, reason = "its numbers are its output")]
 #![expect(clippy::indexing_slicing, reason = "of what was measured here")]
+
+#[path = "../../gateway/tests/postgres_support/mod.rs"]
+mod postgres_support;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -20,25 +24,34 @@ use std::time::{Duration, Instant};
 use benches::filled::{append, append_one, config};
 use benches::process;
 use cert_authority::http::{Client, Limits};
-use gateway::messagelog::MessageLog;
 use gateway::messagelog::stamp::TimestampAuthority;
 use gateway::messagelog::timestamper::{HttpAuthority, stamp_pending};
+use gateway::messagelog::{Config, MessageLog};
 use integration::world::{Trust, TurnedClock};
+use postgres_support::Cluster;
 use tokio::runtime::Runtime;
 
 /// Appends that are timed before.
 const ALONE: u64 = 2_000;
 
+/// The longest run with PostgreSQL.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 fn main() {
-    let count = std::env::args().skip(1).find(|argument| argument != "--bench");
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let count = arguments.iter().find(|argument| *argument != "postgres");
     let count: u64 = count.map_or(100_000, |count| count.parse().unwrap());
+    let cluster =
+        arguments.iter().any(|argument| argument == "postgres").then(|| Cluster::start_for(LONGEST));
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target");
     assert!(!process::on_tmpfs(&target), "{} is a file system in memory", target.display());
     let directory = tempfile::Builder::new().prefix("bench-backlog").tempdir_in(target).unwrap();
-    Runtime::new().unwrap().block_on(measure(count, directory.path()));
+    let postgres = cluster.as_ref().map(Cluster::database);
+    let config = Config { postgres, ..config(directory.path()) };
+    Runtime::new().unwrap().block_on(measure(count, config));
 }
 
-async fn measure(count: u64, directory: &Path) {
+async fn measure(count: u64, config: Config) {
     let clock = TurnedClock::default();
     let trust = Trust::start(Ipv4Addr::new(127, 77, 1, 1), &clock).await;
     let authority: Box<dyn TimestampAuthority> = Box::new(HttpAuthority {
@@ -49,8 +62,10 @@ async fn measure(count: u64, directory: &Path) {
         limits: Limits::default(),
         clock: clock.shared(),
     });
-    let log = MessageLog::create(config(directory), clock.shared()).unwrap();
+    let log = MessageLog::create(config, clock.shared()).unwrap();
+    let begin = Instant::now();
     append(&log, 0, count, |_| {}).await;
+    println!("{count} messages logged in {:.1?}", begin.elapsed());
 
     let alone = timed(&log, count, count + ALONE, &AtomicBool::new(false)).await;
     println!("append, nothing else: {}", spread(alone));
