@@ -23,7 +23,7 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml and moto (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml, moto and vectors (Python venv in $venv)"
   need=""
   for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc make libssl-dev pkg-config; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
@@ -36,6 +36,7 @@ if [ "$install" = yes ]; then
   fi
   [ -x "$venv/bin/python" ] || { mkdir -p "$(dirname "$venv")"; python3 -m venv "$venv"; }
   "$venv/bin/python" -c 'import signxml' 2>/dev/null || "$venv/bin/pip" install --quiet 'signxml==5.2.0'
+  "$venv/bin/python" -c 'import cryptography_vectors' 2>/dev/null || "$venv/bin/pip" install --quiet 'cryptography-vectors==50.0.2'
   "$venv/bin/python" -c 'import moto.server' 2>/dev/null || "$venv/bin/pip" install --quiet 'moto[server]==5.2.5'
 fi
 export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
@@ -43,7 +44,7 @@ export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
 for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver "$PASSERELLE_PYTHON"; do
   command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
-for module in signxml moto.server boto3; do
+for module in signxml moto.server boto3 cryptography_vectors; do
   "$PASSERELLE_PYTHON" -c "import $module" || { echo "missing: $module. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
 compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || { echo "missing: PostgreSQL. Run integration/test.sh without --no-install." >&2; exit 1; }
