@@ -11,6 +11,7 @@ mod support;
 mod tests {
     use std::{convert::Infallible, fs, path::PathBuf, sync::Arc, time::Duration};
 
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use bytes::Bytes;
     use cert_authority::{
         clock::{Clock, FixedClock},
@@ -18,7 +19,8 @@ mod tests {
         http::{Client, Limits},
         keys::{KeyType, Pin, inventory::Usage, software::SoftwareKeys},
         tlog::{
-            Checkpoint, Hash, InclusionProof, Note, NoteSigner, SignatureType, Trust, VerifierKey, door,
+            Checkpoint, Hash, InclusionProof, Note, NoteSigner, Signature, SignatureType, Trust, VerifierKey,
+            door,
             inclusion::InclusionError,
             note::NoteError,
             proof::{self, HashReader, ProofError, leaf_hash, node_hash},
@@ -27,6 +29,8 @@ mod tests {
             },
         },
     };
+
+    use proptest::prelude::*;
 
     use crate::support::{PIN, now, openssl_ok, text};
 
@@ -264,7 +268,7 @@ mod tests {
         let path = |name: &str| world.dir.path().join(name);
         let judge = |key: &VerifierKey, message: &str, signature: &[u8]| {
             let encoded = key.to_string().splitn(3, '+').nth(2).unwrap().to_owned();
-            let key = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).unwrap();
+            let key = STANDARD.decode(encoded).unwrap();
             let head = hex::decode("302a300506032b6570032100").unwrap();
             durable::write(path("key.der"), &[head.as_slice(), &key[1..]].concat()).unwrap();
             durable::write(path("message"), message.as_bytes()).unwrap();
@@ -275,7 +279,7 @@ mod tests {
         };
         let bytes = |line: &str| {
             let encoded = line.rsplit(' ').next().unwrap();
-            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).unwrap()
+            STANDARD.decode(encoded).unwrap()
         };
         let line = request.note.to_string().lines().last().unwrap().to_owned();
         judge(world.log.verifier(), request.note.text(), &bytes(&line)[4..]);
@@ -383,5 +387,38 @@ mod tests {
         assert_eq!(post("x".repeat(1 << 19)).await.status, 413);
         assert_eq!(client.get(&add, limits).await.unwrap().status, 405);
         assert_eq!(client.get(&url, limits).await.unwrap().status, 404);
+    }
+    prop_compose! {
+        fn any_note()(
+            origin in "[!-~\u{e9}][ -~\u{e9}]{0,30}",
+            size in 0..1_u64 << 63,
+            root in any::<[u8; 32]>(),
+            signatures in prop::collection::vec(("[!-*,-~]{1,20}", prop::collection::vec(any::<u8>(), 5..80)), 1..5),
+        ) -> (Checkpoint, Note) {
+            let checkpoint = Checkpoint::new(&origin, size, root).unwrap();
+            let lines = signatures
+                .iter()
+                .map(|(name, bytes)| Signature::parse(&format!("\u{2014} {name} {}", STANDARD.encode(bytes))).unwrap());
+            let note = Note::new(checkpoint.to_string(), lines.collect()).unwrap();
+            (checkpoint, note)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn notes_checkpoints_requests_and_proofs_are_read_as_they_were_written(
+            (checkpoint, note) in any_note(),
+            old in 0..1_u64 << 63,
+            proof in prop::collection::vec(any::<[u8; 32]>(), 0..63),
+        ) {
+            prop_assert_eq!(&Checkpoint::parse(&checkpoint.to_string()).unwrap(), &checkpoint);
+            let text = note.to_string();
+            prop_assert_eq!(&Note::parse(text.as_bytes()).unwrap(), &note);
+            prop_assert_eq!(Note::parse(text.as_bytes()).unwrap().to_string(), text);
+            let request = AddCheckpoint { old, proof: proof.clone(), note: note.clone() };
+            prop_assert_eq!(&AddCheckpoint::parse(request.to_string().as_bytes()).unwrap(), &request);
+            let inclusion = InclusionProof { index: old, path: proof, note };
+            prop_assert_eq!(&InclusionProof::parse(&inclusion.to_string()).unwrap(), &inclusion);
+        }
     }
 }
