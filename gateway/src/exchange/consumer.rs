@@ -106,13 +106,14 @@ async fn run(
     let beside = protocol::http_headers(&request, headers, &boundary, seen.trace(headers));
     let (leaving, mut answer) = link.send(beside);
     let mut outgoing = Outgoing::begin(leaving, boundary);
-    outgoing.ocsp_responses(&gateway.keys.own_ocsp_responses(began));
+    let ocsp_responses = gateway.keys.own_ocsp_responses(began);
+    outgoing.ocsp_responses(&ocsp_responses);
     let streamed = outgoing.stream(request.part(), following, &vault).await;
     let streamed = check::sent_or_refused(streamed, &mut answer).await?;
 
     // 6 sign
     seen.step(Step::Sign);
-    let digests = streamed.digests.clone();
+    let (digests, sealed) = (streamed.digests.clone(), streamed.attachments.clone());
     let signature = gateway.signer.sign(&digests, &key, gateway.clock.now()).await?;
 
     // 7 log
@@ -120,8 +121,7 @@ async fn run(
     let role = Role::Consumer;
     let exchange =
         Exchange { gateway, conf: &conf, local: &local, role, request: &request, far_end: &far_end };
-    let (part, sealed) = (request.part(), streamed.attachments.clone());
-    let message = Message { part, attachments: &sealed, digests: &digests, signature: &signature, began };
+    let message = Message::of(request.part(), &sealed, &digests, &signature, began).sent(&ocsp_responses);
     seen.request(message.size());
     let logged = exchange.log_request((), &message).await?;
     progress.logged(&logged, &request, true);
@@ -165,8 +165,8 @@ async fn run(
     // 23 log
     seen.step(Step::LogAnswer);
     let (response, sealed) = (answer.message().message.clone(), answer.message().attachments.clone());
-    let part = response.part();
-    let message = Message { part, attachments: &sealed, digests: &answered, signature: &signature, began };
+    let (signed_at, ocsp) = (answer.facts().signing_time, answer.message().ocsp_responses.clone());
+    let message = Message::of(response.part(), &sealed, &answered, &signature, began).came(signed_at, &ocsp);
     seen.response(&response, message.size());
     let reply = exchange.log_response(answer, &message, logged.sequence()).await?;
 

@@ -145,15 +145,10 @@ async fn run(
     gateway.log.ready()?;
     let received = request.message().message();
     let (asked, attachments) = (received.message.clone(), received.attachments.clone());
+    let (signed_at, ocsp) = (request.facts().signing_time, received.ocsp_responses.clone());
     let role = Role::Provider;
     let exchange = Exchange { gateway, conf: &conf, local: &local, role, request: &asked, far_end: &far_end };
-    let message = Message {
-        part: asked.part(),
-        attachments: &attachments,
-        digests: &digests,
-        signature: &bundle,
-        began,
-    };
+    let message = Message::of(asked.part(), &attachments, &digests, &bundle, began).came(signed_at, &ocsp);
     seen.request(message.size());
     let request: Deliverable = exchange.log_request(request, &message).await?;
     progress.logged(&request, &asked, false);
@@ -182,9 +177,7 @@ async fn run(
     // 18 log
     seen.step(Step::LogAnswer);
     let (digests, attachments) = (streamed.digests.clone(), streamed.attachments.clone());
-    let part = response.part();
-    let message =
-        Message { part, attachments: &attachments, digests: &digests, signature: &signature, began };
+    let message = Message::of(response.part(), &attachments, &digests, &signature, began).sent(&[]);
     seen.response(&response, message.size());
     let logged = exchange.log_response((), &message, request.sequence()).await?;
 

@@ -1,5 +1,6 @@
 //! What of an exchange is logged: its messages, and how it ended when it has no signed answer.
 
+use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use conf::identifier::ClientId;
 use conf::snapshot::GlobalConf;
@@ -43,9 +44,36 @@ pub struct Message<'a> {
     pub signature: &'a SignatureBundle,
     /// When it began to come or go.
     pub began: UnixTime,
+    /// When its signer says to have signed it.
+    pub signed_at: Option<UnixTime>,
+    /// The OCSP responses beside it, for the TLS certificates of the gateway that sent it.
+    pub ocsp_responses: &'a [Bytes],
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// A message with this signature.
+    pub const fn of(
+        part: MessagePart<'a>,
+        attachments: &'a [Attachment],
+        digests: &'a PartDigests,
+        signature: &'a SignatureBundle,
+        began: UnixTime,
+    ) -> Self {
+        Self { part, attachments, digests, signature, began, signed_at: None, ocsp_responses: &[] }
+    }
+
+    /// Signed by us; these OCSP responses went beside it.
+    #[must_use]
+    pub fn sent(self, ocsp_responses: &'a [Bytes]) -> Self {
+        Self { signed_at: self.signature.stated_time(), ocsp_responses, ..self }
+    }
+
+    /// Signed by the other side then, as it says; these OCSP responses came beside it.
+    #[must_use]
+    pub const fn came(self, signed_at: Option<UnixTime>, ocsp_responses: &'a [Bytes]) -> Self {
+        Self { signed_at, ocsp_responses, ..self }
+    }
+
     /// How long it is.
     pub fn size(&self) -> Size {
         let bytes = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
@@ -113,6 +141,8 @@ impl Exchange<'_> {
         record.peer_server = Some(self.far_end.server.clone());
         record.request = answers;
         record.began = Some(message.began);
+        record.signed_at = message.signed_at;
+        record.ocsp_responses = message.ocsp_responses.to_vec();
         record.circumstances = Circumstances {
             global_configuration: Some(*self.conf.digest()),
             local_configuration: Some(self.local.digest()),

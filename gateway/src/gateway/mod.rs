@@ -261,8 +261,8 @@ impl Wired {
         let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));
         let pages = Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone());
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
-        let reload =
-            reload::Reload::new(path, &config, live.clone(), keyring, clock, Arc::clone(&registered), wake);
+        let (own, known) = (Arc::clone(&gateway), Arc::clone(&registered));
+        let reload = reload::Reload::new(path, &config, live.clone(), keyring, own, known, wake);
         running.spawn(reload.run(stop.clone()));
 
         running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));

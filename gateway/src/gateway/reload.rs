@@ -9,26 +9,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cert_authority::clock::Clock;
 use cert_authority::keys::inventory::Usage;
 use tokio::sync::watch;
 
 use super::{Live, hosts, tasks};
 use crate::config::Config;
 use crate::description::accepted;
+use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::serverconf::ServerConf;
 use crate::transport::tls::{self, PeerTls, Registered};
 
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Looks for changes.
+/// Looks for changes; the log says which settings came into force.
 pub(super) struct Reload {
     path: PathBuf,
+    gateway: Arc<Gateway>,
     started_with: Config,
     live: Live,
     keyring: Arc<Keyring>,
-    clock: Arc<dyn Clock>,
     registered: Registered,
     wake: watch::Sender<()>,
     seen: Seen,
@@ -63,19 +63,21 @@ impl Reload {
         config: &Config,
         live: Live,
         keyring: Arc<Keyring>,
-        clock: Arc<dyn Clock>,
+        gateway: Arc<Gateway>,
         registered: Registered,
         wake: watch::Sender<()>,
     ) -> Self {
         let seen = Seen::now(&path, &config.keys.directory);
-        Self { path, started_with: config.clone(), live, keyring, clock, registered, wake, seen }
+        Self { path, gateway, started_with: config.clone(), live, keyring, registered, wake, seen }
     }
 
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
         let work = async {
+            let first = self.live.local.load_full();
+            tasks::note_settings(&self.gateway, &self.path, &first).await;
             loop {
                 tokio::time::sleep(EVERY).await;
-                self.look();
+                self.look().await;
             }
         };
         tokio::select! {
@@ -84,13 +86,13 @@ impl Reload {
         }
     }
 
-    fn look(&mut self) {
+    async fn look(&mut self) {
         let now = Seen::now(&self.path, &self.started_with.keys.directory);
         if now.keys != self.seen.keys {
             self.take_up_keys();
         }
         if now != self.seen {
-            self.take_up_settings();
+            self.take_up_settings().await;
         }
         self.seen = now;
     }
@@ -100,7 +102,7 @@ impl Reload {
             tracing::error!(%error, "the keys could not be taken up; the old ones stay in use");
             return;
         }
-        let now = self.clock.now();
+        let now = self.gateway.clock.now();
         match self.keyring.identity(Usage::Auth, now) {
             Ok(Some(identity)) => {
                 match tls::peers(identity, &self.registered, self.started_with.dangerous.legacy_tls) {
@@ -126,8 +128,8 @@ impl Reload {
         tracing::info!("keys and certificates taken up");
     }
 
-    fn take_up_settings(&self) {
-        let own_certificate = self.keyring.certificate(Usage::Tls, self.clock.now());
+    async fn take_up_settings(&self) {
+        let own_certificate = self.keyring.certificate(Usage::Tls, self.gateway.clock.now());
         let (config, local) = match ServerConf::load(&self.path, own_certificate) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -152,6 +154,10 @@ impl Reload {
             || (config.log.body_quota, config.log.reserve) != (before.log.body_quota, before.log.reserve);
         if fixed {
             tracing::warn!("addresses, folders, limits and intervals change at the next start only");
+        }
+        // Noted before the first exchange goes by it.
+        if local.digest() != self.live.local.load().digest() {
+            tasks::note_settings(&self.gateway, &self.path, &local).await;
         }
         self.live.local.store(Arc::new(local));
         self.live.tokens.replace(config.administration.tokens.clone());

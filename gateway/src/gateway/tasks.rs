@@ -1,5 +1,6 @@
 //! What runs by itself beside the doors: time-stamps, OCSP responses, following the configuration; and health.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,14 @@ use crate::messagelog::record::ConfigurationRecord;
 use crate::messagelog::stamp::{Authorities, TimestampAuthority};
 use crate::messagelog::timestamper::{self, HttpAuthority};
 use crate::messagelog::{LogStore as _, Record};
+use crate::serverconf::ServerConf;
 use crate::transport::ocsp_refresh::OcspRefresher;
 
 /// How long one time-stamping authority may take before the next one is asked.
 const STAMP_LIMITS: http::Limits =
     http::Limits { max_bytes: 64 * 1024, connect: Duration::from_secs(20), total: Duration::from_secs(60) };
+/// How long settings wait to be noted before they come into force.
+const NOTE: Duration = Duration::from_secs(5);
 /// How often time-stamps are tried while there is no configuration to say so.
 const WITHOUT_CONF: Duration = Duration::from_secs(2);
 
@@ -124,7 +128,14 @@ pub(super) async fn follow_conf(gateway: Arc<Gateway>, wake: watch::Sender<()>, 
                 && noted != Some(*conf.digest())
             {
                 noted = Some(*conf.digest());
-                note_conf(&gateway, &conf).await;
+                let record = ConfigurationRecord {
+                    scope: "global".to_owned(),
+                    instance: Some(conf.own_instance().to_owned()),
+                    digest: *conf.digest(),
+                    expires: conf.expires(),
+                    note: None,
+                };
+                note_conf(&gateway, record).await;
             }
             // Also when only the expiry is new: what could not be asked while it had expired can be asked again.
             wake.send_replace(());
@@ -139,15 +150,22 @@ pub(super) async fn follow_conf(gateway: Arc<Gateway>, wake: watch::Sender<()>, 
     }
 }
 
-async fn note_conf(gateway: &Gateway, conf: &GlobalConf) {
-    let record = Record::Configuration(ConfigurationRecord {
-        scope: "global".to_owned(),
-        instance: Some(conf.own_instance().to_owned()),
-        digest: *conf.digest(),
-        expires: conf.expires(),
-        note: None,
-    });
-    if let Err(error) = gateway.log.append(record, Vec::new()).await {
+/// Notes in the log that our own settings come into force; a log that does not answer does not hold them up for long.
+pub(super) async fn note_settings(gateway: &Gateway, file: &Path, local: &ServerConf) {
+    let record = ConfigurationRecord {
+        scope: "local".to_owned(),
+        instance: None,
+        digest: local.digest(),
+        expires: None,
+        note: file.file_name().map(|name| name.to_string_lossy().into_owned()),
+    };
+    if tokio::time::timeout(NOTE, note_conf(gateway, record)).await.is_err() {
+        tracing::error!("the message log does not answer: the settings come into force without a note in it");
+    }
+}
+
+async fn note_conf(gateway: &Gateway, record: ConfigurationRecord) {
+    if let Err(error) = gateway.log.append(Record::Configuration(record), Vec::new()).await {
         tracing::error!(%error, "a configuration could not be noted in the message log");
     }
 }

@@ -19,6 +19,7 @@ pub mod verify;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use cert_authority::clock::UnixTime;
 
 pub use build::{SigningKey, sign, sign_batch};
 pub use error::SignatureError;
@@ -34,6 +35,15 @@ pub struct SignatureBundle {
     pub hash_chain_result: Option<Bytes>,
     /// `sig-hashchain.xml`: leads from the result to the parts.
     pub hash_chain: Option<Bytes>,
+}
+
+impl SignatureBundle {
+    /// The signing time that a signature of ours states. Only of what [`build`] made: of others [`Facts`] tell it.
+    pub fn stated_time(&self) -> Option<UnixTime> {
+        let text = std::str::from_utf8(&self.signature_xml).ok()?;
+        let (_, rest) = text.split_once("<xades:SigningTime>")?;
+        UnixTime::from_rfc3339(rest.split_once('<')?.0).ok()
+    }
 }
 
 /// How references name the message itself.
