@@ -112,7 +112,7 @@ fn csv_quotes_what_it_must_and_holds_no_formula() {
     let script =
         "import csv,sys; r=list(csv.reader(open(sys.argv[1],newline=''))); print(len(r),{len(x) for x in r})";
     let read = Command::new("python3").args(["-c", script]).arg(&path).output().unwrap();
-    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), "5 {18}");
+    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), "5 {23}");
     assert!(lines[4].contains(",\"'=cmd,\"\"x\"\"\",") && lines[4].contains(",'+case,"), "{}", lines[4]);
 }
 

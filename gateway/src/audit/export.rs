@@ -57,6 +57,11 @@ const COLUMNS: &[&str] = &[
     "outcome",
     "fault_code",
     "leaf",
+    "purpose",
+    "agreement",
+    "jurisdiction",
+    "data_class",
+    "policy_decision",
 ];
 
 /// Most records share their time-stamp with their neighbours: it is read once.

@@ -156,6 +156,12 @@ pub fn details(message: &MessageRecord) -> serde_json::Map<String, Value> {
         "parts": parts.collect::<Vec<_>>(),
         "global_configuration": more.global_configuration.map(|digest| digest.hex()),
         "local_configuration": more.local_configuration.map(|digest| digest.hex()),
+        "purpose": more.purpose,
+        "agreement": more.agreement,
+        "jurisdiction": more.jurisdiction.map(|digest| digest.hex()),
+        "data_class": more.data_class,
+        "policy_decision": more.policy_decision,
+        "ocsp_responses": message.ocsp_responses.len(),
         "tls_group": more.tls_group,
         "tls_suite": more.tls_suite,
     });

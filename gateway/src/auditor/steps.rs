@@ -187,6 +187,11 @@ fn asked(words: &'static Words, message: &MessageRecord) -> Vec<(&'static str, S
         (words.user, message.user_id.clone()),
         (words.issue, message.issue.clone()),
         (words.represented, message.represented_party.clone()),
+        (words.purpose, message.circumstances.purpose.clone()),
+        (words.agreement, message.circumstances.agreement.clone()),
+        (words.jurisdiction, message.circumstances.jurisdiction.map(|digest| digest.hex())),
+        (words.data_class, message.circumstances.data_class.clone()),
+        (words.policy, message.circumstances.policy_decision.clone()),
     ];
     known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -148,6 +148,11 @@ words! {
     user: "Utilisateur", "User";
     issue: "Dossier", "Issue";
     represented: "Partie représentée", "Represented party";
+    purpose: "Finalité", "Purpose";
+    agreement: "Entente", "Agreement";
+    jurisdiction: "Déclaration de juridiction (empreinte)", "Jurisdiction statement (digest)";
+    data_class: "Catégorie de données", "Class of data";
+    policy: "Décision de la politique", "Policy decision";
     server: "Serveur", "Server";
     record: "Enregistrement", "Record";
     parts: "Parties signées", "Signed parts";
