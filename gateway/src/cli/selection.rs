@@ -62,7 +62,7 @@ enum State {
     Stamped,
     /// A message that waits for its time-stamp.
     Pending,
-    /// An exchange that ended well without a signed answer.
+    /// An exchange that ended well: its answer.
     Success,
     /// An exchange that ended with a fault.
     Fault,

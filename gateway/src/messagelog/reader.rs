@@ -56,7 +56,8 @@ impl StoredRecord {
     }
 }
 
-/// Which records are wanted; what is `None` does not matter.
+/// Which records are wanted; what is `None` does not matter. How an exchange ended without a signed answer is of the
+/// client, service, member, side, user and issue of its request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Logged at this time or later.
@@ -90,7 +91,8 @@ pub enum Condition {
     Stamped,
     /// A message that waits for one.
     Pending,
-    /// An exchange that ended so.
+    /// An exchange that ended so, one record of it. With success: its signed answer, if nothing went wrong behind it; else
+    /// the record that says how it ended.
     Ended(Outcome),
 }
 
@@ -363,7 +365,13 @@ impl Reader {
     }
 
     fn passes(&self, filter: &Filter, record: &StoredRecord) -> Result<bool, LogError> {
-        if !filter.passes(record) {
+        let asked = match &record.record {
+            Record::Outcome(outcome) if filter.is_of_messages() => {
+                self.request_of(filter, outcome.request)?
+            }
+            _ => None,
+        };
+        if !filter.passes(record, asked.as_ref().and_then(|asked| asked.record.message())) {
             return Ok(false);
         }
         let stamped = |wanted: bool| -> Result<bool, LogError> {
@@ -374,8 +382,33 @@ impl Reader {
         match filter.state {
             Some(Condition::Stamped) => stamped(true),
             Some(Condition::Pending) => stamped(false),
+            Some(Condition::Ended(Outcome::Success)) => self.is_last_word(record),
             Some(Condition::Ended(_)) | None => Ok(true),
         }
+    }
+
+    /// The request with this number, unless it can be seen without reading it that it does not pass.
+    fn request_of(&self, filter: &Filter, request: u64) -> Result<Option<StoredRecord>, LogError> {
+        let Some(block) = self.0.records.block_of(request)? else { return Ok(None) };
+        if !filter.may_be_of_parties(&block) {
+            return Ok(None);
+        }
+        match self.get(request) {
+            Err(LogError::Removed { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Whether no record says of the exchange of an answer that something went wrong behind it.
+    fn is_last_word(&self, answer: &StoredRecord) -> Result<bool, LogError> {
+        let Record::Response(message) = &answer.record else { return Ok(true) };
+        let records = self.by_message_id(&message.message_id)?;
+        Ok(!records.iter().any(|other| match &other.record {
+            Record::Outcome(outcome) => {
+                message.request == Some(outcome.request) && outcome.outcome != Outcome::Success
+            }
+            _ => false,
+        }))
     }
 
     /// The contents of a message's parts, in their order; `None` where one was not kept or its key was destroyed.
@@ -517,6 +550,16 @@ impl Filter {
     /// Whether a record of the block may pass.
     fn may_pass(&self, block: &Block) -> bool {
         let Some((earliest, latest)) = block.times() else { return false };
+        let in_time =
+            self.from.is_none_or(|from| latest >= from) && self.until.is_none_or(|until| earliest < until);
+        // The parties of an outcome stand with its request, which may be in another block.
+        let outcomes =
+            || self.of_kind(Kind::Outcome) && block.places.iter().any(|(_, k, _)| *k == Kind::Outcome);
+        in_time && (self.may_be_of_parties(block) || outcomes())
+    }
+
+    /// Whether a message of the block may be of these parties.
+    fn may_be_of_parties(&self, block: &Block) -> bool {
         let client = self.client.as_ref().is_none_or(|client| block.clients.contains(&client.encoded()));
         let service =
             self.service.as_ref().is_none_or(|service| block.services.contains(&service_key(service)));
@@ -524,14 +567,22 @@ impl Filter {
             let member = member.encoded();
             block.clients.iter().chain(&block.services).any(|name| name.starts_with(&member))
         });
-        let in_time =
-            self.from.is_none_or(|from| latest >= from) && self.until.is_none_or(|until| earliest < until);
-        client && service && member && in_time
+        client && service && member
     }
 
-    /// Whether a record passes, but for its time-stamp, of which it does not know itself.
-    pub fn passes(&self, record: &StoredRecord) -> bool {
-        let message = record.record.message();
+    /// Whether it asks for something that only messages say.
+    const fn is_of_messages(&self) -> bool {
+        self.client.is_some()
+            || self.service.is_some()
+            || self.member.is_some()
+            || self.role.is_some()
+            || self.user_id.is_some()
+            || self.issue.is_some()
+    }
+
+    /// Whether a record passes, as far as it says itself; `asked` is the request of an outcome.
+    fn passes(&self, record: &StoredRecord, asked: Option<&MessageRecord>) -> bool {
+        let message = record.record.message().or(asked);
         let of = |matches: &dyn Fn(&MessageRecord) -> bool| message.is_some_and(matches);
         self.in_time(record.time)
             && self.of_kind(record.record.kind())
@@ -546,6 +597,7 @@ impl Filter {
             && self.issue.as_ref().is_none_or(|issue| of(&|m| m.issue.as_ref() == Some(issue)))
             && match (self.state, &record.record) {
                 (Some(Condition::Ended(wanted)), Record::Outcome(outcome)) => outcome.outcome == wanted,
+                (Some(Condition::Ended(wanted)), Record::Response(_)) => wanted == Outcome::Success,
                 (Some(Condition::Ended(_)), _) => false,
                 _ => true,
             }
