@@ -15,7 +15,7 @@ use super::{
 };
 use crate::messagelog::{
     LogError, MessageLog,
-    erase::{DAY, end_of_day, erase},
+    erase::{DAY, end_of_day, erase_all},
     reader::Reader,
 };
 
@@ -39,8 +39,8 @@ pub async fn clean(
         not_needed(&reader, &ledger, keys)
     })
     .await??;
-    for key in &due {
-        erase(log, key, WHO, "archived, and older than bodies are kept").await?;
+    if !due.is_empty() {
+        erase_all(log, &due, WHO, "archived, and older than bodies are kept", |_, _| {}).await?;
     }
     Ok(due)
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything else stays provable: hashes, signatures, time-stamps, the tree.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,10 +66,14 @@ pub fn run(config: &Path, arguments: &Arguments, out: &mut impl Write) -> Result
     if let (Some(owner), []) = (&arguments.of, keys.as_slice()) {
         return Err(format!("no data key is of {owner} alone ([log] data_keys says whose keys are made)"));
     }
-    for key in keys {
-        let erased = runtime.block_on(erase::erase(&log, &key, &who, &arguments.reason)).map_err(said)?;
-        writeln!(out, "{key}: destroyed, with the bodies of {} messages", erased.len())
-            .map_err(|error| error.to_string())?;
+    if keys.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut written = Ok(());
+    let told = |key: &str, erased: &[u64]| {
+        let line = writeln!(out, "{key}: destroyed, with the bodies of {} messages", erased.len());
+        written = std::mem::replace(&mut written, Ok(())).and(line);
+    };
+    runtime.block_on(erase::erase_all(&log, &keys, &who, &arguments.reason, told)).map_err(said)?;
+    written.map_err(|error: io::Error| error.to_string())
 }

@@ -9,7 +9,7 @@
 //!
 //! Not here: when it is time for it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use cert_authority::clock::UnixTime;
 
@@ -18,14 +18,13 @@ use super::{
     append::LogStore,
     body::blocking,
     error::LogError,
-    reader::{Filter, Order, Reader},
+    reader::{Filter, Reader},
     record::{AccessRecord, Kind, Record},
     service::MessageLog,
 };
 
 /// How long after its day a key may still be used: by a body that came slowly.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
-const PAGE: usize = 256;
 const ACTION: &str = "erase";
 const QUERY: &str = "data key ";
 
@@ -46,41 +45,77 @@ pub fn end_of_day(key: &str) -> Option<UnixTime> {
 /// # Errors
 /// [`LogError::KeyGone`] when there is no such key; otherwise those of the log.
 pub async fn erase(log: &MessageLog, key: &str, who: &str, reason: &str) -> Result<Vec<u64>, LogError> {
-    if !log.vault().keys()?.iter().any(|known| known == key) {
-        return Err(LogError::KeyGone(key.to_owned()));
+    let erased = erase_all(log, &[key.to_owned()], who, reason, |_, _| {}).await?;
+    Ok(erased.into_iter().next().unwrap_or_default())
+}
+
+/// The same for several keys, one after the other, of which `told` is told; the log is read through once.
+///
+/// # Errors
+/// As there; those before are destroyed.
+pub async fn erase_all(
+    log: &MessageLog,
+    keys: &[String],
+    who: &str,
+    reason: &str,
+    mut told: impl FnMut(&str, &[u64]),
+) -> Result<Vec<Vec<u64>>, LogError> {
+    let known = log.vault().keys()?;
+    if let Some(unknown) = keys.iter().find(|key| !known.contains(key)) {
+        return Err(LogError::KeyGone(unknown.clone()));
     }
-    let (reader, id) = (log.reader(), key.to_owned());
-    let records = blocking(move || sealed_with(&reader, &id)).await?;
+    let (reader, wanted) = (log.reader(), keys.to_vec());
+    let mut sealed = blocking(move || sealed_with(&reader, wanted)).await?;
+    let mut erased = Vec::new();
+    for key in keys {
+        let records = sealed.remove(key).unwrap_or_default();
+        destroy(log, key, who, reason, records.clone()).await?;
+        told(key, &records);
+        erased.push(records);
+    }
+    Ok(erased)
+}
+
+/// Says it, then does it.
+async fn destroy(
+    log: &MessageLog,
+    key: &str,
+    who: &str,
+    reason: &str,
+    records: Vec<u64>,
+) -> Result<(), LogError> {
+    let count = records.len();
     let record = AccessRecord {
         who: who.to_owned(),
         role: None,
         action: ACTION.to_owned(),
         query: format!("{QUERY}{key}"),
         reason: Some(reason.to_owned()),
-        records: records.clone(),
+        records,
         bodies: true,
     };
     log.append(Record::Access(record), Vec::new()).await?;
     let (vault, id) = (log.vault().clone(), key.to_owned());
     blocking(move || vault.destroy_key(&id)).await?;
-    tracing::info!(key, messages = records.len(), "a data key was destroyed, and its bodies with it");
-    Ok(records)
+    tracing::info!(key, messages = count, "a data key was destroyed, and its bodies with it");
+    Ok(())
 }
 
-/// The messages, logged on the day of the key or the next, that have parts sealed with it.
-fn sealed_with(reader: &Reader, key: &str) -> Result<Vec<u64>, LogError> {
-    let end = end_of_day(key);
-    let filter = Filter {
-        from: end.map(|end| end - DAY),
-        until: end.map(|end| end + DAY),
-        kinds: vec![Kind::Request, Kind::Response],
-        ..Filter::default()
-    };
-    let (mut numbers, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = reader.find(&filter, Order::OldestFirst, cursor, PAGE)?;
-        let Some(last) = page.last() else { return Ok(numbers) };
-        cursor = Some(last.sequence);
-        numbers.extend(page.iter().filter(|found| found.uses(key)).map(|found| found.sequence));
-    }
+/// The messages that have parts sealed with each of these keys. All are looked at: when the clock was turned, the time at
+/// which a message was logged does not tell the day of its key.
+fn sealed_with(reader: &Reader, keys: Vec<String>) -> Result<BTreeMap<String, Vec<u64>>, LogError> {
+    let filter = Filter { kinds: vec![Kind::Request, Kind::Response], ..Filter::default() };
+    let mut sealed: BTreeMap<String, Vec<u64>> = keys.into_iter().map(|key| (key, Vec::new())).collect();
+    reader.each::<LogError>(&filter, &mut |found| {
+        let of = found.record.message().into_iter().flat_map(|message| &message.parts);
+        for stored in of.filter_map(|part| part.stored.as_ref()) {
+            if let Some(numbers) = sealed.get_mut(&stored.key)
+                && numbers.last() != Some(&found.sequence)
+            {
+                numbers.push(found.sequence);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(sealed)
 }
