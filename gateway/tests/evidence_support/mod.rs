@@ -205,6 +205,19 @@ impl World {
         )
     }
 
+    /// The member's key, certified otherwise: for this subject, until then; with a fresh response.
+    pub(crate) fn key_certified(&self, subject: &str, until: &str) -> SigningKey {
+        let issuer = Some(&self.root);
+        let certificate = certify_until(&self.keys, Profile::Sign, subject, &self.key, issuer, 0x77, until);
+        let ocsp = self.ocsp_of(&certificate, &self.root, CertStatus::Good, now());
+        SigningKey::new(self.key.clone(), certificate, &[], &[ocsp], self.key_type.default_algorithm())
+    }
+
+    /// A fresh response for another certificate than the member's.
+    pub(crate) fn ocsp_of_another(&self) -> Vec<Bytes> {
+        vec![self.ocsp_of(&self.stamper.certificate, &self.root, CertStatus::Good, now())]
+    }
+
     /// A time-stamp over `data`, in DER.
     pub(crate) fn stamp(&self, data: &[u8], at: UnixTime) -> Vec<u8> {
         let request = timestamp::Request {
@@ -232,6 +245,18 @@ fn certify(
     issuer: Option<&(Certificate, KeyId)>,
     serial: u32,
 ) -> Certificate {
+    certify_until(keys, profile, subject, key, issuer, serial, "2026-03-01T00:00:00Z")
+}
+
+fn certify_until(
+    keys: &Keys,
+    profile: Profile,
+    subject: &str,
+    key: &KeyId,
+    issuer: Option<&(Certificate, KeyId)>,
+    serial: u32,
+    until: &str,
+) -> Certificate {
     let subject = Name::parse_rfc4514(subject).unwrap();
     let public_key = keys.public_key(key).unwrap();
     let serial = Serial::from_bytes(&serial.to_be_bytes());
@@ -241,7 +266,7 @@ fn certify(
         public_key: &public_key,
         serial: &serial,
         not_before: UnixTime::from_rfc3339("2026-01-01T00:00:00Z").unwrap(),
-        not_after: UnixTime::from_rfc3339("2026-03-01T00:00:00Z").unwrap(),
+        not_after: UnixTime::from_rfc3339(until).unwrap(),
         alt_names: &[],
         ocsp_url: None,
         crl_url: None,

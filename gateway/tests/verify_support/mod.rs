@@ -16,6 +16,7 @@ use gateway::{
         Role,
         audit::Source,
         checkpoint::{Checkpoints, Settings},
+        stamp::TimestampAuthority,
     },
 };
 
@@ -37,6 +38,15 @@ impl Judged {
     }
 
     pub(crate) fn within(scene: Scene, messages: usize) -> Self {
+        Self::sealed_by(scene, messages, &Scene::authorities)
+    }
+
+    /// The same; the checkpoints are stamped by these authorities.
+    pub(crate) fn sealed_by(
+        scene: Scene,
+        messages: usize,
+        sealers: &dyn Fn(&Scene) -> Vec<Box<dyn TimestampAuthority>>,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(now()));
         let keys =
             Arc::new(SoftwareKeys::open(scene.directory.path().join("keys"), &Pin::new("pin")).unwrap());
@@ -65,7 +75,7 @@ impl Judged {
                 scene.stamp();
                 scene.runtime.block_on(async {
                     checkpoints.make().await.unwrap();
-                    checkpoints.seal(&scene.authorities()).await.unwrap();
+                    checkpoints.seal(&sealers(&scene)).await.unwrap();
                 });
             }
         }
