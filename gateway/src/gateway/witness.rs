@@ -65,7 +65,7 @@ pub(super) async fn serve(door: Option<(TcpListener, Arc<Witness>)>, closed: wat
     }
 }
 
-/// Makes checkpoints, if they are asked for. They are sealed as often as time-stamps are asked for.
+/// Makes checkpoints while this node leads, and shows those of the node that does, if they are asked for. They are sealed as often as time-stamps are asked for.
 pub(super) async fn run(
     log: MessageLog,
     checkpoints: Option<Checkpoints>,
@@ -74,9 +74,9 @@ pub(super) async fn run(
     stop: watch::Receiver<bool>,
 ) {
     let Some(checkpoints) = checkpoints else { return };
-    log.while_leading(stop.clone(), || {
+    let make = log.while_leading(stop.clone(), || {
         let authorities = Arc::clone(&authorities);
         checkpoints.clone().run(move || authorities(), &interval, stop.clone())
-    })
-    .await;
+    });
+    tokio::join!(make, checkpoints.follow(stop.clone()));
 }

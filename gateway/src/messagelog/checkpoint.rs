@@ -10,7 +10,9 @@
 //!
 //! Specification: C2SP tlog-checkpoint; RFC 3161 for the token, which is over the note as the log signed it.
 //!
-//! Not here: notes and proofs ([`cert_authority::tlog`]), asking witnesses ([`super::witnessing`]).
+//! Not here: what the log says of its checkpoints (`standing`), notes and proofs ([`cert_authority::tlog`]), asking witnesses ([`super::witnessing`]).
+
+mod standing;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,14 +31,16 @@ use super::{
     append::LogStore,
     body::blocking,
     error::LogError,
-    reader::{Filter, Order, Reader, StoredRecord},
-    record::{CheckpointRecord, Kind, Record},
+    record::{CheckpointRecord, Record},
     service::MessageLog,
     stamp::{StampError, TimestampAuthority},
     tiles::Tiles,
     tree::Hash,
     witnessing::{Held, WitnessHealth, WitnessSettings, Witnesses},
 };
+
+pub use standing::last_in;
+use standing::standing;
 
 /// Settings of the checkpoints.
 #[derive(Debug, Clone)]
@@ -352,20 +356,6 @@ impl Checkpoints {
         self.try_to_make().await;
     }
 
-    /// Goes on from the last checkpoint in the log: another node may have made it.
-    async fn take_up(&self) -> Result<(), CheckpointError> {
-        let mut making = self.0.making.lock().await;
-        let inner = Arc::clone(&self.0);
-        let found =
-            blocking(move || Ok(standing(&inner.log, &inner.tiles, &inner.settings.origin, &inner.signer)));
-        let (found, latest) = found.await??;
-        if found.covered > making.covered {
-            *making = found;
-            self.0.latest.send_replace(latest);
-        }
-        Ok(())
-    }
-
     async fn try_to_make(&self) {
         let made = self.make().await;
         let problem = made.err().map(|error| {
@@ -461,42 +451,6 @@ pub fn agrees(tiles: &Tiles, held: &Checkpoint, by: &str) -> Result<(), Checkpoi
     Err(CheckpointError::OtherHistory { by: by.to_owned(), size: held.size() })
 }
 
-/// What the last checkpoint in the log says, which must be one of this tree.
-fn standing(
-    log: &MessageLog,
-    tiles: &Tiles,
-    origin: &str,
-    signer: &NoteSigner,
-) -> Result<(Making, Option<Arc<Signed>>), CheckpointError> {
-    let Some((record, note)) = last_in(&log.reader())? else { return Ok((Making::default(), None)) };
-    let held = Checkpoint::parse(note.text())?;
-    agrees(tiles, &held, "the log itself")?;
-    if held.size() != record.size || *held.root() != record.root {
-        return Err(CheckpointError::OtherHistory { by: "the log itself".into(), size: record.size });
-    }
-    let making = Making { covered: record.size, own: 1, sealed: 0 };
-    // Under another name it was another log's; the records are the same nevertheless.
-    if held.origin() != origin {
-        return Ok((making, None));
-    }
-    only_false_signature(&note, signer.verifier())?;
-    Ok((making, Some(Arc::new(Signed { checkpoint: held, note }))))
-}
-
-/// The last checkpoint in the log, with its note.
-///
-/// # Errors
-/// [`CheckpointError`].
-pub fn last_in(reader: &Reader) -> Result<Option<(CheckpointRecord, Note)>, CheckpointError> {
-    let filter = Filter { kinds: vec![Kind::Checkpoint], ..Filter::default() };
-    let found = reader.find(&filter, Order::NewestFirst, None, 1)?;
-    let Some(StoredRecord { record: Record::Checkpoint(record), .. }) = found.into_iter().next() else {
-        return Ok(None);
-    };
-    let note = Note::parse(&record.note)?;
-    Ok(Some((record, note)))
-}
-
 async fn judged<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CheckpointError> + Send + 'static,
 ) -> Result<T, CheckpointError> {
@@ -517,12 +471,4 @@ fn record(signed: &Signed, cosignatures: Vec<Bytes>, token: Option<Bytes>) -> Ch
 /// The log's own signatures, and those of others.
 fn apart(note: &Note, own: &VerifierKey) -> (Vec<Signature>, Vec<Signature>) {
     note.signatures().iter().cloned().partition(|signature| own.is_named_by(signature))
-}
-
-/// A checkpoint by an earlier key is taken; one that claims to be by this key and is not, is not.
-fn only_false_signature(note: &Note, own: &VerifierKey) -> Result<(), CheckpointError> {
-    match note.verify([own]) {
-        Err(error @ NoteError::BadSignature(_)) => Err(error.into()),
-        _ => Ok(()),
-    }
 }

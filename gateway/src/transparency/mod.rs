@@ -12,14 +12,14 @@ mod endpoints;
 mod tile_path;
 
 use cert_authority::tlog::{
-    Checkpoint, Hash, InclusionProof, Note, Signature,
+    Hash, InclusionProof,
     proof::{self, leaf_hash},
 };
 
 use crate::messagelog::LogError;
 use crate::messagelog::checkpoint::{CheckpointError, Signed, last_in};
 use crate::messagelog::reader::{Filter, Order, Reader};
-use crate::messagelog::record::{CheckpointRecord, Kind, Record};
+use crate::messagelog::record::{Kind, Record};
 use crate::messagelog::tiles::{BundleError, Tiles};
 
 pub(crate) use endpoints::as_json;
@@ -112,7 +112,7 @@ impl Shown {
     /// [`ShowError::NoCheckpoint`] and others.
     pub fn last(&self) -> Result<Signed, ShowError> {
         let (record, _) = last_in(&self.reader)?.ok_or(ShowError::NoCheckpoint)?;
-        signed(&record)
+        Ok(Signed::of(&record)?)
     }
 
     /// The newest checkpoint in the log that was sealed with cosignatures, among the last ones.
@@ -124,7 +124,7 @@ impl Shown {
         for found in self.reader.find(&filter, Order::NewestFirst, None, LOOKED_AT)? {
             match found.record {
                 Record::Checkpoint(record) if !record.cosignatures.is_empty() => {
-                    return signed(&record).map(Some);
+                    return Ok(Some(Signed::of(&record)?));
                 }
                 _ => {}
             }
@@ -187,16 +187,4 @@ impl Shown {
         self.tiles.forget();
         make()?.ok_or(ShowError::Changed(size))
     }
-}
-
-/// The checkpoint of a record with all its signatures.
-fn signed(record: &CheckpointRecord) -> Result<Signed, ShowError> {
-    let unreadable = |error| ShowError::Checkpoint(CheckpointError::from(error));
-    let mut note = Note::parse(&record.note).map_err(unreadable)?;
-    for cosignature in &record.cosignatures {
-        let line = String::from_utf8_lossy(cosignature);
-        note.add(Signature::parse(&line).map_err(unreadable)?);
-    }
-    let checkpoint = Checkpoint::parse(note.text()).map_err(CheckpointError::from)?;
-    Ok(Signed { checkpoint, note })
 }
