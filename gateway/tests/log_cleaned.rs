@@ -6,6 +6,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod cleaned_support;
 #[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
 mod evidence_support;
 mod failing_disk;
@@ -14,10 +15,9 @@ mod metaservice_support;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use cert_authority::{
@@ -25,162 +25,32 @@ use cert_authority::{
     clock::{FixedClock, UnixTime},
     crypto::digest,
 };
-use conf::snapshot::GlobalConf;
+use cleaned_support::*;
 use evidence_support::now;
 use failing_disk::{FailingDisk, Fault};
 use gateway::{
-    archive::{
-        archiver::{Archiver, Settings},
-        cleaning::clean,
-        encryption::Identities,
-        removing::remove_old,
-        target::Directory,
-    },
-    audit::{
-        archives::Shelves,
-        reconcile::{self, ReconcileError, Scope},
-        verify::{Grounds, Report, verify},
-    },
+    archive::removing::remove_old,
+    audit::reconcile::{self, ReconcileError, Scope},
     evidence::asic::verify_container,
     messagelog::{
-        LogError, MessageLog, Record, Role,
+        LogError, MessageLog,
         disk::Disk,
         erase::erase,
         frame::{CHUNK_HEAD, ChunkHead, ChunkType, SEGMENT_HEADER, SegmentHeader},
-        reader::{Filter, Order, Reader},
+        reader::{Filter, Order},
         record::Kind,
         removal::{self, full},
         tiles::Tiles,
-        tree::Hash,
     },
     metaservice::container::LoggedContainer,
 };
 use log_support::config;
 use metaservice_support::*;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// A log of a few segments, all of it stamped and archived, whose bodies were cleaned.
-struct Old {
-    scene: Scene,
-    conf: GlobalConf,
-    archives: PathBuf,
-}
-
-/// Long after all was logged.
-fn later() -> UnixTime {
-    now() + 100 * DAY
-}
-
-impl Old {
-    fn new() -> Self {
-        let old = Self::archived();
-        old.clean_bodies();
-        old
-    }
-
-    fn archived() -> Self {
-        let scene = Scene::new();
-        let archives = scene.directory.path().join("archives");
-        fs::create_dir(&archives).unwrap();
-        let conf = GlobalConf::load_dir(scene.configuration()).unwrap();
-        let old = Self { scene, conf, archives };
-        for round in 0..4 {
-            old.fill(round, 20);
-            old.scene.stamp();
-            old.archive();
-        }
-        old
-    }
-
-    fn fill(&self, round: u32, count: u32) {
-        for n in 0..count {
-            let id = format!("q-{round}-{n}");
-            let role = if n % 3 == 0 { Role::Provider } else { Role::Consumer };
-            self.scene.log(Message { id: &id, role, ..REQUEST });
-        }
-    }
-
-    fn archiver(&self) -> Archiver<MessageLog> {
-        let target = Directory::new(&self.archives, self.log().join("bodies"));
-        Archiver::new(self.scene.log.clone(), self.scene.reader(), Arc::new(target), Settings::default())
-    }
-
-    fn archive(&self) {
-        self.scene.runtime.block_on(self.archiver().run()).unwrap();
-    }
-
-    fn clean_bodies(&self) {
-        let mut archiver = self.archiver();
-        self.scene.runtime.block_on(archiver.run()).unwrap();
-        let cleaned = clean(&self.scene.log, archiver.ledger(), Duration::ZERO, later());
-        assert_eq!(self.scene.runtime.block_on(cleaned).unwrap().len(), 1);
-    }
-
-    fn remove(&self, at: UnixTime) -> u64 {
-        self.scene.runtime.block_on(remove_old(&self.scene.log, KEEP, at)).unwrap()
-    }
-
-    fn log(&self) -> PathBuf {
-        config(self.scene.directory.path()).directory
-    }
-
-    fn segment(&self, number: u64) -> PathBuf {
-        self.log().join(format!("segments/{number:08}.seg"))
-    }
-
-    fn report(&self) -> Report {
-        report(&self.log(), &self.conf, &self.archives)
-    }
-
-    fn reopen(self) -> Self {
-        let Self { scene: Scene { directory, world, key, log, runtime }, conf, archives } = self;
-        drop(log);
-        let log = opened(directory.path());
-        Self { scene: Scene { directory, world, key, log, runtime }, conf, archives }
-    }
-}
-
-fn report(log: &Path, conf: &GlobalConf, archives: &Path) -> Report {
-    let shelves = Shelves::open(vec![archives.to_owned()], Identities::none()).unwrap();
-    let grounds = Grounds { conf: Some(conf), archives: Some(&shelves), ..Grounds::default() };
-    verify(log, grounds, &mut |_| {}).unwrap()
-}
-
-fn opened(directory: &Path) -> MessageLog {
-    MessageLog::open(config(directory), Arc::new(FixedClock::new(now()))).unwrap()
-}
-
-fn leaves(reader: &Reader) -> Vec<Hash> {
-    reader.leaves(0, usize::try_from(reader.len()).unwrap()).unwrap()
-}
-
 fn copied(from: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     run(Command::new("cp").arg("-a").arg(from.join(".")).arg(copy.path()));
     copy
-}
-
-/// Whether each record is there; if not it must be said to have been removed.
-fn there(reader: &Reader) -> Vec<bool> {
-    (0..reader.len())
-        .map(|number| match reader.get(number) {
-            Ok(found) => {
-                assert_eq!(found.unwrap().sequence, number);
-                true
-            }
-            Err(LogError::Removed { sequence, noted }) => {
-                assert_eq!(sequence, number);
-                let Record::Access(note) = reader.get(noted).unwrap().unwrap().record else {
-                    panic!("{noted}")
-                };
-                assert!(note.action == removal::ACTION && note.records.contains(&number), "{note:?}");
-                false
-            }
-            Err(error) => panic!("record {number}: {error}"),
-        })
-        .collect()
 }
 
 #[test]
@@ -222,11 +92,11 @@ fn a_cleaned_log_verifies_as_before_and_says_of_each_message_that_it_was_removed
             other => panic!("round {round}: {other:?}"),
         }
         if round == 1 {
-            let Old { scene: Scene { directory, world, key, log, runtime }, conf, archives } = old;
+            let Old { scene: Scene { directory, world, key, log, runtime }, conf, archives, config } = old;
             drop((log, reader));
-            fs::remove_dir_all(config(directory.path()).directory.join("index")).unwrap();
-            let log = opened(directory.path());
-            old = Old { scene: Scene { directory, world, key, log, runtime }, conf, archives };
+            fs::remove_dir_all(config.directory.join("index")).unwrap();
+            let log = opened(&config);
+            old = Old { scene: Scene { directory, world, key, log, runtime }, conf, archives, config };
         } else {
             drop(reader);
             old = old.reopen();
@@ -245,7 +115,7 @@ fn a_cleaned_log_verifies_as_before_and_says_of_each_message_that_it_was_removed
 
 #[test]
 fn what_is_young_or_not_stamped_or_not_archived_or_still_has_bodies_stays() {
-    let old = Old::archived();
+    let old = Old::archived(None);
     assert_eq!(old.remove(later()), 0, "their bodies can still be read");
     old.clean_bodies();
     assert_eq!(old.remove(now() + 29 * DAY), 0, "too young");
@@ -315,8 +185,43 @@ fn what_was_removed_by_somebody_else_is_found() {
 }
 
 #[test]
+fn a_segment_that_is_cleaned_again_still_says_of_each_message_which_record_removed_it() {
+    let old = Old::new();
+    let messages = removal::present(&old.scene.reader(), 1).unwrap();
+    let remove = |message: u64| {
+        let removing = removal::remove(&old.scene.log, 1, [message].into(), "officer", "asked for");
+        old.scene.runtime.block_on(removing).unwrap();
+        old.scene.reader().len() - 1
+    };
+    let (first, middle) = (messages[0].sequence, messages[messages.len() / 2].sequence);
+    let by = [(middle, remove(middle)), (first, remove(first))];
+    assert!(old.remove(later()) > 30);
+    // Once is enough, also for one that is named again.
+    remove(first);
+    let old = old.reopen();
+    there(&old.scene.reader());
+    for (sequence, noted) in by {
+        assert_eq!(old.scene.reader().get(sequence), Err(LogError::Removed { sequence, noted }));
+    }
+    assert_eq!(old.report().problems, []);
+
+    // A note that names a record which removed others.
+    let mut bytes = fs::read(old.segment(1)).unwrap();
+    let id = SegmentHeader::decode(&bytes[..SEGMENT_HEADER]).unwrap().log;
+    let at = SEGMENT_HEADER;
+    assert_eq!(bytes[at + CHUNK_HEAD..at + CHUNK_HEAD + 8], by[1].1.to_be_bytes());
+    let note = by[0].1.to_be_bytes();
+    let hash = digest(DigestAlgorithm::Sha256, &note).as_ref().try_into().unwrap();
+    let head = ChunkHead { kind: ChunkType::Note, length: 8, write: 4096, hash };
+    bytes[at..at + CHUNK_HEAD + 8].copy_from_slice(&[head.encode(&id).as_slice(), &note].concat());
+    put(&old.segment(1), &bytes);
+    let problems = old.report().problems;
+    assert_eq!(problems.iter().map(|problem| problem.record).collect::<Vec<_>>(), [first], "{problems:?}");
+}
+
+#[test]
 fn a_message_that_was_removed_before_it_was_archived_is_found_although_the_log_says_so() {
-    let old = Old::archived();
+    let old = Old::archived(None);
     old.fill(7, 60);
     old.scene.stamp();
     let reader = old.scene.reader();
@@ -359,7 +264,7 @@ fn logs_are_not_compared_over_a_time_whose_messages_were_removed() {
 fn a_removal_that_fails_or_dies_at_any_step_loses_nothing_and_is_finished_later() {
     let old = Old::new();
     let before = leaves(&old.scene.reader());
-    let Old { scene: Scene { directory, log, world: _world, .. }, conf, archives } = old;
+    let Old { scene: Scene { directory, log, world: _world, .. }, conf, archives, .. } = old;
     drop(log);
     let runtime = log_support::runtime();
     let open_on = |copy: &Path, disk: &Arc<FailingDisk>| {
@@ -384,7 +289,7 @@ fn a_removal_that_fails_or_dies_at_any_step_loses_nothing_and_is_finished_later(
         for at in 1.. {
             let (copy, removed, struck) = attempt(at, fault);
             let directory = config(copy.path()).directory;
-            let log = opened(copy.path());
+            let log = opened(&config(copy.path()));
             let judged = report(&directory, &conf, &archives);
             assert_eq!(judged.problems, [], "{fault:?} {at}");
             assert_eq!(leaves(&log.reader())[..before.len()], before, "{fault:?} {at}");

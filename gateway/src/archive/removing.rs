@@ -2,12 +2,12 @@
 //! before, are removed from the segments that are full.
 //!
 //! ```text
-//! segment full, and begun anew behind it for long enough ──► its messages: each old, in an archive that is in its place,
-//! with no data key left ──► said in the log, then removed; hash, number and place in the tree stay
+//! segment full (rows of a table), and what follows begun long enough ago ──► its messages: each old, in an archive that
+//! is in its place, with no data key left ──► said in the log, and removed; hash, number and place in the tree stay
 //! ```
 //! A message that no archive holds, because it cannot be archived, stays.
 //!
-//! Not here: how a segment is written without them ([`crate::messagelog::removal`]).
+//! Not here: how they are removed ([`crate::messagelog::removal`]).
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,7 @@ use cert_authority::clock::UnixTime;
 use super::archiver::{ArchivingError, blocking};
 use crate::messagelog::{
     LogError, MessageLog, Record,
-    reader::{Filter, Reader},
+    reader::{Filter, Order, Reader},
     record::Kind,
     removal::{Full, Present, full, present, remove},
 };
@@ -72,28 +72,30 @@ fn due(
             Err(error) => return Err(error),
         }
     }
-    let (first, last) = due
-        .iter()
-        .flat_map(|(_, messages)| messages.first().zip(messages.last()))
-        .fold((u64::MAX, 0), |(first, last), (from, to)| (first.min(*from), last.max(*to)));
-    let archived = if first <= last { archived(reader, first, last)? } else { BTreeSet::new() };
+    let wanted = due.iter().flat_map(|(_, messages)| messages).copied().collect();
+    let archived = archived(reader, &wanted)?;
     due.iter_mut().for_each(|(_, messages)| messages.retain(|number| archived.contains(number)));
     due.retain(|(_, messages)| !messages.is_empty());
     Ok(due)
 }
 
-/// Which messages from `first` to `last` are in archives that are in their place, as the log itself says.
-fn archived(reader: &Reader, first: u64, last: u64) -> Result<BTreeSet<u64>, LogError> {
+/// Which of these messages are in archives that are in their place, as the log itself says.
+fn archived(reader: &Reader, wanted: &BTreeSet<u64>) -> Result<BTreeSet<u64>, LogError> {
+    const PAGE: usize = 256;
     let filter = Filter { kinds: vec![Kind::Archive], ..Filter::default() };
     let mut archived = BTreeSet::new();
-    reader.each(&filter, &mut |stored| {
-        if let Record::Archive(archive) = stored.record
-            && archive.begun.is_some()
-        {
-            let wanted = archive.records.into_iter().filter(|number| (first..=last).contains(number));
-            archived.extend(wanted);
+    // Nothing is archived before it is there.
+    let mut cursor = wanted.first().copied();
+    while cursor.is_some() && archived.len() < wanted.len() {
+        let page = reader.find(&filter, Order::OldestFirst, cursor, PAGE)?;
+        cursor = page.last().map(|last| last.sequence);
+        for found in page {
+            if let Record::Archive(archive) = found.record
+                && archive.begun.is_some()
+            {
+                archived.extend(archive.records.into_iter().filter(|number| wanted.contains(number)));
+            }
         }
-        Ok::<(), LogError>(())
-    })?;
+    }
     Ok(archived)
 }

@@ -74,8 +74,7 @@ impl Config {
         let log = resolver.log(&file.log);
         let witness =
             file.witness.as_ref().map(|witness| witness.resolve(text, folder, &mut resolver.problems));
-        let in_files = file.log.postgres.is_none();
-        let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive, in_files));
+        let archive = file.archive.as_ref().and_then(|archive| resolver.archive(archive));
         let timestamping = resolver.timestamping(&file.timestamping);
         let traces = file.monitoring.traces.as_ref().and_then(|traces| resolver.traces(traces));
         let output = resolver.output(&file.output);
@@ -296,7 +295,7 @@ impl<'a> Resolver<'a> {
         Some(Checkpoints { origin: origin?, key, previous_keys, every, quorum, witnesses })
     }
 
-    fn archive(&mut self, file: &Spanned<ArchiveFile>, in_files: bool) -> Option<Archive> {
+    fn archive(&mut self, file: &Spanned<ArchiveFile>) -> Option<Archive> {
         let mut authorities = Vec::new();
         if let Some(bucket) = file.get_ref().bucket() {
             authorities = self.certificates(bucket.authorities.as_slice(), "archive.s3.authorities");
@@ -304,10 +303,7 @@ impl<'a> Resolver<'a> {
                 self.fault(&bucket.endpoint, "archive.s3.endpoint", reason);
             }
         }
-        let archive = file.get_ref().resolve(self.folder, authorities).and_then(|archive| {
-            let possible = in_files || archive.keep_records.is_none();
-            possible.then_some(archive).ok_or("keep_records is not yet possible with [log.postgres]")
-        });
+        let archive = file.get_ref().resolve(self.folder, authorities);
         archive.map_err(|reason| self.problems.at(self.text, &file.span(), "archive", reason)).ok()
     }
 
@@ -642,6 +638,9 @@ mod tests {
             assert_eq!(log.postgres.unwrap().authorities.len(), 1, "{host}");
         }
         assert!(read("host = \"/run/postgresql\"").is_ok());
+        let cleaned = "[archive]\ndirectory = \"archives\"\nkeep_bodies = \"30 d\"\nkeep_records = \"365 d\"";
+        let archive = read(&format!("host = \"/run/postgresql\"\n{cleaned}")).unwrap().archive.unwrap();
+        assert_eq!(archive.keep_records, Some(Duration::from_secs(365 * 24 * 3600)));
         assert!(read(&format!("host = \"/run/postgresql\"{with_tls}")).is_err(), "a socket has no TLS");
         let problems = read("host = \"db.example\"\nauthorities = \"missing.pem\"").unwrap_err();
         assert_eq!(problems.0.len(), 1);

@@ -5,7 +5,7 @@
 //! chunk     head (56)  content  zeros to a multiple of 8
 //! frame     = content of a chunk of type 1: head (20), fields; a leaf of the tree
 //! blob      = content of a chunk of type 2: an encrypted body; no leaf
-//! note      = content of a chunk of type 3, first in a segment that was cleaned: the record that says so
+//! note      = content of a chunk of type 3, first in a segment that was cleaned: the record that says so of what follows
 //! removed   = chunk of type 4, without content, in the place of a frame and its blobs: its leaf
 //! ```
 //! FORMAT.md has every byte. A frame does not know where it lies: it keeps its hash wherever it is copied to.
@@ -116,7 +116,8 @@ pub enum ChunkType {
     Frame,
     /// An encrypted body that belongs to the next frame.
     Blob,
-    /// Says, first in a segment, that messages were removed from it, and which record says by whom and why.
+    /// Says which record tells by whom and why what follows was removed, up to the next one; the first chunk of a segment
+    /// that was cleaned.
     Note,
     /// Stands in the place of a frame that was removed.
     Removed,
@@ -212,6 +213,14 @@ impl ChunkHead {
         let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
         out.resize(begin.saturating_add(size), 0);
     }
+}
+
+/// A number that no record has: where nothing says who removed what stood there.
+pub(crate) const NOBODY: u64 = u64::MAX;
+
+/// The number of the record that a note names.
+pub(crate) fn noted(note: &[u8]) -> u64 {
+    note.try_into().map_or(NOBODY, u64::from_be_bytes)
 }
 
 /// Bytes of a chunk whose content has this length.

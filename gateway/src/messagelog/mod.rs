@@ -13,7 +13,7 @@
 //! | [`frame`], [`tree`], `encoding` | the bytes: chunks, frames, headers; the RFC 6962 tree (FORMAT.md) |
 //! | [`body`], `key` | bodies in flight and at rest: encrypted, streamed, within a quota |
 //! | [`erase`] | bodies, erased for good |
-//! | [`removal`] | whole messages, removed from segments that are full; their leaves stay |
+//! | [`removal`], `cleaned` | whole messages, removed for good, their leaves stay; segments that they were removed from |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
@@ -32,6 +32,7 @@ pub mod audit;
 mod beside;
 pub mod body;
 pub mod checkpoint;
+mod cleaned;
 pub mod disk;
 mod encoding;
 pub mod erase;

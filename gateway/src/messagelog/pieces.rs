@@ -69,9 +69,14 @@ impl Chunk {
         (self.head, content)
     }
 
-    /// From a row of a table, which says that this is its hash. A frame has columns to search by.
+    /// From a row of a table, which says that this is its hash. A frame has columns to search by; where it was removed
+    /// the columns name the record that says so.
     pub(crate) fn of_row(number: u64, hash: Hash, content: Bytes, row: Option<Searched>) -> Self {
-        let kind = if row.is_some() { ChunkType::Frame } else { ChunkType::Blob };
+        let kind = match row.as_ref().map(Searched::noted) {
+            None => ChunkType::Blob,
+            Some(None) => ChunkType::Frame,
+            Some(Some(_)) => ChunkType::Removed,
+        };
         let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
         Self { offset: number, head: ChunkHead { kind, length, write: 0, hash }, padded: content, row }
     }

@@ -229,6 +229,10 @@ impl Reader {
         if records.is_empty() { removed.map_or(Ok(records), Err) } else { Ok(records) }
     }
 
+    pub(crate) fn records(&self) -> &dyn Records {
+        self.0.records.as_ref()
+    }
+
     /// A segment was written anew: it is opened again when something in it is wanted.
     pub(crate) fn forget(&self, segment: u64) {
         self.0.records.forget(segment);

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use cert_authority::crypto::Digest;
 
 use super::{
+    cleaned::Cleaned,
     error::{Finding, Flaw, LogError},
-    frame::ChunkType,
+    frame::{ChunkType, NOBODY},
     index::{Block, Index},
-    removal::Cleaned,
+    removal::{self, Full, Present},
     segment::{self, FIRST_CHUNK, Position, Segment},
     tree::Hash,
 };
@@ -63,6 +64,15 @@ pub(crate) trait Records: Send + Sync {
 
     /// A segment was written anew.
     fn forget(&self, _segment: u64) {}
+
+    /// The parts behind number `after` that can be cleaned, the oldest first.
+    fn full(&self, after: u64) -> Result<Vec<Full>, LogError>;
+
+    /// The messages in such a part.
+    fn present(&self, number: u64) -> Result<Vec<Present>, LogError>;
+
+    /// What a record calls such a part that names messages of it.
+    fn name_of_part(&self, number: u64) -> String;
 }
 
 /// Segment files and their index.
@@ -153,7 +163,8 @@ impl Records for Files {
                 ChunkType::Blob => blobs.push((chunk.head.hash, chunk.content)),
                 ChunkType::Note => {}
                 ChunkType::Removed => {
-                    let noted = opened.cleaned.as_ref().map_or(0, |cleaned| cleaned.noted);
+                    let noted = opened.cleaned.as_ref().and_then(|cleaned| cleaned.noted.get(&sequence));
+                    let noted = noted.copied().unwrap_or(NOBODY);
                     return Err(LogError::Removed { sequence, noted });
                 }
                 ChunkType::Frame => {
@@ -165,6 +176,18 @@ impl Records for Files {
 
     fn forget(&self, segment: u64) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+    }
+
+    fn full(&self, after: u64) -> Result<Vec<Full>, LogError> {
+        removal::full_segments(&self.log, &self.id, after)
+    }
+
+    fn present(&self, number: u64) -> Result<Vec<Present>, LogError> {
+        removal::present_in_segment(&self.log, &self.id, number)
+    }
+
+    fn name_of_part(&self, number: u64) -> String {
+        format!("messages of segment {number}")
     }
 }
 

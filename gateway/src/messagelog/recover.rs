@@ -6,12 +6,12 @@
 use std::{io, os::unix::fs::FileExt as _, path::Path};
 
 use super::{
+    cleaned,
     disk::{self, Disk},
     error::{Finding, Flaw, LogError},
     frame::{ChunkType, Frame},
     in_order::in_order,
     index::{Facts, Indexed},
-    removal,
     segment::{self, Chunk, FIRST_CHUNK, Found, Position, Scanner, Segment},
     tree::Tree,
 };
@@ -183,7 +183,7 @@ impl Walk {
         let mut walk = Self::new(from, segment);
         let mut begin = FIRST_CHUNK;
         // In one that was cleaned the index does not know where they are.
-        if segment.header.number == from.position.segment && removal::noted(segment)?.is_none() {
+        if segment.header.number == from.position.segment && !cleaned::is_cleaned(segment) {
             walk.sequence = from.sequence;
             begin = from.position.offset;
         }

@@ -40,7 +40,7 @@ use super::{
     lock::Lock,
     postgres::{self, Database},
     reader::Reader,
-    record::{MessageRecord, Record},
+    record::{AccessRecord, MessageRecord, Record},
     records::Files,
     recover,
     salvage::salvage,
@@ -266,7 +266,10 @@ impl MessageLog {
         let lock = Lock::take(&directory)?;
         let server = database.server()?;
         let link = Arc::new(postgres::Link::new(server.clone())?);
-        let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
+        let head = link.ask(|client| async move {
+            postgres::take_up(&client).await?;
+            postgres::head(&client, "").await
+        })?;
         if head.log != id {
             return Err(LogError::Missing("the database".to_owned()));
         }
@@ -320,6 +323,11 @@ impl MessageLog {
     /// Finds and reads records.
     pub fn reader(&self) -> Reader {
         self.0.reader.clone()
+    }
+
+    /// Whether it lies in PostgreSQL.
+    pub(crate) fn is_in_tables(&self) -> bool {
+        self.0.config.postgres.is_some()
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {
@@ -447,15 +455,31 @@ impl MessageLog {
             | Record::Access(_)
             | Record::Archive(_) => Vec::new(),
         };
+        self.enqueue(&record, blobs, Vec::new()).await
+    }
+
+    /// Makes a record durable that names messages, and removes them with the same commit: of a log in tables.
+    pub(crate) async fn commit_removing(&self, names: AccessRecord) -> Result<Receipt, LogError> {
+        self.0.state.check()?;
+        let removes = names.records.clone();
+        self.enqueue(&Record::Access(names), Vec::new(), removes).await
+    }
+
+    async fn enqueue(
+        &self,
+        record: &Record,
+        blobs: Vec<(Hash, Bytes)>,
+        removes: Vec<u64>,
+    ) -> Result<Receipt, LogError> {
         let kind = record.kind();
         let fields = record.encode();
         if u32::try_from(fields.len() + FRAME_HEAD).is_ok_and(|length| length > MAX_CONTENT) {
             return Err(LogError::Record("it is too long"));
         }
         let signature = record.message().map(|message| self.0.recent.digest(&message.signature));
-        let facts = Facts { signature, ..Facts::of(&record) };
+        let facts = Facts { signature, ..Facts::of(record) };
         let (reply, receipt) = oneshot::channel();
-        let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, reply };
+        let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, removes, reply };
         let ended = || LogError::Stopped("the writer has ended".to_owned());
         let queue = self.0.queue.as_ref().ok_or_else(ended)?;
         queue.send(entry).await.map_err(|_| ended())?;
@@ -522,7 +546,10 @@ fn read_node(
     clock: &Arc<dyn Clock>,
 ) -> Result<Reader, LogError> {
     let link = Arc::new(postgres::Link::new(database.server()?)?);
-    let head = link.ask(|client| async move { postgres::head(&client, "").await })?;
+    let head = link.ask(|client| async move {
+        postgres::is_taken_up(&client).await?;
+        postgres::head(&client, "").await
+    })?;
     if head.log != *id {
         return Err(LogError::Missing("the database".to_owned()));
     }

@@ -18,7 +18,7 @@ use cert_authority::clock::UnixTime;
 
 use super::{
     error::{Finding, Flaw, LogError},
-    frame::{ChunkType, Frame, SegmentHeader},
+    frame::{self, ChunkType, Frame, NOBODY, SegmentHeader},
     in_order::in_order,
     key_uses::{At, KeyUses, Keys},
     pieces::{Chunk, Head, Piece},
@@ -75,6 +75,8 @@ pub(crate) struct Beside<'a> {
 pub struct Verdict {
     /// How many records there are.
     pub records: u64,
+    /// Of how many of them only the leaf is there.
+    pub removed: u64,
     /// The root of the tree over them.
     pub root: Hash,
     /// What is wrong, in the order of the log; empty if nothing is.
@@ -100,7 +102,8 @@ pub(crate) fn check(
         missing: 0,
         blobs: Vec::new(),
         removed: BTreeMap::new(),
-        notes: BTreeMap::new(),
+        noted: NOBODY,
+        cleaned_of: 0,
         ended: (0, 0),
         keys,
         uses: KeyUses::default(),
@@ -128,8 +131,13 @@ pub(crate) struct Examined {
 enum What {
     Blob(Bytes),
     /// The number of a record.
-    Note(Option<u64>),
-    Removed,
+    Note(u64),
+    Removed {
+        /// The record that a row of a table names; in a segment a note does.
+        noted: Option<u64>,
+        /// Whether a row still says something to search it by.
+        searched: bool,
+    },
     Frame(Result<Box<Said>, Flaw>),
 }
 
@@ -168,8 +176,11 @@ impl Chunk {
         let whole = self.head.matches_hash(&hash, content) && padding.iter().all(|byte| *byte == 0);
         let what = match self.head.kind {
             ChunkType::Blob => What::Blob(self.padded.slice(..content.len())),
-            ChunkType::Note => What::Note(content.try_into().ok().map(u64::from_be_bytes)),
-            ChunkType::Removed => What::Removed,
+            ChunkType::Note => What::Note(frame::noted(content)),
+            ChunkType::Removed => What::Removed {
+                noted: self.row.as_ref().and_then(Searched::noted),
+                searched: self.row.as_ref().is_some_and(|row| !row.is_empty()),
+            },
             // By itself, so that who keeps a part of it does not keep all that was read with it.
             ChunkType::Frame => What::Frame(match Frame::decode(&Bytes::copy_from_slice(content)) {
                 Ok(frame) => Ok(Box::new(said(frame, self.row.as_ref(), kept, judge)?)),
@@ -203,15 +214,25 @@ struct Checker<'a> {
     missing: u64,
     /// The blobs since the last frame, each with the hash of what is there.
     blobs: Vec<(Hash, Bytes)>,
-    /// What was removed and where, until a record says that the log was cleaned of it.
-    removed: BTreeMap<u64, (u64, u64)>,
-    /// The records that segments which were cleaned name, until they come; where that stands, and the record due there.
-    notes: BTreeMap<u64, (u64, u64, u64)>,
+    /// What was removed, until the record comes that it names and says that the log was cleaned of it.
+    removed: BTreeMap<u64, Gone>,
+    /// What the last note in the segment names.
+    noted: u64,
+    /// How many records were removed.
+    cleaned_of: u64,
     /// The end of the last segment.
     ended: (u64, u64),
     keys: &'a Keys<'a>,
     uses: KeyUses,
     findings: Vec<Finding>,
+}
+
+/// Where something was removed, and the record that is named there.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    segment: u64,
+    offset: u64,
+    noted: u64,
 }
 
 /// What stands before the next segment.
@@ -245,6 +266,7 @@ impl Checker<'_> {
 
     fn begin(&mut self, segment: u64, header: Result<(Box<SegmentHeader>, Hash), Flaw>) {
         self.blobs.clear();
+        self.noted = NOBODY;
         let (header, hash) = match header {
             Ok((header, _)) if header.log != self.log => return self.report(segment, 0, Flaw::OtherLog),
             Ok(header) => header,
@@ -302,17 +324,24 @@ impl Checker<'_> {
                 return Ok(());
             }
             What::Note(noted) => {
-                let noted = noted.unwrap_or(u64::MAX);
-                self.notes.insert(noted, (segment, chunk.offset, self.due()));
+                self.noted = noted;
                 return Ok(());
             }
-            What::Removed => None,
+            What::Removed { noted, searched } => {
+                if searched {
+                    self.report(segment, chunk.offset, Flaw::Search);
+                }
+                self.noted = noted.unwrap_or(self.noted);
+                None
+            }
             What::Frame(said) => Some(said),
         };
         let blobs = std::mem::take(&mut self.blobs);
         match what {
             None => {
-                self.removed.insert(self.due(), (segment, chunk.offset));
+                let gone = Gone { segment, offset: chunk.offset, noted: self.noted };
+                self.removed.insert(self.due(), gone);
+                self.cleaned_of = self.cleaned_of.saturating_add(1);
                 seen.removed(self.due());
             }
             Some(Err(flaw)) => self.report(segment, chunk.offset, flaw),
@@ -397,18 +426,19 @@ impl Checker<'_> {
         if let Record::Access(access) = record
             && access.action == removal::ACTION
         {
-            self.notes.remove(&self.due());
+            let due = self.due();
             for number in &access.records {
-                self.removed.remove(number);
+                if self.removed.get(number).is_some_and(|gone| gone.noted == due) {
+                    self.removed.remove(number);
+                }
             }
         }
     }
 
     fn end(mut self, seen: &mut dyn Observer) -> Result<Verdict, LogError> {
-        let removed = std::mem::take(&mut self.removed).into_iter();
-        let removed = removed.map(|(sequence, (segment, offset))| (segment, offset, sequence));
-        let unfounded = std::mem::take(&mut self.notes).into_values().chain(removed);
-        for (segment, offset, sequence) in unfounded.take(MOST.saturating_sub(self.findings.len())) {
+        let unfounded = std::mem::take(&mut self.removed).into_iter();
+        for (sequence, gone) in unfounded.take(MOST.saturating_sub(self.findings.len())) {
+            let Gone { segment, offset, .. } = gone;
             self.findings.push(Finding { segment, offset, sequence, flaw: Flaw::Removed });
         }
         let (segment, offset) = self.ended;
@@ -417,7 +447,8 @@ impl Checker<'_> {
         seen.keys(keys.there, keys.destroyed);
         self.findings.extend(keys.findings.into_iter().take(MOST));
         self.findings.sort_by_key(|finding| (finding.segment, finding.offset));
-        Ok(Verdict { records: self.tree.size(), root: self.tree.root(), findings: self.findings })
+        let (records, root) = (self.tree.size(), self.tree.root());
+        Ok(Verdict { records, removed: self.cleaned_of, root, findings: self.findings })
     }
 
     fn report(&mut self, segment: u64, offset: u64, flaw: Flaw) {

@@ -57,6 +57,8 @@ pub(crate) struct Entry {
     /// Bodies that go into the segment, with their digests.
     pub(crate) blobs: Vec<(Hash, Bytes)>,
     pub(crate) facts: Facts,
+    /// Messages that the same commit removes; only of a log in tables.
+    pub(crate) removes: Vec<u64>,
     pub(crate) reply: oneshot::Sender<Result<Receipt, LogError>>,
 }
 

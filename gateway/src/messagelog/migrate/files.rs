@@ -4,47 +4,39 @@
 //! <log>/migrating/{identity,segments,keys,bodies}   the copy, until it is judged; then each is renamed into its place,
 //!                                                   the segments last: without them a directory is no log in files
 //! ```
-//! The segments are written by the same writer that a gateway has.
+//! A segment is written at once, when all that it holds is known.
 
 use std::{
-    collections::VecDeque,
     fs::File,
     io, iter,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc as std_mpsc},
-    thread::JoinHandle,
+    sync::Arc,
 };
 
-use bytes::Bytes;
 use cert_authority::clock::UnixTime;
-use tokio::sync::{mpsc, oneshot};
 
 use super::{
     super::{
-        append::Receipt,
         beside::{Beside, Folder},
+        cleaned::{self, Content, Entry, Gathering},
         disk::{self, Disk, SystemDisk},
-        error::{Flaw, LogError},
-        frame::{ChunkType, FRAME_HEAD, Frame, SegmentHeader},
-        index::Facts,
+        error::LogError,
+        frame::{Frame, SegmentHeader},
         pieces::{Chunk, Piece, Pieces},
         segment::{self, FIRST_CHUNK},
         service::{read_identity, write_identity},
         tree::{Hash, Tree},
-        writer::{Batch, Entry, State, Writer},
     },
-    Copied, Target, damaged,
+    Target,
 };
 
 const STAGING: &str = "migrating";
-/// Records that wait for the disk.
-const WAITING: usize = 1024;
 
 /// The records in the segments of a log, which have been judged.
 pub(super) fn records(
     directory: &Path,
     id: [u8; 16],
-) -> Result<impl Iterator<Item = Result<Copied, LogError>>, LogError> {
+) -> Result<impl Iterator<Item = Result<Entry, LogError>>, LogError> {
     let segments = segment::list(directory)?;
     let last = segments.last().copied();
     let directory = directory.to_path_buf();
@@ -54,39 +46,35 @@ pub(super) fn records(
             Err(error) => Box::new(iter::once(Err(error))),
         }
     });
-    let mut blobs = Vec::new();
+    let mut gathering = Gathering::default();
     Ok(pieces.flat_map(move |piece| match piece {
         Ok(Piece::Chunks { chunks, .. }) => {
-            chunks.into_iter().filter_map(|chunk| record(chunk, &mut blobs)).collect()
+            let parts = chunks.into_iter().map(Chunk::into_parts);
+            parts.filter_map(|(head, content)| gathering.take(&head, content).map(Ok)).collect()
         }
-        Ok(_) => Vec::new(),
+        Ok(_) => {
+            // A note is said for its own segment alone.
+            gathering = Gathering::default();
+            Vec::new()
+        }
         Err(error) => vec![Err(LogError::io("a segment cannot be read", &error))],
     }))
-}
-
-/// The record that ends with this chunk, if one does.
-fn record(chunk: Chunk, blobs: &mut Vec<(Hash, Bytes)>) -> Option<Result<Copied, LogError>> {
-    let (head, content) = chunk.into_parts();
-    match head.kind {
-        ChunkType::Blob => {
-            blobs.push((head.hash, content));
-            None
-        }
-        ChunkType::Frame => {
-            Some(Ok(Copied { frame: content, leaf: head.hash, blobs: std::mem::take(blobs) }))
-        }
-        ChunkType::Note | ChunkType::Removed => Some(Err(damaged(0, Flaw::Removed))),
-    }
 }
 
 /// A log in files while it is moved there.
 pub(super) struct Filling {
     log: PathBuf,
     beside: Folder,
-    queue: mpsc::Sender<Entry>,
-    writer: JoinHandle<()>,
-    /// What is to be answered, and what the answer must be.
-    waiting: VecDeque<(oneshot::Receiver<Result<Receipt, LogError>>, Receipt)>,
+    segment_size: u64,
+    /// Of the segment that is being filled.
+    header: SegmentHeader,
+    /// What goes into it, and how many bytes that takes with the header.
+    entries: Vec<Entry>,
+    size: u64,
+    /// The tree over all records.
+    tree: Tree,
+    /// When the last record was logged of which that is known.
+    time: UnixTime,
 }
 
 /// The copy, whole, but not in its place.
@@ -113,33 +101,41 @@ impl Filling {
         let tree = Tree::default();
         let header =
             SegmentHeader { log: id, number: 1, created: now, previous: [0; 32], tree: tree.clone() };
-        let writer = Writer {
-            segment: segment::create(&*system, &staging, header, segment_size)?,
-            disk: Arc::clone(&system),
-            log: staging.clone(),
-            segment_size,
-            end: FIRST_CHUNK,
-            tree,
-            state: Arc::new(State::default()),
-            // A log that is opened builds its index.
-            index: std_mpsc::channel().0,
-            batch: Batch::default(),
-        };
-        let (queue, entries) = mpsc::channel(WAITING);
-        let writer =
-            std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(entries));
         let (log, beside) = (log.to_path_buf(), Folder::new(&staging, system));
-        Ok(Self { log, beside, queue, writer: writer.map_err(failed)?, waiting: VecDeque::new() })
+        let (entries, size, time) = (Vec::new(), FIRST_CHUNK, now);
+        Ok(Self { log, beside, segment_size, header, entries, size, tree, time })
     }
 
-    /// Waits until all is durable.
+    /// Writes what is left, and waits until all is durable.
     pub(super) fn complete(mut self) -> Result<Staged, LogError> {
-        while let Some((answer, expected)) = self.waiting.pop_front() {
-            check(answer, &expected)?;
+        // What was removed stands only in segments that nothing is added to.
+        if self.entries.iter().any(|entry| matches!(entry.content, Content::Removed(_))) {
+            self.next(self.time)?;
         }
-        drop(self.queue);
-        self.writer.join().map_err(|_| LogError::Stopped("the writer has ended".to_owned()))?;
+        self.write(self.segment_size)?;
         Ok(Staged { log: self.log })
+    }
+
+    /// Writes the segment and begins the next one.
+    fn next(&mut self, created: UnixTime) -> Result<(), LogError> {
+        let previous = self.write(0)?;
+        let (log, number) = (self.header.log, self.header.number.saturating_add(1));
+        self.header = SegmentHeader { log, number, created, previous, tree: self.tree.clone() };
+        self.entries.clear();
+        self.size = FIRST_CHUNK;
+        Ok(())
+    }
+
+    /// Writes the segment, of at least this length. Gives the hash of its header.
+    fn write(&self, capacity: u64) -> Result<Hash, LogError> {
+        let failed = |e: io::Error| LogError::io("a segment cannot be written", &e);
+        let content = cleaned::encode(&self.header.log, &self.entries);
+        let end = FIRST_CHUNK.saturating_add(u64::try_from(content.len()).unwrap_or(u64::MAX));
+        let staging = self.log.join(STAGING);
+        let segment = segment::create(&SystemDisk, &staging, self.header.clone(), capacity.max(end))?;
+        disk::write_all(&SystemDisk, &segment.file, &content, FIRST_CHUNK).map_err(failed)?;
+        SystemDisk.sync(&segment.file).map_err(failed)?;
+        Ok(segment.header_hash)
     }
 }
 
@@ -148,28 +144,17 @@ impl Target for Filling {
         &self.beside
     }
 
-    fn add(&mut self, copied: Copied, frame: Frame) -> Result<(), LogError> {
-        let (reply, answer) = oneshot::channel();
-        let (kind, time) = (frame.head.kind, frame.head.time);
-        let fields = copied.frame.get(FRAME_HEAD..).unwrap_or_default().to_vec();
-        let entry = Entry { kind, time, fields, blobs: copied.blobs, facts: Facts::of(&frame.record), reply };
-        let ended = |_| LogError::Stopped("the writer has ended".to_owned());
-        self.queue.blocking_send(entry).map_err(ended)?;
-        self.waiting.push_back((answer, Receipt { sequence: frame.head.sequence, leaf: copied.leaf }));
-        if self.waiting.len() > WAITING
-            && let Some((answer, expected)) = self.waiting.pop_front()
-        {
-            check(answer, &expected)?;
+    fn add(&mut self, _: u64, entry: Entry, frame: Option<Frame>) -> Result<(), LogError> {
+        let time = frame.map_or(self.time, |frame| frame.head.time);
+        let size = entry.size();
+        if !self.entries.is_empty() && self.size.saturating_add(size) > self.segment_size {
+            self.next(time)?;
         }
+        (self.time, self.size) = (time, self.size.saturating_add(size));
+        self.tree.push(entry.leaf);
+        self.entries.push(entry);
         Ok(())
     }
-}
-
-/// The record must have become what it was: the same number, the same bytes.
-fn check(answer: oneshot::Receiver<Result<Receipt, LogError>>, expected: &Receipt) -> Result<(), LogError> {
-    let ended = |_| LogError::Stopped("the writer has ended".to_owned());
-    let receipt = answer.blocking_recv().map_err(ended)??;
-    if receipt == *expected { Ok(()) } else { Err(damaged(expected.sequence, Flaw::Sequence)) }
 }
 
 impl Staged {

@@ -20,6 +20,7 @@ use cert_authority::clock::Clock;
 use super::{
     audit::{Source, audit, audit_tables},
     beside::{Beside, Folder},
+    cleaned::{Content, Entry},
     disk::{self, Disk, SystemDisk},
     error::{Finding, Flaw, LogError},
     frame::Frame,
@@ -31,7 +32,7 @@ use super::{
     segment,
     service::{Config, MessageLog, read_identity},
     tree::{self, Hash, Tree},
-    verify::{Observer, Verdict, stored},
+    verify::{Verdict, stored},
 };
 use files::Filling;
 
@@ -48,9 +49,6 @@ pub enum MigrateError {
     /// The source is not what was written: see `log verify`.
     #[error("the log does not verify, and stays where it is: {0}")]
     Damaged(Finding),
-    /// Messages were removed from the log. Tables have no place for what is left of them.
-    #[error("record {0} was removed when the log was cleaned: such a log cannot be moved to PostgreSQL yet")]
-    Cleaned(u64),
     /// What was copied is not what was read.
     #[error("the copy is not the log that was read, and is not used")]
     Different,
@@ -68,14 +66,6 @@ pub struct Moved {
 /// Told the number of each record that is copied.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
 
-/// A record and what lies beside it, on its way.
-struct Copied {
-    frame: Bytes,
-    /// Its hash, as the source states it.
-    leaf: Hash,
-    blobs: Vec<(Hash, Bytes)>,
-}
-
 /// Moves the log in the directory of these settings to their database. No gateway may be running.
 ///
 /// # Errors
@@ -91,7 +81,7 @@ pub fn to_postgres(
     drop(MessageLog::open(Config { postgres: None, ..config.clone() }, Arc::clone(clock))?);
     let _lock = Lock::take(directory)?;
     let (id, server) = (read_identity(directory)?, database.server()?);
-    let source = judged(|seen| audit(directory, seen))?;
+    let source = judged(audit(directory, &mut ()))?;
     if is_there(directory, database, &source) {
         close_files(directory)?;
         return Ok(moved(&source));
@@ -105,7 +95,7 @@ pub fn to_postgres(
     let from = Folder::new(directory, Arc::new(SystemDisk));
     let tree = copy(records, &from, &mut target, directory, progress)?;
     target.rows.complete(&tree)?;
-    let copied = judged(|seen| audit_tables(id, server, postgres::COPYING, None, &|_, _| None, seen))?;
+    let copied = judged(audit_tables(id, server, postgres::COPYING, None, &|_, _| None, &mut ()))?;
     same(&source, &copied)?;
     target.rows.open()?;
     close_files(directory)?;
@@ -135,10 +125,10 @@ pub fn to_files(
         _ => return Err(LogError::NotEmpty(directory.display().to_string()).into()),
     }
     key::check_kek(&config.key_file, &id, &giving.head.kek)?;
-    let source = judged(|seen| audit_tables(id, server.clone(), postgres::FORMAT, None, &|_, _| None, seen))?;
+    let source = judged(audit_tables(id, server.clone(), postgres::FORMAT, None, &|_, _| None, &mut ()))?;
     if segment::directory(directory).exists() {
         let there = audit(Source::Files(directory), &mut ())?;
-        if there.root != source.root || there.records != source.records {
+        if same(&source, &there).is_err() {
             return Err(LogError::NotEmpty(directory.display().to_string()).into());
         }
         giving.close()?;
@@ -147,13 +137,13 @@ pub fn to_files(
     let mut target = Filling::begin(directory, id, config.segment_size, clock.now())?;
     let (snapshot, _) = Snapshot::begin(server.clone(), postgres::FORMAT)?;
     let records = snapshot.flat_map(|page| match page {
-        Ok(rows) => rows.into_iter().map(Copied::of_row).collect(),
+        Ok(rows) => rows.into_iter().map(of_row).collect(),
         Err(error) => vec![Err(error)],
     });
     let from = Arc::new(Link::new(server)?);
     copy(records, &from, &mut target, directory, progress)?;
     let staged = target.complete()?;
-    let copied = judged(|seen| audit(&staged.directory(), seen))?;
+    let copied = judged(audit(&staged.directory(), &mut ()))?;
     same(&source, &copied)?;
     staged.open()?;
     giving.close()?;
@@ -171,8 +161,8 @@ trait Target {
     /// Where their keys and large bodies go.
     fn beside(&self) -> &dyn Beside;
 
-    /// Takes the next record.
-    fn add(&mut self, copied: Copied, frame: Frame) -> Result<(), LogError>;
+    /// Takes the next record; its frame was read, if it was not removed.
+    fn add(&mut self, sequence: u64, entry: Entry, frame: Option<Frame>) -> Result<(), LogError>;
 }
 
 impl Target for Tables {
@@ -180,25 +170,28 @@ impl Target for Tables {
         &self.beside
     }
 
-    fn add(&mut self, Copied { frame: bytes, leaf, blobs }: Copied, frame: Frame) -> Result<(), LogError> {
-        let (head, facts) = (frame.head, Facts::of(&frame.record));
-        let (sequence, kind, time) = (head.sequence, head.kind, head.time);
-        self.rows.add(Held { sequence, kind, time, facts, blobs, frame: bytes, leaf })
+    fn add(&mut self, sequence: u64, entry: Entry, frame: Option<Frame>) -> Result<(), LogError> {
+        let said = frame.map(|frame| (frame.head.kind, frame.head.time, Facts::of(&frame.record)));
+        self.rows.add(Held { sequence, entry, said })
     }
 }
 
-impl Copied {
-    fn of_row(row: TableRow) -> Result<Self, LogError> {
-        let damaged = || damaged(row.number, Flaw::Hash);
-        let leaf = row.leaf.ok_or_else(damaged)?;
-        let blobs = row.blobs.iter().map(|(hash, blob)| Ok((hash.ok_or_else(damaged)?, blob.clone())));
-        Ok(Self { leaf, blobs: blobs.collect::<Result<_, LogError>>()?, frame: row.frame.clone() })
-    }
+/// A row as it is copied.
+fn of_row(row: TableRow) -> Result<Entry, LogError> {
+    let damaged = || damaged(row.number, Flaw::Hash);
+    let leaf = row.leaf.ok_or_else(damaged)?;
+    let content = row.searched.noted().map_or(Content::Frame(row.frame), Content::Removed);
+    let blobs = match content {
+        Content::Frame(_) => row.blobs,
+        Content::Removed(_) => Vec::new(),
+    };
+    let blobs = blobs.into_iter().map(|(hash, blob)| Ok((hash.ok_or_else(damaged)?, blob)));
+    Ok(Entry { leaf, blobs: blobs.collect::<Result<_, LogError>>()?, content })
 }
 
 /// Copies the keys, the records and their bodies. Gives the tree over the records.
 fn copy(
-    records: impl Iterator<Item = Result<Copied, LogError>>,
+    records: impl Iterator<Item = Result<Entry, LogError>>,
     from: &dyn Beside,
     to: &mut dyn Target,
     scratch: &Path,
@@ -211,21 +204,28 @@ fn copy(
         }
     }
     let mut tree = Tree::EMPTY;
-    for copied in records {
-        let (copied, sequence) = (copied?, tree.size());
-        let frame = Frame::decode(&copied.frame).map_err(|flaw| damaged(sequence, flaw))?;
-        if frame.head.sequence != sequence || tree::leaf_hash(&[&copied.frame]) != copied.leaf {
-            return Err(damaged(sequence, Flaw::Hash));
-        }
-        let large = stored(&frame.record).filter(|body| body.place == Place::File);
-        for body in large.filter(|body| keys.contains(&body.key)) {
+    for entry in records {
+        let (entry, sequence) = (entry?, tree.size());
+        let frame = match &entry.content {
+            Content::Frame(bytes) => Some(read(sequence, bytes, &entry.leaf)?),
+            Content::Removed(_) => None,
+        };
+        let large = frame.iter().flat_map(|frame| stored(&frame.record));
+        for body in large.filter(|body| body.place == Place::File && keys.contains(&body.key)) {
             copy_body(body, from, to.beside(), scratch)?;
         }
-        tree.push(copied.leaf);
-        to.add(copied, frame)?;
+        tree.push(entry.leaf);
+        to.add(sequence, entry, frame)?;
         progress(sequence);
     }
     Ok(tree)
+}
+
+/// Reads a frame, which must be the one of this number and leaf.
+fn read(sequence: u64, bytes: &Bytes, leaf: &Hash) -> Result<Frame, LogError> {
+    let frame = Frame::decode(bytes).map_err(|flaw| damaged(sequence, flaw))?;
+    let same = frame.head.sequence == sequence && tree::leaf_hash(&[bytes]) == *leaf;
+    if same { Ok(frame) } else { Err(damaged(sequence, Flaw::Hash)) }
 }
 
 /// Copies a large body, through a file without a name.
@@ -244,33 +244,18 @@ fn copy_body(body: &Stored, from: &dyn Beside, to: &dyn Beside, scratch: &Path) 
     to.keep(&body.key, &body.ciphertext, &file, body.length)
 }
 
-/// Looks for records that were removed.
-struct Cleaned(Option<u64>);
-
-impl Observer for Cleaned {
-    fn record(&mut self, _: u64, _: cert_authority::clock::UnixTime, _: &super::Record) {}
-
-    fn removed(&mut self, sequence: u64) {
-        self.0 = self.0.or(Some(sequence));
-    }
-}
-
 /// The verdict over a log in which nothing is wrong.
-fn judged(
-    audit: impl FnOnce(&mut dyn Observer) -> Result<Verdict, LogError>,
-) -> Result<Verdict, MigrateError> {
-    let mut cleaned = Cleaned(None);
-    let verdict = audit(&mut cleaned)?;
-    match (verdict.findings.first(), cleaned.0) {
-        (Some(finding), _) => Err(MigrateError::Damaged(finding.clone())),
-        (None, Some(sequence)) => Err(MigrateError::Cleaned(sequence)),
-        (None, None) => Ok(verdict),
+fn judged(verdict: Result<Verdict, LogError>) -> Result<Verdict, MigrateError> {
+    let verdict = verdict?;
+    match verdict.findings.first() {
+        Some(finding) => Err(MigrateError::Damaged(finding.clone())),
+        None => Ok(verdict),
     }
 }
 
 fn same(source: &Verdict, copy: &Verdict) -> Result<(), MigrateError> {
-    let same = (source.records, source.root) == (copy.records, copy.root);
-    if same { Ok(()) } else { Err(MigrateError::Different) }
+    let what = |verdict: &Verdict| (verdict.records, verdict.removed, verdict.root);
+    if what(source) == what(copy) { Ok(()) } else { Err(MigrateError::Different) }
 }
 
 fn moved(verdict: &Verdict) -> Moved {
@@ -299,16 +284,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_messages_were_removed_from_is_not_moved() {
-        let verdict = Verdict { records: 5, root: [0; 32], findings: Vec::new() };
-        let cleaned = judged(|seen| {
-            seen.removed(3);
-            seen.removed(4);
-            Ok(verdict.clone())
-        });
-        assert_eq!(cleaned, Err(MigrateError::Cleaned(3)));
-        assert_eq!(judged(|_| Ok(verdict.clone())), Ok(verdict.clone()));
-        let shorter = Verdict { records: 4, ..verdict.clone() };
-        assert_eq!(same(&verdict, &shorter), Err(MigrateError::Different));
+    fn a_copy_that_is_another_log_or_lacks_more_of_it_is_not_used() {
+        let verdict = Verdict { records: 5, removed: 1, root: [0; 32], findings: Vec::new() };
+        assert_eq!(same(&verdict, &verdict), Ok(()));
+        let others = [
+            Verdict { records: 4, ..verdict.clone() },
+            Verdict { removed: 2, ..verdict.clone() },
+            Verdict { root: [1; 32], ..verdict.clone() },
+        ];
+        for other in others {
+            assert_eq!(same(&verdict, &other), Err(MigrateError::Different));
+        }
     }
 }

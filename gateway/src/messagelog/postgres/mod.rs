@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head     one row: the log's id, how many records there are, the right edge of their tree
-//! record   number, frame, leaf hash; what is searched
+//! record   number, frame, leaf hash; what is searched; the record that says that this one was removed
 //! blob     small encrypted bodies beside a record
 //! body     large encrypted bodies, in rows of 1 MiB
 //! data_key data keys, wrapped by the key-encryption key
@@ -21,6 +21,7 @@ mod beside;
 mod link;
 mod moving;
 mod records;
+mod removing;
 mod rows;
 mod settings;
 mod snapshot;
@@ -51,7 +52,8 @@ CREATE TABLE IF NOT EXISTS passerelle_log.head (
     lease timestamptz NOT NULL DEFAULT '-infinity');
 CREATE TABLE IF NOT EXISTS passerelle_log.record (
     sequence bigint PRIMARY KEY, kind smallint NOT NULL, time bigint NOT NULL, frame bytea NOT NULL,
-    leaf bytea NOT NULL, message_id bytea, client bytea, service bytea, covers_first bigint, covers_last bigint);
+    leaf bytea NOT NULL, message_id bytea, client bytea, service bytea, covers_first bigint, covers_last bigint,
+    noted bigint);
 CREATE INDEX IF NOT EXISTS record_message_id ON passerelle_log.record (message_id, sequence);
 CREATE INDEX IF NOT EXISTS record_covers ON passerelle_log.record (covers_first) WHERE covers_first IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_covered ON passerelle_log.record (covers_last) WHERE covers_last IS NOT NULL;
@@ -64,6 +66,7 @@ CREATE TABLE IF NOT EXISTS passerelle_log.body (
     PRIMARY KEY (data_key, hash, chunk));
 ALTER TABLE passerelle_log.body ALTER COLUMN content SET STORAGE EXTERNAL;
 CREATE TABLE IF NOT EXISTS passerelle_log.batch (id bytea PRIMARY KEY, first bigint NOT NULL);
+ALTER TABLE passerelle_log.record ADD COLUMN IF NOT EXISTS noted bigint;
 ";
 /// The format of a log that is in use.
 pub(crate) const FORMAT: i32 = 1;
@@ -71,6 +74,9 @@ pub(crate) const FORMAT: i32 = 1;
 pub(crate) const COPYING: i32 = -1;
 /// Of one that was moved elsewhere.
 const MOVED: i32 = -2;
+
+/// The kind of a row whose record was removed: no kind of a record.
+const REMOVED: i16 = 0;
 
 /// What the head row says.
 pub(crate) struct Head {
@@ -97,6 +103,33 @@ pub(crate) async fn migrate(client: &Client) -> Result<Head, LogError> {
     client.execute(insert, &[&FORMAT, &id.as_slice()]).await.map_err(|e| failed(&e))?;
     client.batch_execute("COMMIT").await.map_err(|e| failed(&e))?;
     head(client, "").await
+}
+
+/// Takes up tables that were made before something was added to them. Without that nothing is changed, and no right to
+/// change tables is needed.
+pub(crate) async fn take_up(client: &Client) -> Result<(), LogError> {
+    if is_taken_up(client).await.is_ok() {
+        return Ok(());
+    }
+    // Whoever reads for long is not waited for: everybody else would wait behind that (`link` has the limits).
+    let add = "ALTER TABLE passerelle_log.record ADD COLUMN IF NOT EXISTS noted bigint";
+    client.batch_execute(add).await.map_err(|e| failed(&e))?;
+    tracing::info!("the tables of the message log were made by an earlier version, and are taken up");
+    Ok(())
+}
+
+/// Whether the tables have all that is read.
+pub(crate) async fn is_taken_up(client: &Client) -> Result<(), LogError> {
+    let query = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('passerelle_log.record')) AND NOT EXISTS \
+                 (SELECT FROM pg_attribute WHERE attrelid = to_regclass('passerelle_log.record') AND attname = 'noted')";
+    let row = client.query_one(query, &[]).await.map_err(|e| failed(&e))?;
+    if column(&row, 0)? {
+        return Err(LogError::Index(
+            "the tables in PostgreSQL are those of an earlier version: the next start of a gateway takes them up"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Notes what tells the key-encryption key, if nothing is noted yet. Gives what is noted.

@@ -8,20 +8,21 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use tokio_postgres::Client;
 
 use super::{
     super::{
+        cleaned::{Content, Entry},
         error::LogError,
         index::Facts,
         record::Kind,
-        tree::{Hash, Tree},
+        tree::Tree,
     },
     COPYING, FORMAT, Head, MOVED, TABLES, bigint, column, failed, head_in_any_state,
     link::{Server, Session},
     rows::Rows,
+    take_up,
 };
 
 /// Most bytes of one statement, but for a single larger record.
@@ -32,12 +33,9 @@ const MOST_RECORDS: usize = 1024;
 /// A record that is to be written.
 pub(crate) struct Held {
     pub(crate) sequence: u64,
-    pub(crate) kind: Kind,
-    pub(crate) time: UnixTime,
-    pub(crate) facts: Facts,
-    pub(crate) blobs: Vec<(Hash, Bytes)>,
-    pub(crate) frame: Bytes,
-    pub(crate) leaf: Hash,
+    pub(crate) entry: Entry,
+    /// What its frame says; none of one that was removed.
+    pub(crate) said: Option<(Kind, UnixTime, Facts)>,
 }
 
 /// The tables while a log is moved there.
@@ -59,8 +57,8 @@ impl Receiving {
     }
 
     pub(crate) fn add(&mut self, held: Held) -> Result<(), LogError> {
-        self.bytes = held.blobs.iter().fold(self.bytes, |sum, (_, blob)| sum.saturating_add(blob.len()));
-        self.bytes = self.bytes.saturating_add(held.frame.len());
+        let size = usize::try_from(held.entry.size()).unwrap_or(usize::MAX);
+        self.bytes = self.bytes.saturating_add(size);
         self.waiting.push(held);
         if self.bytes < MOST_BYTES && self.waiting.len() < MOST_RECORDS {
             return Ok(());
@@ -78,9 +76,17 @@ impl Receiving {
             let records = Arc::clone(&records);
             async move {
                 let mut rows = Rows::default();
-                for held in records.iter() {
-                    let head = (held.kind, held.time);
-                    rows.add(held.sequence, head, &held.facts, &held.blobs, held.frame.to_vec(), held.leaf);
+                for Held { sequence, entry, said } in records.iter() {
+                    match (&entry.content, said) {
+                        (Content::Frame(frame), Some((kind, time, facts))) => {
+                            let head = (*kind, *time);
+                            rows.add(*sequence, head, facts, &entry.blobs, frame.to_vec(), entry.leaf);
+                        }
+                        (Content::Frame(_), None) => {
+                            return Err(LogError::Record("it was not read before it was written"));
+                        }
+                        (Content::Removed(noted), _) => rows.add_removed(*sequence, entry.leaf, *noted),
+                    }
                 }
                 rows.insert(&client).await.map_err(|e| failed(&e))
             }
@@ -148,6 +154,7 @@ impl Giving {
     pub(crate) fn begin(server: Server) -> Result<Self, LogError> {
         let session = Session::open(server)?;
         let head = session.ask(|client| async move {
+            take_up(&client).await?;
             // It is held for as long as all the rest takes.
             client.batch_execute("BEGIN").await.map_err(|e| failed(&e))?;
             let head = super::head(&client, "FOR UPDATE").await?;

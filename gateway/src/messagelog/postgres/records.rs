@@ -14,10 +14,11 @@ use super::{
         index::{Block, id_hash},
         record::Kind,
         records::{Chunks, Records},
+        removal::{Full, Present},
         segment::Position,
         tree::{self, Hash},
     },
-    Link, bigint, column, failed, number,
+    Link, bigint, column, failed, number, removing,
 };
 
 /// As many records as a block of the index has.
@@ -48,12 +49,14 @@ impl Records for Table {
 
     fn block_of(&self, sequence: u64) -> Result<Option<Arc<Block>>, LogError> {
         let first = sequence - sequence % BLOCK;
-        let query = "SELECT sequence, kind, time, client, service FROM passerelle_log.record \
+        let query = "SELECT sequence, kind, time, client, service, noted FROM passerelle_log.record \
                      WHERE sequence >= $1 AND sequence < $2 ORDER BY sequence";
         let rows = self.rows(query, bigint(first), bigint(first.saturating_add(BLOCK)))?;
         let mut block = Block { first, ..Block::default() };
         for (expected, row) in (first..).zip(&rows) {
-            let kind = u8::try_from(column::<i16>(row, 1)?).ok().and_then(Kind::from_code);
+            // Nothing is known of what was removed but that it was there, as in files.
+            let removed = column::<Option<i64>>(row, 5)?.map(|_| Kind::Access);
+            let kind = u8::try_from(column::<i16>(row, 1)?).ok().and_then(Kind::from_code).or(removed);
             let kind = kind.filter(|_| number(row, 0).is_ok_and(|found| found == expected));
             let kind = kind.ok_or_else(|| unreadable(expected))?;
             let position = Position { segment: 0, offset: expected };
@@ -99,15 +102,18 @@ impl Records for Table {
         found.iter().map(|row| hash(row, 0)?.ok_or_else(|| unreadable(first.offset))).collect()
     }
 
-    fn chunks(&self, _: u64, position: Position) -> Result<Chunks, LogError> {
-        let sequence = bigint(position.offset);
+    fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError> {
+        let asked = bigint(position.offset);
         let (records, beside) = self.0.ask(move |client| async move {
-            let record = "SELECT leaf, frame FROM passerelle_log.record WHERE sequence = $1";
+            let record = "SELECT leaf, frame, noted FROM passerelle_log.record WHERE sequence = $1";
             let blob = "SELECT hash, content FROM passerelle_log.blob WHERE sequence = $1";
-            Ok((rows(&client, record, &[&sequence]).await?, rows(&client, blob, &[&sequence]).await?))
+            Ok((rows(&client, record, &[&asked]).await?, rows(&client, blob, &[&asked]).await?))
         })?;
         let changed = || unreadable(position.offset);
         let row = records.first().ok_or_else(changed)?;
+        if column::<Option<i64>>(row, 2)?.is_some() {
+            return Err(LogError::Removed { sequence, noted: number(row, 2)? });
+        }
         let frame = Bytes::copy_from_slice(column(row, 1)?);
         let leaf = hash(row, 0)?.filter(|leaf| tree::leaf_hash(&[&frame]) == *leaf).ok_or_else(changed)?;
         let blobs = beside.iter().map(|row| {
@@ -116,6 +122,19 @@ impl Records for Table {
             Ok((digest.ok_or_else(changed)?, content))
         });
         Ok(Chunks { blobs: blobs.collect::<Result<_, LogError>>()?, frame, leaf })
+    }
+
+    fn full(&self, after: u64) -> Result<Vec<Full>, LogError> {
+        removing::parts(&self.0, after)
+    }
+
+    fn present(&self, number: u64) -> Result<Vec<Present>, LogError> {
+        removing::present(&self.0, number)
+    }
+
+    fn name_of_part(&self, number: u64) -> String {
+        let (first, last) = removing::numbers(number);
+        format!("messages of records {first} to {last}")
     }
 }
 

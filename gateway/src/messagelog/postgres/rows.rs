@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::{
     super::{index::Facts, record::Kind, tree::Hash},
-    bigint,
+    REMOVED, bigint,
 };
 
 /// Rows to insert, by columns.
@@ -24,6 +24,7 @@ pub(super) struct Rows<'a> {
     service: Vec<Option<&'a [u8]>>,
     covers_first: Vec<Option<i64>>,
     covers_last: Vec<Option<i64>>,
+    noted: Vec<Option<i64>>,
     blob_of: Vec<i64>,
     blob_hash: Vec<&'a [u8]>,
     blob: Vec<&'a [u8]>,
@@ -51,6 +52,7 @@ impl<'a> Rows<'a> {
         self.service.push(facts.service.as_deref().map(str::as_bytes));
         self.covers_first.push(facts.covers.map(|(first, _)| bigint(first)));
         self.covers_last.push(facts.covers.map(|(_, last)| bigint(last)));
+        self.noted.push(None);
         for (hash, blob) in blobs {
             self.blob_of.push(sequence);
             self.blob_hash.push(hash);
@@ -58,12 +60,28 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// What is left of a record that was removed: its leaf, and which record says so.
+    pub(super) fn add_removed(&mut self, sequence: u64, leaf: Hash, noted: u64) {
+        self.sequence.push(bigint(sequence));
+        self.kind.push(REMOVED);
+        self.time.push(0);
+        self.frame.push(Vec::new());
+        self.leaf.push(leaf.to_vec());
+        for key in [&mut self.message_id, &mut self.client, &mut self.service] {
+            key.push(None);
+        }
+        for number in [&mut self.covers_first, &mut self.covers_last] {
+            number.push(None);
+        }
+        self.noted.push(Some(bigint(noted)));
+    }
+
     /// Inserts them.
     pub(super) async fn insert(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         let records = "INSERT INTO passerelle_log.record (sequence, kind, time, frame, leaf, message_id, client, \
-                       service, covers_first, covers_last) SELECT * FROM unnest($1::bigint[], $2::smallint[], \
+                       service, covers_first, covers_last, noted) SELECT * FROM unnest($1::bigint[], $2::smallint[], \
                        $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bigint[], \
-                       $10::bigint[])";
+                       $10::bigint[], $11::bigint[])";
         client
             .execute(
                 records,
@@ -78,6 +96,7 @@ impl<'a> Rows<'a> {
                     &self.service,
                     &self.covers_first,
                     &self.covers_last,
+                    &self.noted,
                 ],
             )
             .await?;

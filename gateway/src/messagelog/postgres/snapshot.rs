@@ -14,13 +14,13 @@ use tokio_postgres::Row;
 use super::{
     super::{
         error::LogError,
-        frame::Frame,
+        frame::{Frame, NOBODY},
         index::Facts,
         pieces::{Chunk, Head, Piece},
         record::Stored,
         tree::{self, Hash},
     },
-    Link, bigint, column, failed,
+    Link, REMOVED, bigint, column, failed, is_taken_up,
     link::{Server, Session},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Searched {
     client: Option<Vec<u8>>,
     service: Option<Vec<u8>>,
     covers: (Option<i64>, Option<i64>),
+    /// Of a record that was removed: the one that says so.
+    noted: Option<i64>,
 }
 
 impl Searched {
@@ -51,6 +53,25 @@ impl Searched {
             && self.service.as_deref() == facts.service.as_deref().map(str::as_bytes)
             && self.covers == (first, last)
     }
+
+    /// The number of the record that says that this one was removed; none of one that is there.
+    pub(crate) fn noted(&self) -> Option<u64> {
+        self.noted.map(|noted| u64::try_from(noted).unwrap_or(NOBODY))
+    }
+
+    /// Whether it says nothing, as it must of a record that was removed.
+    pub(crate) fn is_empty(&self) -> bool {
+        let nothing = Self {
+            kind: REMOVED,
+            time: 0,
+            message_id: None,
+            client: None,
+            service: None,
+            covers: (None, None),
+            noted: self.noted,
+        };
+        *self == nothing
+    }
 }
 
 /// A record as it stands in the tables.
@@ -60,7 +81,7 @@ pub(crate) struct TableRow {
     pub(crate) frame: Bytes,
     /// Its hash as it is stated; none where that is no hash.
     pub(crate) leaf: Option<Hash>,
-    searched: Searched,
+    pub(crate) searched: Searched,
     /// Bodies beside it, with their hashes as they are stated.
     pub(crate) blobs: Vec<(Option<Hash>, Bytes)>,
 }
@@ -80,6 +101,7 @@ impl Snapshot {
         let head = session.ask(move |client| async move {
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             client.batch_execute(begin).await.map_err(|e| failed(&e))?;
+            is_taken_up(&client).await?;
             let query = "SELECT format, log, size, edge, \
                          EXISTS (SELECT FROM passerelle_log.record WHERE sequence < 0) FROM passerelle_log.head";
             let row = client.query_opt(query, &[]).await.map_err(|e| failed(&e))?;
@@ -132,7 +154,7 @@ impl Snapshot {
         let (records, blobs) = self.session.ask(move |client| {
             async move {
                 let records = "SELECT sequence, frame, leaf, kind, time, message_id, client, service, covers_first, \
-                               covers_last FROM passerelle_log.record \
+                               covers_last, noted FROM passerelle_log.record \
                                WHERE sequence >= $1 AND sequence < $2 ORDER BY sequence";
                 let blobs = "SELECT sequence, hash, content FROM passerelle_log.blob \
                              WHERE sequence >= $1 AND sequence < $2 ORDER BY sequence";
@@ -189,6 +211,7 @@ fn table_row(row: &Row, blobs: &mut VecDeque<Row>) -> Result<TableRow, LogError>
         client: column(row, 6)?,
         service: column(row, 7)?,
         covers: (column(row, 8)?, column(row, 9)?),
+        noted: column(row, 10)?,
     };
     Ok(TableRow {
         number: u64::try_from(sequence).unwrap_or(0),
@@ -205,6 +228,8 @@ fn chunks_of(row: TableRow) -> impl Iterator<Item = Chunk> {
     let blobs = blobs
         .into_iter()
         .map(move |(hash, content)| Chunk::of_row(number, hash.unwrap_or_default(), content, None));
+    // Of what was removed nothing but the leaf is there: where that is none, it is a frame that is damaged.
+    let searched = Searched { noted: searched.noted.filter(|_| leaf.is_some()), ..searched };
     blobs.chain([Chunk::of_row(number, leaf.unwrap_or_default(), frame, Some(searched))])
 }
 

@@ -32,7 +32,7 @@ use super::{
     },
     Head, bigint, column, failed, head,
     link::{PATIENCE, Purpose, Server, connect},
-    number,
+    number, removing,
     rows::Rows,
 };
 
@@ -66,9 +66,9 @@ pub(crate) struct Writer {
     pub(crate) alone: Option<Entry>,
 }
 
-/// Whether only one node may write records of this kind: they are committed by themselves.
-const fn is_leaders(kind: Kind) -> bool {
-    matches!(kind, Kind::Timestamp | Kind::Checkpoint | Kind::Archive)
+/// Whether only one node may write this: it is committed by itself.
+const fn is_leaders(entry: &Entry) -> bool {
+    matches!(entry.kind, Kind::Timestamp | Kind::Checkpoint | Kind::Archive) || !entry.removes.is_empty()
 }
 
 impl Writer {
@@ -100,11 +100,11 @@ impl Writer {
     /// What is written together with `first`.
     fn batch(&mut self, first: Entry, queue: &mut mpsc::Receiver<Entry>) -> Vec<Entry> {
         let mut size = first.bytes();
-        let more = !is_leaders(first.kind);
+        let more = !is_leaders(&first);
         let mut batch = vec![first];
         while more && batch.len() < MOST_RECORDS && size < MOST_BYTES {
             let Ok(next) = queue.try_recv() else { break };
-            if is_leaders(next.kind) {
+            if is_leaders(&next) {
                 self.alone = Some(next);
                 break;
             }
@@ -209,7 +209,7 @@ impl Writer {
                 let row = client.query_one(query, &[]).await.map_err(|e| failed(&e))?;
                 if bigint(first) > column::<i64>(&row, 0)? { Ok(()) } else { Err(LogError::Overtaken) }
             }
-            (kind, _) if is_leaders(kind) && head.leader != self.node => Err(LogError::Overtaken),
+            _ if is_leaders(entry) && head.leader != self.node => Err(LogError::Overtaken),
             _ => Ok(()),
         }
     }
@@ -332,6 +332,9 @@ async fn insert(
         rows.add(sequence, (entry.kind, entry.time), &entry.facts, &entry.blobs, frame, leaf);
     }
     rows.insert(client).await.map_err(|e| failed(&e))?;
+    for (sequence, entry) in (first..).zip(batch).filter(|(_, entry)| !entry.removes.is_empty()) {
+        removing::empty(client, sequence, &entry.removes).await?;
+    }
     let named = "WITH before AS (DELETE FROM passerelle_log.batch WHERE id = $3) \
                  INSERT INTO passerelle_log.batch (id, first) VALUES ($1, $2)";
     let before = before.map(<[u8; 16]>::as_slice);
