@@ -138,6 +138,7 @@ pub struct Admin {
     /// By the beginning of the path, which ends in a slash.
     below: Vec<(&'static str, HashMap<Method, Endpoint>)>,
     site: Option<Arc<dyn Site>>,
+    metrics: Option<Metrics>,
 }
 
 impl Admin {
@@ -145,7 +146,8 @@ impl Admin {
     /// `[::1]`). Both may be exchanged while it runs.
     #[must_use]
     pub fn new(tokens: Tokens, hosts: Arc<ArcSwap<Vec<String>>>, health: Health) -> Self {
-        Self { tokens, hosts, health, endpoints: HashMap::new(), below: Vec::new(), site: None }
+        let (endpoints, below) = (HashMap::new(), Vec::new());
+        Self { tokens, hosts, health, endpoints, below, site: None, metrics: None }
     }
 
     /// Serves `path` (exactly) to whoever holds a token with one of `roles`.
@@ -192,18 +194,31 @@ impl Admin {
         self
     }
 
-    /// Serves `/metrics` to any token.
+    /// Serves `/metrics` to any token, and keeps the measurements tidy while it serves.
     #[must_use]
     pub fn metrics(self, metrics: Metrics) -> Self {
-        self.endpoint(Method::GET, "/metrics", &[Role::Operator, Role::Auditor], move |_call| {
-            let text = metrics.render();
-            async move { AdminReply::bytes("text/plain; version=0.0.4; charset=utf-8", text.into()) }
-        })
+        Self { metrics: Some(metrics.clone()), ..self }.endpoint(
+            Method::GET,
+            "/metrics",
+            &[Role::Operator, Role::Auditor],
+            move |_call| {
+                let text = metrics.render();
+                async move { AdminReply::bytes("text/plain; version=0.0.4; charset=utf-8", text.into()) }
+            },
+        )
     }
 
     /// Serves until `stop` turns true; then lets what is under way finish.
-    pub async fn serve(self, listener: TcpListener, limits: DoorLimits, stop: watch::Receiver<bool>) {
-        door::run("admin", listener, Protection::Plain, limits, Arc::new(self), stop).await;
+    pub async fn serve(mut self, listener: TcpListener, limits: DoorLimits, stop: watch::Receiver<bool>) {
+        let metrics = self.metrics.take();
+        let door = door::run("admin", listener, Protection::Plain, limits, Arc::new(self), stop);
+        match metrics {
+            Some(metrics) => tokio::select! {
+                () = door => {}
+                () = metrics.keep_tidy() => {}
+            },
+            None => door.await,
+        }
     }
 
     async fn reply(&self, received: Received) -> AdminReply {
