@@ -25,7 +25,7 @@ pub use crate::evidence::timestamp::signature_digest;
 pub const MOST: usize = 10_000;
 
 /// How many signatures are remembered with their digests.
-const RECENT: usize = 8;
+const RECENT: usize = 64;
 
 /// Digests of the signatures that were logged last: messages that were signed together come soon after one another, and
 /// share theirs to the byte.
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_signature_that_was_logged_lately_is_not_hashed_again_and_no_other_is_taken_for_it() {
         let recent = RecentSignatures::default();
-        let signatures: Vec<Bytes> = (0..20).map(|n| Bytes::from(format!("{n:0>4000}"))).collect();
+        let signatures: Vec<Bytes> = (0..100).map(|n| Bytes::from(format!("{n:0>4000}"))).collect();
         for signature in signatures.iter().chain(&signatures) {
             for _ in 0..3 {
                 assert_eq!(recent.digest(signature), signature_digest(signature));
