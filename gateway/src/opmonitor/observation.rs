@@ -22,7 +22,7 @@ use crate::fault::Fault;
 use crate::message::{Request, Response};
 
 /// The steps of the two stories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the stories say what happens in them")]
 pub enum Step {
     Read,
@@ -81,7 +81,7 @@ struct Open {
     began: Instant,
     steps: Vec<(Step, Duration)>,
     trace: Option<TraceContext>,
-    peer: Option<String>,
+    peer: Option<ServerId>,
     answered: bool,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Observed {
     /// How long it took.
     pub(super) took: Duration,
     /// The server on the other side, as authenticated.
-    pub(super) peer: Option<String>,
+    pub(super) peer: Option<ServerId>,
     /// What it is part of, while traces are exported.
     pub(super) trace: Option<TraceContext>,
 }
@@ -191,8 +191,8 @@ impl Observation {
 
     /// The gateway on the other side.
     pub fn peer(&mut self, conf: &GlobalConf, peer: &ServerId) {
-        let Some(open) = &mut self.0 else { return };
-        open.peer = Some(peer.to_string());
+        let Some(open) = self.0.as_mut().filter(|open| open.peer.as_ref() != Some(peer)) else { return };
+        open.peer = Some(peer.clone());
         let provider = open.record.server_type == ServerType::Producer;
         let address = address(conf, peer);
         *(if provider { &mut open.record.client_address } else { &mut open.record.service_address }) =

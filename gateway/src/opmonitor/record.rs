@@ -3,9 +3,11 @@
 //! Specification: Operational Monitoring Protocol (PR-OPMON) 1.7, annex B. Not here: who fills it
 //! ([`super::observation`]), where it is kept (`store`).
 
+use std::fmt::Display;
+use std::io::Write as _;
+
 use cert_authority::clock::UnixTime;
 use conf::identifier::{ClientId, ServiceId};
-use serde_json::{Map, Value};
 
 use crate::message::Protocol;
 use crate::message::header::RepresentedParty;
@@ -182,9 +184,10 @@ impl ExchangeRecord {
         self.asked.as_ref().is_some_and(|asked| asked.protocol == Protocol::Soap)
     }
 
-    /// The fields, but for `monitoringDataTs`; `internal_ip` is our own address in our own network.
-    pub fn fields(&self, internal_ip: &str) -> Map<String, Value> {
-        let mut fields = Fields::default();
+    /// Writes the fields, but for `monitoringDataTs`, as those of a JSON object that follow others; `internal_ip` is our own
+    /// address in our own network.
+    pub fn write_fields(&self, internal_ip: &str, out: &mut Vec<u8>) {
+        let mut fields = Fields(out);
         fields.text("securityServerInternalIp", Some(internal_ip));
         fields.text("securityServerType", Some(self.server_type.as_str()));
         fields.time("requestInTs", Some(self.request_in));
@@ -196,43 +199,56 @@ impl ExchangeRecord {
         }
         fields.text("clientSecurityServerAddress", self.client_address.as_deref());
         fields.text("serviceSecurityServerAddress", self.service_address.as_deref());
-        for (of, size) in [("request", self.request), ("response", self.response)] {
-            fields.number(&format!("{of}Size"), self.message_size(size));
+        let request = ["requestSize", "requestAttachmentCount", "requestMimeSize"];
+        let response = ["responseSize", "responseAttachmentCount", "responseMimeSize"];
+        for ([of_message, of_attachments, of_all], size) in
+            [(request, self.request), (response, self.response)]
+        {
+            fields.number(of_message, self.message_size(size));
             let attachments = size.map(|size| if self.is_soap() { size.attachments } else { 0 });
-            fields.number(&format!("{of}AttachmentCount"), attachments);
+            fields.number(of_attachments, attachments);
             let whole = size.filter(|_| attachments.is_some_and(|count| count > 0));
             let whole = whole.map(|size| size.message.saturating_add(size.attached));
-            fields.number(&format!("{of}MimeSize"), whole);
+            fields.number(of_all, whole);
         }
         fields.number("statusCode", self.status.map(u64::from));
-        fields.0.insert("succeeded".to_owned(), self.succeeded.into());
+        fields.plain("succeeded", self.succeeded);
         if let Some((code, text)) = &self.fault {
             fields.text("faultCode", Some(code));
-            fields.0.insert("faultString".to_owned(), shortened(text, LONGEST_FAULT).into());
+            fields.string("faultString", shortened(text, LONGEST_FAULT));
         }
         fields.text("xRoadVersion", Some(super::XROAD_VERSION));
-        fields.0
     }
 }
 
-#[derive(Default)]
-struct Fields(Map<String, Value>);
+/// Writes fields where others have been written before.
+struct Fields<'a>(&'a mut Vec<u8>);
 
-impl Fields {
+impl Fields<'_> {
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.0.insert(name.to_owned(), shortened(value, LONGEST_TEXT).into());
+            self.string(name, shortened(value, LONGEST_TEXT));
         }
     }
 
     fn number(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
-            self.0.insert(name.to_owned(), value.into());
+            self.plain(name, value);
         }
     }
 
     fn time(&mut self, name: &str, value: Option<UnixTime>) {
         self.number(name, value.and_then(|time| u64::try_from(time.as_millis()).ok()));
+    }
+
+    /// A value that is the same in JSON. Writing to memory never fails.
+    fn plain(&mut self, name: &str, value: impl Display) {
+        let _ = write!(self.0, ",\"{name}\":{value}");
+    }
+
+    fn string(&mut self, name: &str, value: &str) {
+        let _ = write!(self.0, ",\"{name}\":");
+        let _ = serde_json::to_writer(&mut *self.0, value);
     }
 
     fn asked(&mut self, asked: &Asked) {
@@ -283,6 +299,9 @@ impl Asked {
 
 /// The text, no longer than so many characters.
 fn shortened(text: &str, longest: usize) -> &str {
+    if text.len() <= longest {
+        return text;
+    }
     text.char_indices().nth(longest).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
@@ -290,7 +309,20 @@ fn shortened(text: &str, longest: usize) -> &str {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::{Map, Value};
+
     use super::*;
+
+    impl ExchangeRecord {
+        fn fields(&self, internal_ip: &str) -> Map<String, Value> {
+            let mut line = b"{\"first\":0".to_vec();
+            self.write_fields(internal_ip, &mut line);
+            line.push(b'}');
+            let mut fields: Map<String, Value> = serde_json::from_slice(&line).unwrap();
+            assert_eq!(fields.remove("first"), Some(0.into()));
+            fields
+        }
+    }
 
     pub(crate) fn full(protocol: Protocol) -> ExchangeRecord {
         let at = |millis| Some(UnixTime::from_millis(millis));
@@ -350,8 +382,10 @@ mod tests {
     #[test]
     fn long_texts_are_cut_where_the_schema_ends_them() {
         let mut record = full(Protocol::Rest);
-        record.asked.as_mut().unwrap().path = Some("/".repeat(400));
+        let asked = record.asked.as_mut().unwrap();
+        (asked.path, asked.issue) = (Some("/".repeat(400)), Some("a \"quoted\"\n line \\".to_owned()));
         let fields = record.fields("0.0.0.0");
+        assert_eq!(fields["messageIssue"], "a \"quoted\"\n line \\");
         assert_eq!(fields["restPath"].as_str().unwrap().len(), 255);
         assert_eq!(fields["faultString"].as_str().unwrap().chars().count(), 2048);
     }

@@ -15,8 +15,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 /// Seconds of one file.
 const SLOT: u64 = 600;
 /// What each line begins with; its second follows.
@@ -42,19 +40,19 @@ impl Store {
         Ok(Self { directory, keep, room, current: None, last })
     }
 
-    /// Adds records that come now. Time never goes back in a folder: whoever has read up to a second has read all of it.
-    pub(super) fn append(
+    /// Adds records that come now; each writes its fields behind those of the line, each with a comma before it. Time never
+    /// goes back in a folder: whoever has read up to a second has read all of it.
+    pub(super) fn append<R: FnOnce(&mut Vec<u8>)>(
         &mut self,
         now: u64,
-        records: impl IntoIterator<Item = Map<String, Value>>,
+        records: impl IntoIterator<Item = R>,
     ) -> io::Result<()> {
         let now = now.max(self.last);
         let mut lines = Vec::new();
         for record in records {
-            let rest = Value::Object(record).to_string();
-            let rest = rest.strip_prefix('{').filter(|rest| *rest != "}");
-            let (comma, rest) = rest.map_or(("", "}"), |rest| (",", rest));
-            let _ = writeln!(lines, "{BEGINNING}{now}{comma}{rest}");
+            let _ = write!(lines, "{BEGINNING}{now}");
+            record(&mut lines);
+            lines.extend_from_slice(b"}\n");
         }
         let written = self.file(now / SLOT * SLOT).and_then(|mut file| file.write_all(&lines));
         match written {
@@ -164,12 +162,14 @@ fn slots(directory: &Path) -> io::Result<Vec<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
-    fn record(n: u64) -> Map<String, Value> {
-        Map::from_iter([("n".to_owned(), n.into())])
+    fn record(n: u64) -> impl FnOnce(&mut Vec<u8>) {
+        move |out| write!(out, ",\"n\":{n}").unwrap()
     }
 
     fn kept(directory: &Path, from: u64, to: u64) -> Vec<(u64, u64)> {

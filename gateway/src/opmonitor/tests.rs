@@ -213,7 +213,8 @@ async fn records_are_found_by_party_client_provider_and_service_and_a_second_is_
         (11, "DEMO/GOV/1001/portal/get"),
         (12, "DEMO/GOV/2002/registry/get"),
     ] {
-        store.append(BASE + second, [record(service, 0, 1, true).fields("10.0.0.1")]).unwrap();
+        let record = record(service, 0, 1, true);
+        store.append(BASE + second, [|out: &mut Vec<u8>| record.write_fields("10.0.0.1", out)]).unwrap();
     }
     let monitor = Running::on(settings(folder.path())).recorded().await;
     let count = async |search: Search| monitor.search(search).await.unwrap().records.len();
