@@ -17,6 +17,7 @@ use cert_authority::keys::{KeyType, Signer};
 use conf::directory::{Contents, Directory, File, PartKind, SignedDirectory};
 use conf::error::{ConfError, DirectoryError};
 use conf::version::Version;
+use proptest::prelude::*;
 use world::{Holder, Keys, conformance, judge, now, root};
 
 const SHARED: &str = "/V6/20261123100000/shared-params.xml";
@@ -403,4 +404,35 @@ fn sample_certificate(dir: &std::path::Path) -> Vec<u8> {
     let text: String =
         signature[start..].split('<').next().unwrap().replace("&#13;", "").split_whitespace().collect();
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
+
+#[test]
+fn whatever_is_published_is_listed_and_nothing_else_fits() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let authority = runtime.block_on(Authority::new());
+    let kinds =
+        [PartKind::SharedParameters, PartKind::PrivateParameters, PartKind::Other("LOCAL-PART".to_owned())];
+    let part = (prop::collection::vec(any::<u8>(), 0..2000), "(/[a-zA-Z0-9_-]{1,12}){1,4}\\.xml");
+    let parts = prop::collection::vec(part, 3);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+    runner
+        .run(&parts, |parts| {
+            let files: Vec<_> = kinds
+                .iter()
+                .zip(&parts)
+                .map(|(kind, (bytes, location))| File { kind, location, bytes })
+                .collect();
+            let published = runtime.block_on(authority.publish(&files));
+            let directory = verify(&published, &authority.certificates()).unwrap();
+            prop_assert_eq!(directory.entries().len(), files.len());
+            for (entry, file) in directory.entries().iter().zip(&files) {
+                prop_assert_eq!((entry.kind(), entry.location()), (file.kind, file.location));
+                prop_assert!(entry.matches(file.bytes));
+                prop_assert!(!entry.matches(&[file.bytes, b"x"].concat()));
+                let part = entry.accept(Bytes::copy_from_slice(file.bytes)).unwrap();
+                prop_assert_eq!(&part.bytes()[..], file.bytes);
+            }
+            Ok(())
+        })
+        .unwrap();
 }

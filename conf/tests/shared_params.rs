@@ -22,6 +22,7 @@ use conf::shared_params::{
     SharedParams, Subsystem,
 };
 use conf::version::Version;
+use proptest::prelude::*;
 use world::{Keys, conformance, issued, judge, root, shared_params};
 
 const WRITTEN: [Version; 4] = [Version::V3, Version::V4, Version::V5, Version::V6];
@@ -328,4 +329,47 @@ async fn ten_thousand_members_are_written_and_read() {
     let text = model.write(Version::V6).unwrap();
     assert!(text.len() > 3 << 20);
     assert_eq!(SharedParams::read(text.as_bytes(), Version::V6).unwrap(), model);
+}
+
+/// Any text that XML can hold. (What it cannot hold, no identifier that is registered holds either.)
+fn text() -> impl Strategy<Value = String> {
+    "[ -~\u{a0}-\u{2fff}\u{10000}-\u{10ffff}]{0,16}[!-~\u{c0}-\u{17f}]"
+}
+
+#[tokio::test]
+async fn whatever_its_texts_hold_a_model_is_read_as_it_was_written() {
+    let model = full().await;
+    let texts = prop::collection::vec(text(), 12);
+    let bytes = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 3);
+    let hours = 1..100_000u64;
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+    runner
+        .run(&(texts, bytes, hours), |(texts, bytes, hours)| {
+            let mut model = model.clone();
+            let mut texts = texts.into_iter();
+            let mut next = || texts.next().unwrap();
+            model.sources[0].address = next();
+            model.sources[0].internal_certificates = bytes.clone();
+            model.approved_cas[0].name = next();
+            model.approved_cas[0].certificate_profile = next().trim().to_owned();
+            model.approved_cas[0].intermediates[0].ocsp[0].url = next().trim().to_owned();
+            model.approved_tsas[0].name = next();
+            model.members[0].name = next();
+            model.members[0].subsystems[0].name = Some(next());
+            model.members[1].id = MemberId::new("DEMO", "GOV", next()).unwrap();
+            model.servers[0].clients[1] = model.members[1].id.clone().into();
+            model.servers[0].code = next();
+            model.servers[0].auth_cert_hashes = bytes;
+            model.servers[0].maintenance = Some(Maintenance { message: Some(next()) });
+            model.global_groups[0].description = next();
+            model.settings.ocsp_freshness = Duration::from_secs(hours);
+            for version in WRITTEN {
+                let written = model.write(version).unwrap();
+                let read = SharedParams::read(written.as_bytes(), version).unwrap();
+                prop_assert_eq!(&read, &as_version(model.clone(), version));
+                prop_assert_eq!(read.write(version).unwrap(), written);
+            }
+            Ok(())
+        })
+        .unwrap();
 }

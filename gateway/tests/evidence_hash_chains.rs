@@ -12,6 +12,8 @@ mod tests {
         algorithm::DigestAlgorithm::{self, Sha256, Sha512},
         crypto::digest,
     };
+    use proptest::prelude::*;
+
     use gateway::evidence::{
         hash_chain::{Content, HashChainError, Input, Tree, Unresolved, verify},
         signature::part_name,
@@ -316,5 +318,44 @@ mod tests {
             }
         }
         (signed, result, chain)
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Batches of any number of messages with any number of parts: each chain leads to the result from its own parts,
+        /// and from nothing else.
+        #[test]
+        fn every_chain_of_a_tree_covers_its_own_parts_and_no_others(
+            messages in prop::collection::vec(prop::collection::vec(any::<[u8; 4]>(), 1..5), 1..20),
+            changed in any::<prop::sample::Index>(),
+        ) {
+            let digests: Vec<Vec<_>> = messages
+                .iter()
+                .map(|parts| parts.iter().map(|part| digest(Sha512, part)).collect())
+                .collect();
+            let tree = Tree::new(Sha512, digests.clone());
+            let result = tree.result("/sig-hashchain.xml");
+            let chains = tree.chains(|index| part_name(index).into_owned());
+            prop_assert_eq!(chains.len(), messages.len());
+            for (parts, chain) in digests.iter().zip(&chains) {
+                let files = [("/sig-hashchain.xml", &chain[..])];
+                let mut inputs: Vec<_> = parts
+                    .iter()
+                    .enumerate()
+                    .map(|(index, part)| Input { name: part_name(index), content: Content::Digest(Sha512, part.as_ref()) })
+                    .collect();
+                let covered = verify(&result, &files, &inputs, Unresolved::Refuse).unwrap();
+                prop_assert_eq!(covered.len(), parts.len());
+                for (covered, part) in covered.iter().zip(parts) {
+                    prop_assert!(covered.present && covered.digest == part.as_ref());
+                }
+                let other = digest(Sha512, b"another part");
+                let at = changed.index(inputs.len());
+                inputs[at].content = Content::Digest(Sha512, other.as_ref());
+                prop_assert!(verify(&result, &files, &inputs, Unresolved::Refuse).is_err());
+                inputs.truncate(parts.len() - 1);
+                prop_assert!(verify(&result, &files, &inputs, Unresolved::Refuse).is_err());
+            }
+        }
     }
 }

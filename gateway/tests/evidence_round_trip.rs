@@ -16,12 +16,14 @@ mod tests {
     use conf::snapshot::GlobalConf;
     use gateway::{
         evidence::{
-            asic::{Container, TimeStamp, verify_container, write},
+            asic::{Container, TimeStamp, signature_of, stream, verify_container, write},
             signature::{SignatureBundle, SignatureError, TrustCache, sign, sign_batch, verify},
             timestamp,
         },
         message::digests::PartDigests,
     };
+
+    use proptest::prelude::*;
 
     use crate::evidence_support::{World, block_on, configuration, conformance, now};
 
@@ -490,6 +492,47 @@ mod tests {
                     assert_eq!(json["tsa"], "C=EE,CN=TSA");
                     assert_eq!(json["ocsp_at"], "2026-02-03T04:05:06Z");
                     assert_eq!(json["parts"].as_array().unwrap().len(), parts.len());
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Whatever the parts hold, also what looks like a part of a ZIP file.
+        #[test]
+        fn a_container_holds_the_bytes_that_were_put_into_it(
+            message in "[ -~\r\n]{1,200}",
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..4),
+            zip_in_zip in any::<bool>(),
+        ) {
+            let world = World::new(KeyType::EcP256);
+            let mut parts: Vec<&[u8]> = vec![message.as_bytes()];
+            let inner = container(&world, &[MESSAGE, BODY], false);
+            parts.extend(bodies.iter().map(Vec::as_slice));
+            parts.extend(zip_in_zip.then_some(&inner[..]));
+            let bundle = signed(&world, &parts);
+            let token = world.stamp(&timestamp::single(&bundle.signature_xml).unwrap(), now());
+            let content = || Container {
+                message: parts[0],
+                signature: &bundle,
+                timestamp: TimeStamp::Single { token: &token },
+                attachments: parts[1..].iter().map(|part| -> Box<dyn Read> { Box::new(*part) }).collect(),
+                logged_at: now(),
+            };
+            let written = write(content(), std::io::Cursor::new(Vec::new())).unwrap().into_inner();
+            for bytes in [written, stream(content(), Vec::new()).unwrap()] {
+                let read = signature_of(&bytes).unwrap();
+                prop_assert_eq!(timestamp::remove(&read.signature_xml).unwrap(), &bundle.signature_xml);
+                prop_assert_eq!(&read.hash_chain_result, &bundle.hash_chain_result);
+                prop_assert_eq!(&read.hash_chain, &bundle.hash_chain);
+                let mut zip = zip::ZipArchive::new(std::io::Cursor::new(&bytes)).unwrap();
+                for (index, part) in parts.iter().enumerate() {
+                    let name = if index == 0 { "message.xml".to_owned() } else { format!("attachment{index}") };
+                    let mut content = Vec::new();
+                    zip.by_name(&name).unwrap().read_to_end(&mut content).unwrap();
+                    prop_assert_eq!(&content[..], *part, "{}", name);
                 }
             }
         }
