@@ -14,6 +14,8 @@ pub mod environment;
 pub mod evidence;
 pub mod exchange;
 pub mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gateway;
 pub mod keyring;
 pub mod message;

@@ -46,7 +46,7 @@ mod key;
 mod key_uses;
 mod lock;
 pub mod migrate;
-mod pieces;
+pub(crate) mod pieces;
 mod postgres;
 pub mod reader;
 pub mod record;

@@ -183,7 +183,7 @@ pub async fn fetch(
 }
 
 /// The bodies of the parts that are OCSP responses.
-fn read_multipart(content_type: &str, body: &Bytes) -> Option<Vec<Bytes>> {
+pub(crate) fn read_multipart(content_type: &str, body: &Bytes) -> Option<Vec<Bytes>> {
     let boundary = content_type.split(';').find_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;
         name.eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
