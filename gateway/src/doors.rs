@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::digest;
 use conf::identifier::ClientId;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -105,7 +107,7 @@ impl Front {
         };
         let log = &self.gateway.log;
         let stamp = async { stamp_pending(log, &(self.authorities)()).await };
-        metaservice::asic_download::serve(query, may_speak_for, log.reader(), stamp).await
+        metaservice::asic_download::serve(query, &described(caller), may_speak_for, log, stamp).await
     }
 
     fn refuse(&self, fault: Fault) -> ClientReply {
@@ -130,6 +132,18 @@ fn connection(caller: &Caller) -> Connection<'_> {
         None => Connection::Plain,
         Some(tls) => Connection::Tls { certificate: tls.certificates.first().map(AsRef::as_ref) },
     }
+}
+
+/// How an information system has come in, for the register.
+fn described(caller: &Caller) -> String {
+    let way = match caller.tls.as_ref().map(|tls| tls.certificates.first()) {
+        None => "HTTP".to_owned(),
+        Some(None) => "HTTPS".to_owned(),
+        Some(Some(certificate)) => {
+            format!("HTTPS with the certificate {}", digest(DigestAlgorithm::Sha256, certificate).hex())
+        }
+    };
+    format!("{way} from {}", caller.address.ip())
 }
 
 /// The answer of an exchange: only what is verified and logged becomes one.

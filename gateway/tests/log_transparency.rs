@@ -156,7 +156,7 @@ async fn whoever_has_the_tiles_and_the_entries_computes_the_root_of_the_checkpoi
         let (status, bytes) = world.get(&format!("/log/tile/0/{}", tile(index, 600))).await;
         assert_eq!(status, 200);
         leaves.extend(hashes(&bytes));
-        let (status, bundle) = world.get(&format!("/log/tile/entries/{}", tile(index, 600))).await;
+        let (status, bundle) = world.get(&format!("/log/tile/entries/{}?reason=case+7", tile(index, 600))).await;
         assert_eq!(status, 200);
         let mut rest = bundle.as_slice();
         while let Some((length, more)) = rest.split_first_chunk::<2>() {
@@ -174,8 +174,9 @@ async fn whoever_has_the_tiles_and_the_entries_computes_the_root_of_the_checkpoi
     let filter = Filter { kinds: vec![Kind::Access], ..Filter::default() };
     let readings = world.log.reader().find(&filter, Order::OldestFirst, None, 10).unwrap();
     assert_eq!(readings.len(), 3);
-    let Record::Access(AccessRecord { who, records, .. }) = &readings[2].record else { panic!() };
-    assert_eq!((who.as_str(), records.first(), records.last()), ("ben", Some(&512), Some(&599)));
+    let Record::Access(AccessRecord { who, reason, records, .. }) = &readings[2].record else { panic!() };
+    assert_eq!((who.as_str(), reason.as_deref()), ("ben", Some("case 7")));
+    assert_eq!((records.first(), records.last()), (Some(&512), Some(&599)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,6 +212,8 @@ async fn proofs_over_http_hold_and_what_is_not_there_is_not_found() {
         (404, "/log/tile/0/000.p/99"),
         (404, "/log/tile/1/000.p/1"),
         (404, "/log/tile/entries/000.p/99"),
+        (400, "/log/tile/entries/000.p/20"),
+        (400, "/log/tile/entries/000.p/20?reason=+"),
         (404, "/log/tile/0/../../keys"),
         (404, "/log/tile/"),
     ] {
@@ -240,10 +243,10 @@ async fn a_record_that_is_too_long_for_a_bundle_is_named_and_keeps_its_proof() {
     long.signature = Bytes::from(vec![b'x'; 70_000]);
     world.log.append(Record::Request(long), Vec::new()).await.unwrap();
     world.checkpoints.make().await.unwrap().unwrap();
-    let (status, body) = world.get("/log/tile/entries/000.p/3").await;
+    let (status, body) = world.get("/log/tile/entries/000.p/3?reason=r").await;
     assert_eq!(status, 422);
     assert!(String::from_utf8(body).unwrap().contains("record 2 has 70"));
-    assert_eq!(world.get("/log/tile/entries/000.p/2").await.0, 200);
+    assert_eq!(world.get("/log/tile/entries/000.p/2?reason=r").await.0, 200);
     let proof = InclusionProof::parse(&world.text("/log/proof/inclusion?number=2").await).unwrap();
     proof.verify(&world.log.reader().frame(2).unwrap().unwrap(), &world.trust()).unwrap();
 }

@@ -7,6 +7,7 @@
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses a part")]
 mod evidence_support;
+mod failing_disk;
 mod log_support;
 mod metaservice_support;
 
@@ -16,9 +17,11 @@ use bytes::Bytes;
 use conf::identifier::ClientId;
 use gateway::{
     access::client_auth::IdentifyError,
+    audit::register,
     evidence::asic::verify_container,
     messagelog::{
         Role,
+        record::AccessRecord,
         timestamper::{PendingError, stamp_pending},
     },
     metaservice::{
@@ -26,7 +29,10 @@ use gateway::{
         container::{ContainerError, LoggedContainer},
     },
 };
+use failing_disk::{FailingDisk, Fault};
 use metaservice_support::*;
+
+const FROM: &str = "HTTP from 10.1.2.3";
 
 async fn collect(body: Body) -> io::Result<Vec<u8>> {
     match body {
@@ -47,7 +53,7 @@ async fn collect(body: Body) -> io::Result<Vec<u8>> {
 fn get(scene: &Scene, query: &str) -> (u16, &'static str, String, Vec<u8>) {
     let stamp = async { panic!("a time-stamp was asked for without need") };
     let response =
-        scene.runtime.block_on(asic_download::serve(query, |_: &ClientId| Ok(()), scene.reader(), stamp));
+        scene.runtime.block_on(asic_download::serve(query, FROM, |_: &ClientId| Ok(()), &scene.log, stamp));
     taken(scene, response)
 }
 
@@ -118,6 +124,46 @@ fn one_container_is_given_as_it_is_when_it_is_to_be_unique() {
 }
 
 #[test]
+fn it_is_noted_who_is_given_which_documents_before_they_are_given() {
+    let scene = Scene::new();
+    scene.log(REQUEST);
+    scene.log(RESPONSE);
+    scene.stamp();
+    let readings = |number| register::readings(&scene.reader(), &[number]).unwrap();
+    assert_eq!(get(&scene, &format!("queryId=q-2&{CLIENT}")).0, 404);
+    assert_eq!(get(&scene, &format!("queryId=q-1&unique&{CLIENT}")).0, 400);
+    assert_eq!((readings(0), readings(1)), (vec![], vec![]), "who is given nothing has read nothing");
+
+    let query = format!("queryId=q-1&{CLIENT}&reason=a%20complaint");
+    assert_eq!(get(&scene, &query).0, 200);
+    assert_eq!(get(&scene, &format!("queryId=q-1&responseOnly&{CLIENT}")).0, 200);
+    let all = AccessRecord {
+        who: format!("EE/GOV/1001/portal over {FROM}"),
+        role: Some("information system".to_owned()),
+        action: "export".to_owned(),
+        query: format!("/asic?{query}"),
+        reason: Some("a complaint".to_owned()),
+        records: vec![0, 1],
+        bodies: true,
+    };
+    let query = format!("/asic?queryId=q-1&responseOnly&{CLIENT}");
+    let one = AccessRecord { query, reason: None, records: vec![1], ..all.clone() };
+    let told = |number| readings(number).into_iter().map(|(_, access)| access).collect::<Vec<_>>();
+    assert_eq!((told(0), told(1)), (vec![all.clone()], vec![all, one]));
+}
+
+#[test]
+fn without_its_note_in_the_log_nothing_is_given() {
+    let disk = FailingDisk::new(usize::MAX, Fault::Io);
+    let scene = Scene::on(disk.clone(), |config| config);
+    scene.log(REQUEST);
+    scene.stamp();
+    disk.strike_next();
+    let query = format!("queryId=q-1&{CLIENT}");
+    assert_eq!(refused(&scene, &query), (500, "The signed documents cannot be read".to_owned()));
+}
+
+#[test]
 fn each_bad_query_gets_its_status_and_text() {
     let scene = Scene::new();
     scene.log(REQUEST);
@@ -172,7 +218,7 @@ fn only_who_may_speak_for_the_client_gets_its_documents() {
             };
             let query = format!("{rest}{CLIENT}&force");
             let stamp = async { panic!("a stranger had a time-stamp made") };
-            let served = asic_download::serve(&query, authenticate, scene.reader(), stamp);
+            let served = asic_download::serve(&query, FROM, authenticate, &scene.log, stamp);
             let (status, _, _, body) = taken(&scene, scene.runtime.block_on(served));
             assert_eq!((status, String::from_utf8(body).unwrap()), (401, error.to_string()), "{rest}");
         }
@@ -188,13 +234,13 @@ fn without_a_time_stamp_there_is_no_container_unless_one_is_forced() {
 
     let forced = format!("{query}&force");
     let closed = async { Err(PendingError::NoAuthority) };
-    let served = asic_download::serve(&forced, |_: &ClientId| Ok(()), scene.reader(), closed);
+    let served = asic_download::serve(&forced, FROM, |_: &ClientId| Ok(()), &scene.log, closed);
     let (status, _, _, body) = taken(&scene, scene.runtime.block_on(served));
     assert_eq!((status, body.as_slice()), (500, &b"Could not create missing timestamp!"[..]));
 
     let authorities = scene.authorities();
     let stamp = stamp_pending(&scene.log, &authorities);
-    let served = asic_download::serve(&forced, |_: &ClientId| Ok(()), scene.reader(), stamp);
+    let served = asic_download::serve(&forced, FROM, |_: &ClientId| Ok(()), &scene.log, stamp);
     let (status, _, _, archive) = taken(&scene, scene.runtime.block_on(served));
     assert_eq!(status, 200);
     let (unpacked, names) = unzip(&archive);
@@ -257,7 +303,7 @@ fn a_large_body_streams_and_one_that_was_changed_on_disk_breaks_the_answer_off()
     bytes[last] ^= 1;
     run(Command::new("chmod").args(["u+w", file]));
     put(file.as_ref(), &bytes);
-    let served = asic_download::serve(&query, |_: &ClientId| Ok(()), scene.reader(), async { Ok(0) });
+    let served = asic_download::serve(&query, FROM, |_: &ClientId| Ok(()), &scene.log, async { Ok(0) });
     let response = scene.runtime.block_on(served);
     assert_eq!(response.status, 200, "it has begun before that is known");
     let broken = scene.runtime.block_on(collect(response.body)).unwrap_err();

@@ -19,8 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("messagelog", &["message", "evidence"]),
     // what stands in metaservice is the container of a logged message
     ("archive", &["evidence", "messagelog", "metaservice"]),
-    // the administration port is where it shows the log to auditors
-    ("transparency", &["messagelog", "evidence", "admin"]),
+    // the administration port is where it shows the log to auditors; what stands in metaservice is how a query is read
+    ("transparency", &["messagelog", "evidence", "admin", "metaservice"]),
     // what stands in metaservice is the container of a logged message; the archives are part of what a log says
     ("audit", &["message", "evidence", "messagelog", "metaservice", "archive"]),
     // pages on the administration port; what stands in metaservice is the container, and how a query is read

@@ -27,7 +27,7 @@ use conf::snapshot::GlobalConf;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{LONGEST_REASON, PageError, exchange};
+use super::{PageError, exchange};
 use crate::admin::{Admin, AdminCall, AdminReply, Role};
 use crate::audit::{export, register, view};
 use crate::evidence::asic::{NotAZip, verify_container};
@@ -148,11 +148,7 @@ impl Api {
             if let Some(name) = query.names().find(|name| !known(name)) {
                 return Err(Refusal::Unknown(name.to_owned()));
             }
-            let reason: String =
-                text(&query, "reason").unwrap_or_default().chars().take(LONGEST_REASON).collect();
-            if reason.is_empty() {
-                return Err(Refusal::Missing("reason"));
-            }
+            let reason = query.reason().ok_or(Refusal::Missing("reason"))?;
             Ok((answer(&here, &query)?, call.token, reason))
         });
         let (given, who, reason) = match made.await {

@@ -46,8 +46,6 @@ const STYLE: &str = include_str!("style.css");
 /// Nothing but our own style; no script, no frame, no form to anywhere else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
-/// Longest reason for reading, in characters.
-const LONGEST_REASON: usize = 300;
 
 /// The site.
 pub struct Auditor {
@@ -155,11 +153,9 @@ impl Auditor {
             tracing::warn!(token = token.name, "auditor's page: not with this token's role");
             return again(StatusCode::FORBIDDEN, words.no_right);
         }
-        let reason: String =
-            form.value("reason").unwrap_or_default().trim().chars().take(LONGEST_REASON).collect();
-        if reason.is_empty() {
+        let Some(reason) = form.reason() else {
             return again(StatusCode::BAD_REQUEST, words.reason_missing);
-        }
+        };
         tracing::info!(token = token.name, "auditor's page: a session begins");
         let cookie = self.sessions.begin(token, reason, language).and_then(|secret| {
             let cookie = format!("{COOKIE}={secret}; Path={PREFIX}; HttpOnly; SameSite=Strict");

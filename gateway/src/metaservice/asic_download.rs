@@ -5,9 +5,10 @@
 //! | `requestOnly`, `responseOnly` | only these messages; not both |
 //! | `unique` | one container as it is, with one of the two above; else a ZIP of all |
 //! | `force` | what waits for a time-stamp gets one now |
+//! | `reason` | why the documents are wanted; ours, and for the register only |
 //!
 //! A client gets the messages that its own gateway has logged for it: those that it has sent or received as consumer,
-//! and those that it has received or sent as provider.
+//! and those that it has received or sent as provider. Before it gets them, the log notes who is given which.
 //!
 //! | status | when | text |
 //! |---|---|---|
@@ -34,9 +35,9 @@ use super::{Body, Response, ZIP};
 use crate::access::client_auth::IdentifyError;
 use crate::evidence::asic;
 use crate::messagelog::{
-    LogError, Role,
+    LogError, LogStore as _, MessageLog, Role,
     reader::{Reader, StoredRecord},
-    record::{Kind, Record},
+    record::{AccessRecord, Kind, Record},
     timestamper::PendingError,
 };
 
@@ -46,14 +47,15 @@ const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 4;
 
 /// Answers it. `query` is what stands behind the question mark; `authenticate` says whether the information system may
-/// speak for a client; `stamp` gets time-stamps for what has none, and is awaited only when it is needed.
+/// speak for a client, `connection` how it has come in, for the register; `stamp` gets time-stamps for what has none, and is awaited only when it is needed.
 pub async fn serve(
     query: &str,
+    connection: &str,
     authenticate: impl FnOnce(&ClientId) -> Result<(), IdentifyError>,
-    reader: Reader,
+    log: &MessageLog,
     stamp: impl Future<Output = Result<usize, PendingError>>,
 ) -> Response {
-    match download(query, authenticate, reader, stamp).await {
+    match download(query, connection, authenticate, log, stamp).await {
         Ok(response) => response,
         Err(refusal) => {
             if let Refusal::Internal(reason) = &refusal {
@@ -126,11 +128,13 @@ struct Wanted {
 
 async fn download(
     query: &str,
+    connection: &str,
     authenticate: impl FnOnce(&ClientId) -> Result<(), IdentifyError>,
-    reader: Reader,
+    log: &MessageLog,
     stamp: impl Future<Output = Result<usize, PendingError>>,
 ) -> Result<Response, Refusal> {
-    let query = Query::read(query)?;
+    let asked = query;
+    let query = Query::read(asked)?;
     let client = client(&query)?;
     authenticate(&client)?;
     let query_id = query.value("queryId").ok_or(Refusal::Missing("queryId"))?.to_owned();
@@ -142,6 +146,7 @@ async fn download(
     };
     let wanted = Wanted { client, query_id, only };
 
+    let reader = log.reader();
     let found = find(&reader, &wanted).await?;
     if found.iter().any(|message| !message.stamped) {
         if !query.has("force") {
@@ -158,7 +163,18 @@ async fn download(
     }
     let numbers: Vec<u64> =
         found.iter().map(|message| message.number).take(if unique { 1 } else { usize::MAX }).collect();
-    answer(reader, wanted, numbers, unique).await
+    let first = opened(reader.clone(), numbers.clone()).await?;
+    let access = AccessRecord {
+        who: format!("{} over {connection}", wanted.client),
+        role: Some("information system".to_owned()),
+        action: "export".to_owned(),
+        query: format!("/asic?{asked}"),
+        reason: query.reason(),
+        records: numbers.clone(),
+        bodies: true,
+    };
+    log.append(Record::Access(access), Vec::new()).await?;
+    Ok(answer(reader, &wanted, numbers, first, unique))
 }
 
 /// The client that the parameters name.
@@ -218,23 +234,27 @@ impl Wanted {
     }
 }
 
-/// Opens every container before the first byte is sent, so that an answer that has begun mostly ends well too.
-async fn answer(
-    reader: Reader,
-    wanted: Wanted,
-    numbers: Vec<u64>,
-    unique: bool,
-) -> Result<Response, Refusal> {
-    let (reader, numbers, first) = blocking(move || {
+/// Opens every container before the first byte is sent, so that an answer that has begun mostly ends well too; gives the
+/// first.
+async fn opened(reader: Reader, numbers: Vec<u64>) -> Result<LoggedContainer, Refusal> {
+    blocking(move || {
         let mut first = None;
-        for number in &numbers {
-            let container = LoggedContainer::open(&reader, *number)?;
+        for number in numbers {
+            let container = LoggedContainer::open(&reader, number)?;
             first.get_or_insert(container);
         }
-        Ok((reader, numbers, first.ok_or(Refusal::NotFound)?))
+        first.ok_or(Refusal::NotFound)
     })
-    .await?;
+    .await
+}
 
+fn answer(
+    reader: Reader,
+    wanted: &Wanted,
+    numbers: Vec<u64>,
+    first: LoggedContainer,
+    unique: bool,
+) -> Response {
     let (content_type, file_name) = if unique {
         (CONTAINER, first.file_name())
     } else {
@@ -255,7 +275,7 @@ async fn answer(
         }
     });
     let disposition = format!("attachment; filename=\"{file_name}\"");
-    Ok(Response::ok(content_type, Some(disposition), Body::Stream(body)))
+    Response::ok(content_type, Some(disposition), Body::Stream(body))
 }
 
 /// The ZIP of the containers.

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+/// Longest reason for reading, in characters; what is beyond is left away.
+const LONGEST_REASON: usize = 300;
+
 /// Names and values.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -37,6 +40,13 @@ impl<'a> Query<'a> {
     /// The names, as often as they are given.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// `reason`: why somebody reads the log. None when it says nothing.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let said = self.value("reason").unwrap_or_default().trim();
+        let kept: String = said.chars().take(LONGEST_REASON).collect();
+        Some(kept).filter(|reason| !reason.is_empty())
     }
 
     /// Whether a parameter is there, with whatever value.

@@ -6,11 +6,12 @@
 //! | `/log/verifier` | the verifier keys of the log and of its witnesses, a line each |
 //! | `/log/witnesses` | JSON: how it goes with each witness |
 //! | `/log/tile/L/N`, `/log/tile/L/N.p/W` | hashes |
-//! | `/log/tile/entries/N`, with `.p/W` | records; this reading is logged itself |
+//! | `/log/tile/entries/N?reason=R`, with `.p/W` | records; this reading is logged itself, with its reason |
 //! | `/log/proof/inclusion?number=N` | the proof for that checkpoint (tlog-proof) |
 //! | `/log/proof/consistency?from=A&to=B` | JSON: sizes, roots, proof; `to` is that checkpoint's size when it is left out |
 //!
-//! Specification: C2SP tlog-tiles with `/log` as the prefix, tlog-proof.
+//! Specification: C2SP tlog-tiles with `/log` as the prefix, tlog-proof. Entries are people's: unlike there, whoever wants
+//! them says why.
 //!
 //! Not here: who is let in ([`crate::admin`]).
 
@@ -24,6 +25,7 @@ use crate::messagelog::checkpoint::{Checkpoints, Signed};
 use crate::messagelog::record::AccessRecord;
 use crate::messagelog::tiles::BundleError;
 use crate::messagelog::{LogError, LogStore as _, MessageLog, Record};
+use crate::metaservice::query::Query;
 
 const AUDITORS: &[Role] = &[Role::Auditor];
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -121,11 +123,14 @@ impl Here {
         let Some(path) = path else { return refuse(&ShowError::NoTile) };
         // Records are evidence about people: first it is noted who reads them.
         let last = path.index.saturating_mul(256).saturating_add(u64::try_from(path.width).unwrap_or(0));
-        if path.level.is_none()
-            && last <= self.shown.tiles().records()
-            && let Err(error) = self.log.append(reading(&call, &path), Vec::new()).await
-        {
-            return refuse(&ShowError::Log(error));
+        if path.level.is_none() && last <= self.shown.tiles().records() {
+            let reason = Query::read(&call.query).ok().and_then(|query| query.reason());
+            let Some(reason) = reason else {
+                return AdminReply::error(StatusCode::BAD_REQUEST, "reason is missing");
+            };
+            if let Err(error) = self.log.append(reading(&call, &path, reason), Vec::new()).await {
+                return refuse(&ShowError::Log(error));
+            }
         }
         let shown = self.shown;
         match tokio::task::spawn_blocking(move || shown.tile(&path)).await {
@@ -136,14 +141,14 @@ impl Here {
     }
 }
 
-fn reading(call: &AdminCall, path: &TilePath) -> Record {
+fn reading(call: &AdminCall, path: &TilePath, reason: String) -> Record {
     let first = path.index.saturating_mul(256);
     Record::Access(AccessRecord {
         who: call.token.clone(),
         role: Some("auditor".to_owned()),
         action: "entries".to_owned(),
         query: call.path.clone(),
-        reason: None,
+        reason: Some(reason),
         records: (first..).take(path.width).collect(),
         bodies: false,
     })

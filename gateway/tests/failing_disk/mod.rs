@@ -33,7 +33,7 @@ pub(crate) enum Fault {
 type Overwritten = Vec<(u64, Vec<u8>)>;
 
 pub(crate) struct FailingDisk {
-    at: usize,
+    at: AtomicUsize,
     fault: Fault,
     pub(crate) count: AtomicUsize,
     pub(crate) free: AtomicU64,
@@ -45,13 +45,18 @@ pub(crate) struct FailingDisk {
 
 impl FailingDisk {
     pub(crate) fn new(at: usize, fault: Fault) -> Arc<Self> {
-        let (count, free) = (AtomicUsize::new(0), AtomicU64::new(1 << 40));
+        let (at, count, free) = (AtomicUsize::new(at), AtomicUsize::new(0), AtomicU64::new(1 << 40));
         let (unsynced, undurable) = Default::default();
         Arc::new(Self { at, fault, count, free, unsynced, undurable })
     }
 
     fn now(&self) -> bool {
-        self.count.fetch_add(1, Ordering::SeqCst) + 1 == self.at
+        self.count.fetch_add(1, Ordering::SeqCst) + 1 == self.at.load(Ordering::SeqCst)
+    }
+
+    /// The next operation goes wrong.
+    pub(crate) fn strike_next(&self) {
+        self.at.store(self.count.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
     }
 
     fn named<T>(&self, path: &Path, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -71,7 +76,7 @@ impl FailingDisk {
     }
 
     pub(crate) fn struck(&self) -> bool {
-        self.count.load(Ordering::SeqCst) >= self.at
+        self.count.load(Ordering::SeqCst) >= self.at.load(Ordering::SeqCst)
     }
 
     fn step<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

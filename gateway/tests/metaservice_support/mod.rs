@@ -17,6 +17,7 @@ use gateway::{
     message::digests::PartDigests,
     messagelog::{
         Config, KeyGrouping, LogStore, MessageLog, MessageRecord, Part, Record, Role,
+        disk::{Disk, SystemDisk},
         reader::Reader,
         stamp::{Granted, StampFuture, TimestampAuthority},
         timestamper::stamp_pending,
@@ -69,12 +70,17 @@ impl Scene {
 
     /// With these settings of the log.
     pub(crate) fn set(change: impl FnOnce(Config) -> Config) -> Self {
+        Self::on(Arc::new(SystemDisk), change)
+    }
+
+    /// On this disk.
+    pub(crate) fn on(disk: Arc<dyn Disk>, change: impl FnOnce(Config) -> Config) -> Self {
         let world = Arc::new(World::new(KeyType::EcP256));
         let key = world.signing_key();
         let directory = tempfile::tempdir().unwrap();
         let clock = FixedClock::new(now());
         let config = change(config(directory.path()));
-        let log = MessageLog::create(config, Arc::new(clock)).unwrap();
+        let log = MessageLog::create_on(config, Arc::new(clock), disk).unwrap();
         Self { directory, world, key, log, runtime: runtime() }
     }
 
