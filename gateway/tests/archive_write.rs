@@ -13,10 +13,11 @@ mod small_disk;
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -33,7 +34,10 @@ use gateway::{
         task::{self, Schedule, Status},
     },
     cli::archive::{VerifyArguments, archive, verify},
-    messagelog::{KeyGrouping, MessageLog, Role},
+    messagelog::{
+        KeyGrouping, MessageLog, Role,
+        disk::{Disk, SystemDisk},
+    },
 };
 use metaservice_support::*;
 use small_disk::Mounted;
@@ -257,7 +261,7 @@ fn a_place_that_is_full_without_inodes_or_read_only_gets_everything_whole_when_i
         match hurt {
             "full" => {
                 let mut file = File::create(ballast.join("0")).unwrap();
-                while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+                while io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
             }
             "inodes" => while File::create(ballast.join(files(&ballast).len().to_string())).is_ok() {},
             _ => disk.remount("ro"),
@@ -290,27 +294,174 @@ fn another_file_of_that_name_is_never_overwritten() {
         hash: cert_authority::crypto::digest(cert_authority::algorithm::DigestAlgorithm::Sha256, b"other"),
     };
     let mut file = place.target().temporary().unwrap();
-    std::io::Write::write_all(&mut file, b"other").unwrap();
+    io::Write::write_all(&mut file, b"other").unwrap();
     assert!(
         matches!(place.target().put(&parcel, &mut file), Err(TargetError::Other(other)) if other == name)
     );
     assert_eq!(place.verdict().0, 0);
 }
 
-#[test]
-fn on_another_file_system_an_archive_gets_its_name_when_it_is_whole() {
-    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
-        println!("not run: there is no /dev/shm");
-        return;
-    };
-    let place = Place::new();
-    let mut made = Directory::new(elsewhere.path(), elsewhere.path()).temporary().unwrap();
-    std::io::Write::write_all(&mut made, b"archive").unwrap();
+/// A disk that knows no files without a name in one of its directories, and on which another's file comes between.
+#[derive(Default)]
+struct Odd {
+    named_only: Option<PathBuf>,
+    comes_between: Option<&'static [u8]>,
+    /// What stood in the directory, with its length, whenever something got a name.
+    seen: Mutex<Vec<String>>,
+}
+
+impl Disk for Odd {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        SystemDisk.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<File> {
+        SystemDisk.open(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.create_dir(path)
+    }
+    fn temporary(&self, directory: &Path) -> io::Result<File> {
+        if self.named_only.as_deref() == Some(directory) {
+            return Err(rustix::io::Errno::OPNOTSUPP.into());
+        }
+        SystemDisk.temporary(directory)
+    }
+    fn allocate(&self, file: &File, length: u64) -> io::Result<()> {
+        SystemDisk.allocate(file, length)
+    }
+    fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
+        SystemDisk.write(file, data, offset)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        SystemDisk.sync(file)
+    }
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(directory)
+    }
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        SystemDisk.truncate(file, length)
+    }
+    fn link(&self, file: &File, path: &Path) -> io::Result<()> {
+        let names = files(path.parent().unwrap());
+        let names = names.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+        self.seen.lock().unwrap().extend(names);
+        if let Some(content) = self.comes_between {
+            cert_authority::durable::write(path, content).unwrap();
+        }
+        SystemDisk.link(file, path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove_dir(path)
+    }
+    fn available(&self, directory: &Path) -> io::Result<u64> {
+        SystemDisk.available(directory)
+    }
+}
+
+/// An archive of that name, as it is made in a directory.
+fn parcel(name: &str, directory: &Path) -> (Parcel, File) {
+    let mut made = Directory::new(directory, directory).temporary().unwrap();
+    io::Write::write_all(&mut made, b"archive").unwrap();
     let (hash, length) = gateway::archive::target::hash(&mut made).unwrap();
-    let parcel = Parcel { name: "mlog-1.zip".to_owned(), length, hash };
-    place.target().put(&parcel, &mut made).unwrap();
+    (Parcel { name: name.to_owned(), length, hash }, made)
+}
+
+#[test]
+fn from_another_file_system_an_archive_comes_without_a_name_until_it_is_whole() {
+    let Some(elsewhere) = Mounted::new("size=1m") else { return };
+    let place = Place::new();
+    let disk = Arc::new(Odd::default());
+    let target = Directory::on(disk.clone(), &place.archives, elsewhere.path());
+    let (parcel, mut made) = parcel("mlog-1.zip", elsewhere.path());
+    target.put(&parcel, &mut made).unwrap();
+    assert_eq!(*disk.seen.lock().unwrap(), Vec::<String>::new(), "nothing had a name before");
     assert_eq!(files(&place.archives), [place.archives.join("mlog-1.zip")], "nothing else is left");
-    assert!(place.target().holds(&parcel).unwrap());
+    assert!(target.holds(&parcel).unwrap());
+}
+
+#[test]
+fn where_every_file_has_a_name_only_an_encrypted_archive_is_copied() {
+    let Some(elsewhere) = Mounted::new("size=1m") else { return };
+    let place = Place::new();
+    let disk = Arc::new(Odd { named_only: Some(place.archives.clone()), ..Odd::default() });
+    let target = Directory::on(disk.clone(), &place.archives, elsewhere.path());
+    let (clear, mut made) = parcel("mlog-1.zip", elsewhere.path());
+    let refused = target.put(&clear, &mut made).unwrap_err().to_string();
+    assert!(refused.contains("only encrypted archives can go there"), "{refused}");
+    assert!(files(&place.archives).is_empty() && disk.seen.lock().unwrap().is_empty());
+
+    let (sealed, mut made) = parcel("mlog-1.zip.age", elsewhere.path());
+    target.put(&sealed, &mut made).unwrap();
+    assert_eq!(*disk.seen.lock().unwrap(), [".mlog-1.zip.age.part"]);
+    assert_eq!(files(&place.archives), [place.archives.join("mlog-1.zip.age")], "nothing else is left");
+    assert!(target.holds(&sealed).unwrap());
+}
+
+#[test]
+fn a_file_that_comes_between_is_neither_overwritten_nor_taken_for_ours() {
+    let Some(elsewhere) = Mounted::new("size=1m") else { return };
+    for (content, named_only, own) in [
+        (&b"foreign"[..], false, true),
+        (b"foreign", false, false),
+        (b"foreign", true, false),
+        (b"archive", false, true),
+        (b"archive", false, false),
+        (b"archive", true, false),
+    ] {
+        let place = Place::new();
+        let disk = Arc::new(Odd {
+            named_only: named_only.then(|| place.archives.clone()),
+            comes_between: Some(content),
+            ..Odd::default()
+        });
+        let target = Directory::on(disk, &place.archives, elsewhere.path());
+        let made_in = if own { place.archives.as_path() } else { elsewhere.path() };
+        let (parcel, mut made) = parcel("mlog-1.zip.age", made_in);
+        let put = target.put(&parcel, &mut made);
+        if content == b"archive" {
+            put.unwrap();
+        } else {
+            assert!(matches!(&put, Err(TargetError::Other(name)) if *name == parcel.name), "{put:?}");
+        }
+        assert_eq!(files(&place.archives), [place.archives.join("mlog-1.zip.age")]);
+        assert_eq!(fs::read(place.archives.join("mlog-1.zip.age")).unwrap(), content);
+    }
+}
+
+#[test]
+fn archives_of_a_member_hold_the_messages_of_all_its_subsystems_and_no_others() {
+    let place = Place::new();
+    for n in 0..3 {
+        let (one, two, other) = (format!("a-{n}"), format!("b-{n}"), format!("c-{n}"));
+        place.scene.log(Message { id: &one, ..REQUEST });
+        place.scene.log(Message { id: &two, role: Role::Provider, ..REQUEST });
+        place.scene.log(Message { id: &other, client: "EE/GOV/1003/portal", ..REQUEST });
+    }
+    place.scene.stamp();
+    let settings = Settings { grouping: Grouping::Member, ..Settings::default() };
+    let summary = place.scene.runtime.block_on(place.archiver(settings).run()).unwrap();
+    assert_eq!((summary.files.len(), summary.messages), (2, 9), "{summary:?}");
+    let containers = |group: &str| -> Vec<String> {
+        let file = summary.files.iter().find(|file| file.starts_with(group)).unwrap();
+        let archive = read::read(File::open(place.archives.join(file)).unwrap(), None).unwrap();
+        let name = |link: &str| link.split("-request-").next().unwrap().to_owned();
+        archive.linking.files.iter().map(|link| name(&link.file)).collect()
+    };
+    // Of portal and registry, both of one member.
+    assert_eq!(containers("mlog-EE_GOV_1001-"), ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]);
+    assert_eq!(containers("mlog-EE_GOV_1003-"), ["c-0", "c-1", "c-2"]);
+    // The other member's are signed with the only key that there is here: they are grouped right, but not valid.
+    let other = summary.files.iter().find(|file| file.starts_with("mlog-EE_GOV_1003-")).unwrap();
+    assert_eq!(place.verdict().1.matches("begins a chain").count(), 2);
+    fs::remove_file(place.archives.join(other)).unwrap();
+    let (code, text) = place.verdict();
+    assert_eq!((code, text.matches("begins a chain").count()), (0, 1), "{text}");
 }
 
 #[test]

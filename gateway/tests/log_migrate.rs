@@ -59,13 +59,13 @@ impl Moving {
         let frames = frames(&judged.scene.log);
         let last = judged.last.clone();
         let Judged { scene, conf, trust, .. } = judged;
-        let Scene { directory, world, key, log, runtime } = scene;
+        let Scene { directory, world, key, log, clock: time, runtime } = scene;
         drop(log);
         // What stays of the scene is what the log is judged by; its own log is another one, elsewhere.
         let elsewhere = tempfile::tempdir().unwrap();
         let log = MessageLog::create(config(elsewhere.path()), clock()).unwrap();
         let world: Arc<World> = world;
-        let scene = Scene { directory: elsewhere, world, key, log, runtime };
+        let scene = Scene { directory: elsewhere, world, key, log, clock: time, runtime };
         let judged = Judged { scene, conf, trust, last: last.clone() };
         Self { cluster, directory, judged, frames, last, large }
     }

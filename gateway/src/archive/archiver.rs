@@ -257,7 +257,8 @@ impl<L: LogStore> Archiver<L> {
     ) -> Result<(Option<Built>, Vec<u64>), ArchivingError> {
         let (reader, target) = (self.reader.clone(), Arc::clone(&self.target));
         let (rotate_at, recipients) = (self.settings.rotate_at, self.settings.recipients.clone());
-        let extension = if recipients.is_some() { "zip.age" } else { "zip" };
+        let extension =
+            if recipients.is_some() { format!("zip{}", target::SEALED) } else { "zip".to_owned() };
         blocking(move || {
             let mut damaged = Vec::new();
             loop {
@@ -278,7 +279,7 @@ impl<L: LogStore> Archiver<L> {
                     Filled::Done { made, records, rest } => {
                         let Some((mut file, finished)) = made else { return Ok((None, rest)) };
                         let (hash, length) = target::hash(&mut file)?;
-                        let name = file_name(group.as_deref(), &finished, extension);
+                        let name = file_name(group.as_deref(), &finished, &extension);
                         let parcel = Parcel { name, length, hash };
                         return Ok((Some(Built { file, parcel, finished, records, damaged }), rest));
                     }

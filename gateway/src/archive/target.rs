@@ -3,27 +3,29 @@
 //! Not here: what goes into an archive ([`super::write`]), when ([`super::archiver`]).
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cert_authority::{
     algorithm::DigestAlgorithm,
     crypto::{Digest, Hasher},
-    durable,
 };
 
-use crate::messagelog::disk::{Disk as _, SystemDisk};
+use crate::messagelog::disk::{self, Disk, SystemDisk};
 
 /// How the name of a file ends that is not whole yet.
 const PART: &str = ".part";
 
+/// How the name of an archive ends that is encrypted.
+pub(super) const SEALED: &str = ".age";
+
 /// An archive to be put into its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parcel {
-    /// Its name.
+    /// Its name; of one that is encrypted it ends in `.age`.
     pub name: String,
     /// Its length.
     pub length: u64,
@@ -78,32 +80,55 @@ pub trait Target: Send + Sync {
 }
 
 /// A directory. It must be there: an archive shall not go below the place where a disk was to be mounted.
-#[derive(Debug, Clone)]
+///
+/// Bodies never lie in a file under a name that is not that of a whole archive. Where the file system of the directory
+/// knows no files without a name (some network file systems do not), only encrypted archives can go there.
+#[derive(Clone)]
 pub struct Directory {
     directory: PathBuf,
     staging: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 impl Directory {
     /// Archives go to `directory`. On a file system that knows no files without a name they are made in `staging`.
     pub fn new(directory: impl Into<PathBuf>, staging: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), staging: staging.into() }
+        Self::on(Arc::new(SystemDisk), directory, staging)
     }
 
-    /// By way of a file that has a name, but not yet the one that counts.
-    fn copy(&self, parcel: &Parcel, file: &mut File) -> io::Result<()> {
-        let part = self.directory.join(format!(".{}{PART}", parcel.name));
-        let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.seek(SeekFrom::Start(0))?;
-        let copied = io::copy(file, &mut copy).and_then(|_| {
-            copy.flush()?;
-            copy.sync_all()
-        });
-        if let Err(error) = copied {
-            let _ = fs::remove_file(&part);
-            return Err(error);
+    /// [`Self::new`] on another disk.
+    pub fn on(disk: Arc<dyn Disk>, directory: impl Into<PathBuf>, staging: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), staging: staging.into(), disk }
+    }
+
+    /// A file without a name in the directory; none when its file system knows no such.
+    fn unnamed(&self) -> io::Result<Option<File>> {
+        match self.disk.temporary(&self.directory) {
+            Err(error) if matches!(error.raw_os_error(), Some(code) if unnamed_is_unknown(code)) => Ok(None),
+            made => made.map(Some),
         }
-        SystemDisk.rename(&part, &self.directory.join(&parcel.name))
+    }
+
+    /// From another file system: by way of a file of the directory that has no name, or, of what is encrypted, not yet
+    /// the one that counts.
+    fn copy(&self, parcel: &Parcel, file: &mut File, path: &Path) -> io::Result<()> {
+        if let Some(mut copy) = self.unnamed()? {
+            copied(file, &mut copy)?;
+            return self.disk.link(&copy, path);
+        }
+        if !parcel.name.ends_with(SEALED) {
+            let place = self.directory.display();
+            return Err(io::Error::other(format!(
+                "the file system of {place} knows no files without a name: only encrypted archives can go there"
+            )));
+        }
+        let part = self.directory.join(format!(".{}{PART}", parcel.name));
+        disk::gone(self.disk.remove(&part))?;
+        let mut copy = self.disk.create(&part)?;
+        let placed = copied(file, &mut copy).and_then(|()| self.disk.link(&copy, path));
+        // What stays of it is in nobody's way: the next run removes it.
+        let _ = self.disk.remove(&part);
+        placed
     }
 
     fn remove_parts(&self) {
@@ -130,27 +155,35 @@ impl Target for Directory {
     fn temporary(&self) -> Result<File, TargetError> {
         self.check()?;
         self.remove_parts();
-        match SystemDisk.temporary(&self.directory) {
-            Err(error) if matches!(error.raw_os_error(), Some(code) if unnamed_is_unknown(code)) => {
-                Ok(SystemDisk.temporary(&self.staging)?)
-            }
-            made => Ok(made?),
+        match self.unnamed()? {
+            Some(file) => Ok(file),
+            None => Ok(self.disk.temporary(&self.staging)?),
         }
     }
 
     fn put(&self, parcel: &Parcel, file: &mut File) -> Result<(), TargetError> {
         self.check()?;
         let path = self.directory.join(&parcel.name);
+        let settled = || match self.holds(parcel)? {
+            true => Ok(()),
+            false => Err(TargetError::Other(parcel.name.clone())),
+        };
         if path.exists() {
-            let same = self.holds(parcel)?;
-            return if same { Ok(()) } else { Err(TargetError::Other(parcel.name.clone())) };
+            return settled();
         }
         file.sync_all()?;
-        match SystemDisk.link(file, &path) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.copy(parcel, file)?,
-            linked => linked?,
+        let placed = match self.disk.link(file, &path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.copy(parcel, file, &path),
+            linked => linked,
+        };
+        match placed {
+            // It has come between, whosever it is.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => settled(),
+            placed => {
+                placed?;
+                Ok(self.disk.sync_dir(&self.directory)?)
+            }
         }
-        Ok(durable::sync_dir(&self.directory)?)
     }
 
     fn holds(&self, parcel: &Parcel) -> Result<bool, TargetError> {
@@ -163,9 +196,16 @@ impl Target for Directory {
             return Ok(false);
         }
         // Its name may be known to the memory of the machine only.
-        durable::sync_dir(&self.directory)?;
+        self.disk.sync_dir(&self.directory)?;
         Ok(true)
     }
+}
+
+fn copied(from: &mut File, to: &mut File) -> io::Result<()> {
+    from.seek(SeekFrom::Start(0))?;
+    io::copy(from, to)?;
+    to.flush()?;
+    to.sync_all()
 }
 
 /// `EOPNOTSUPP`, and what older file systems say: `EISDIR`, `EINVAL`.

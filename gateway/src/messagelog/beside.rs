@@ -152,7 +152,11 @@ impl Beside for Folder {
         let failed = |e| LogError::io("a body cannot be kept", &e);
         let path = body_file(&self.bodies, key, ciphertext);
         self.disk.sync(body).map_err(failed)?;
-        self.disk.link(body, &path).map_err(failed)?;
+        match self.disk.link(body, &path) {
+            // Its name is its content: the same body, kept before.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            linked => linked.map_err(failed)?,
+        }
         self.disk.sync_dir(path.parent().unwrap_or(&path)).map_err(failed)
     }
 

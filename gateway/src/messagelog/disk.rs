@@ -63,10 +63,10 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
-    /// Gives a name to a file that has none.
+    /// Gives a name, or one more, to a file. Nothing is overwritten.
     ///
     /// # Errors
-    /// The system's.
+    /// [`io::ErrorKind::AlreadyExists`] when there is something of that name; the system's.
     fn link(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Renames a file over another.
     ///
@@ -139,11 +139,7 @@ impl Disk for SystemDisk {
     fn link(&self, file: &File, path: &Path) -> io::Result<()> {
         // By way of /proc: linking a descriptor itself needs a capability.
         let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-        match rustix::fs::linkat(CWD, source.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW) {
-            // Its name is its content: the same body, kept before.
-            Err(rustix::io::Errno::EXIST) => Ok(()),
-            result => Ok(result?),
-        }
+        Ok(rustix::fs::linkat(CWD, source.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -38,6 +38,7 @@ pub(crate) struct Scene {
     pub(crate) world: Arc<World>,
     pub(crate) key: SigningKey,
     pub(crate) log: MessageLog,
+    pub(crate) clock: FixedClock,
     pub(crate) runtime: tokio::runtime::Runtime,
 }
 
@@ -47,12 +48,20 @@ pub(crate) struct Message<'a> {
     pub(crate) id: &'a str,
     pub(crate) role: Role,
     pub(crate) response: bool,
+    /// Who asks, encoded.
+    pub(crate) client: &'a str,
     pub(crate) body: Option<&'a [u8]>,
     pub(crate) keep: bool,
 }
 
-pub(crate) const REQUEST: Message<'_> =
-    Message { id: "q-1", role: Role::Consumer, response: false, body: Some(b"question"), keep: true };
+pub(crate) const REQUEST: Message<'_> = Message {
+    id: "q-1",
+    role: Role::Consumer,
+    response: false,
+    client: "EE/GOV/1001/portal",
+    body: Some(b"question"),
+    keep: true,
+};
 pub(crate) const RESPONSE: Message<'_> = Message { response: true, body: None, ..REQUEST };
 
 pub(crate) const CLIENT: &str = "xRoadInstance=EE&memberClass=GOV&memberCode=1001&subsystemCode=portal";
@@ -80,8 +89,8 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let clock = FixedClock::new(now());
         let config = change(config(directory.path()));
-        let log = MessageLog::create_on(config, Arc::new(clock), disk).unwrap();
-        Self { directory, world, key, log, runtime: runtime() }
+        let log = MessageLog::create_on(config, Arc::new(clock.clone()), disk).unwrap();
+        Self { directory, world, key, log, clock, runtime: runtime() }
     }
 
     pub(crate) fn reader(&self) -> Reader {
@@ -93,11 +102,11 @@ impl Scene {
         self.runtime.block_on(self.logged(message))
     }
 
-    async fn logged(&self, Message { id, role, response, body, keep }: Message<'_>) -> u64 {
+    async fn logged(&self, Message { id, role, response, client, body, keep }: Message<'_>) -> u64 {
         let sha512 = |bytes: &[u8]| digest(DigestAlgorithm::Sha512, bytes);
         let first = if response { "200\r\nOK" } else { "POST\r\n/r1/EE/GOV/1001/registry/records" };
         let head = format!(
-            "{first}\r\nX-Road-Client:EE/GOV/1001/portal\r\nx-road-service:EE/GOV/1001/registry/records\r\n\
+            "{first}\r\nX-Road-Client:{client}\r\nx-road-service:EE/GOV/1001/registry/records\r\n\
              x-road-id:{id}\r\n"
         );
         let mut digests = PartDigests::of_message(DigestAlgorithm::Sha512, head.as_bytes());
@@ -105,7 +114,7 @@ impl Scene {
             digests = digests.with_attachment(sha512(body));
         }
         let bundle = sign(&digests, &self.key, &self.world.keys, now()).await.unwrap();
-        let client = "EE/GOV/1001/portal".parse().unwrap();
+        let client = client.parse().unwrap();
         let service = "EE/GOV/1001/registry/records".parse().unwrap();
         let mut record = MessageRecord::new(role, id, "r-1", client, service, bundle.signature_xml);
         let vault = self.log.vault().of(match role {
