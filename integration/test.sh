@@ -4,9 +4,10 @@
 #   integration/test.sh                 install (apt, a Python venv), then test
 #   integration/test.sh --no-install    test only; the judges must be there already
 #
-# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium, PostgreSQL) are part of the
-# tests: where one is missing the run stops and says so, it never passes by leaving a judge out. The power-cut test mounts file systems from
-# images, as root or by sudo; where that cannot be (a container without the right), the run says that it was left out.
+# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium, PostgreSQL, Go's checksum database) are part of the
+# tests: where one is missing the run stops and says so, it never passes by leaving a judge out. Some tests mount file systems, from images
+# (the power-cut test) or in memory (full disks), as root or by sudo; where that cannot be (a container without the right), the run says at
+# its beginning and at its end that they were left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,9 +24,9 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql (apt), signxml, moto and vectors (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql go (apt), signxml, moto and vectors (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql python3-venv gcc make libssl-dev pkg-config; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount age chromium chromium-driver postgresql golang-go golang-golang-x-mod-dev python3-venv gcc make libssl-dev pkg-config; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
@@ -41,7 +42,7 @@ if [ "$install" = yes ]; then
 fi
 export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
 
-for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver "$PASSERELLE_PYTHON"; do
+for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver go "$PASSERELLE_PYTHON"; do
   command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
 for module in signxml moto.server boto3 cryptography_vectors; do
@@ -66,11 +67,24 @@ mounts() (
   truncate -s 8M "$folder/image" && mkdir "$folder/mount"
   /usr/sbin/mkfs.ext4 -q -F "$folder/image" >/dev/null && $root mount -t ext4 -o loop "$folder/image" "$folder/mount"
 )
+# Whether a file system in memory can be.
+mounts_in_memory() (
+  root=""; [ "$(id -u)" = 0 ] || root="sudo --non-interactive"
+  folder=$(mktemp -d)
+  trap '$root umount "$folder" >/dev/null 2>&1 || true; rmdir "$folder"' EXIT
+  $root mount -t tmpfs -o size=1m tmpfs "$folder"
+)
 left_out=""
+if ! reason=$(mounts_in_memory 2>&1); then
+  export PASSERELLE_MOUNT=no
+  left_out="NOT RUN: the tests on full and read-only disks, because none can be mounted here: $(head -n 1 <<<"$reason")"
+  say "$left_out"
+fi
 if ! reason=$(mounts 2>&1); then
   export PASSERELLE_POWER_CUT=no
-  left_out="NOT RUN: the power-cut test, because no image can be mounted here: $(head -n 1 <<<"$reason")"
-  say "$left_out"
+  cut="NOT RUN: the power-cut test, because no image can be mounted here: $(head -n 1 <<<"$reason")"
+  say "$cut"
+  left_out="${left_out:+$left_out. }$cut"
 fi
 
 say "building the programs that the tests start (the first build takes some minutes)"

@@ -93,7 +93,8 @@ impl Drop for Volume {
     }
 }
 
-fn as_root(program: &str) -> Command {
+/// A program, with the rights of root: itself, or by sudo without a password.
+pub fn as_root(program: &str) -> Command {
     if rustix::process::geteuid().is_root() {
         return Command::new(program);
     }
@@ -102,7 +103,11 @@ fn as_root(program: &str) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a program to its end.
+///
+/// # Errors
+/// In words: it is not there, or failed.
+pub fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {

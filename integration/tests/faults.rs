@@ -7,6 +7,7 @@ use std::time::Duration;
 use cert_authority::clock::Clock as _;
 use gateway::admin::Metrics;
 use gateway::transport::tls::{ServiceTrust, peer_client, service_client};
+use integration::power_cut::{as_root, run};
 use integration::world::{Ask, Mode, RECORDS, Reply, TsaMode, Wishes, World, soon, within};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -201,10 +202,7 @@ async fn without_room_for_evidence_nothing_is_forwarded() {
 /// A disk that is really full: a small file system, which only root can mount.
 #[tokio::test]
 async fn a_full_disk_refuses_exchanges_and_recovers_when_there_is_room() {
-    let Some(disk) = Disk::mount("160m") else {
-        eprintln!("not run: no file system can be mounted here");
-        return;
-    };
+    let Some(disk) = Disk::mount("160m") else { return };
     let log = disk.0.path().join("log");
     let place = [("directory = \"log\"", format!("directory = \"{}\"", log.display()))];
     let world = World::wish(Wishes { consumer: place.to_vec(), ..Wishes::default() }).await;
@@ -249,10 +247,7 @@ async fn a_full_disk_refuses_exchanges_and_recovers_when_there_is_room() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_made_evidence_is_not_given_and_noted_as_in_doubt() {
-    let Some(disk) = Disk::mount("160m") else {
-        eprintln!("not run: no file system can be mounted here");
-        return;
-    };
+    let Some(disk) = Disk::mount("160m") else { return };
     let log = disk.0.path().join("log");
     let place = [("directory = \"log\"", format!("directory = \"{}\"", log.display()))];
     let world = World::wish(Wishes { provider: place.to_vec(), ..Wishes::default() }).await;
@@ -321,12 +316,19 @@ async fn an_information_system_that_does_not_wait_for_its_answer_costs_no_eviden
 struct Disk(tempfile::TempDir);
 
 impl Disk {
+    /// None when these tests are left out: `PASSERELLE_MOUNT=no`, where nothing can be mounted.
     fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().ok()?;
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
-        mounted.then_some(Self(folder))
+        if std::env::var_os("PASSERELLE_MOUNT").is_some_and(|value| value == "no") {
+            println!("NOT RUN: PASSERELLE_MOUNT=no");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let options = format!("size={size},uid={user},gid={group},mode=700");
+        run(as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path()))
+            .map_err(|error| format!("{error} (PASSERELLE_MOUNT=no leaves this test out)"))
+            .unwrap();
+        Some(Self(folder))
     }
 
     fn fill_but(&self, bytes: u64) {
@@ -344,7 +346,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        let _ = as_root("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }
 
