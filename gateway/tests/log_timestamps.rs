@@ -28,7 +28,7 @@ use cert_authority::{
     crypto::digest,
     http::{self, Client, Limits},
     keys::KeyType,
-    timestamp::{REQUEST_TYPE, RESPONSE_TYPE, Request},
+    timestamp::{self, Failure, REQUEST_TYPE, RESPONSE_TYPE, Request},
 };
 use evidence_support::{World, now};
 use gateway::{
@@ -45,6 +45,7 @@ use gateway::{
     },
 };
 use log_support::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const HEAD: &[u8] =
     b"POST\r\n/r1/EE/GOV/2002/registry/records\r\nX-Road-Client:EE/GOV/1001/portal\r\nx-road-id:1\r\n";
@@ -56,11 +57,16 @@ enum Mode {
     OtherNonce,
     OtherImprint,
     Stale,
+    Early,
+    /// Not under any policy that it knows.
+    Policy,
     Status500,
     Rubbish,
-    /// 200 MB.
+    /// 200 MB, of which it says how many they are.
     TooLong,
+    /// Its answer comes, but too late.
     Slow,
+    /// Its answer never comes.
     Silent,
 }
 
@@ -90,12 +96,14 @@ impl Tsa {
                     Mode::OtherNonce => request.nonce = Some(vec![1, 2, 3]),
                     Mode::OtherImprint => request.imprint = vec![7; 64],
                     Mode::Stale => at = now() - Duration::from_secs(3600),
+                    Mode::Early => at = now() + Duration::from_secs(3600),
                     Mode::Slow => tokio::time::sleep(Duration::from_secs(1)).await,
                     Mode::Silent => std::future::pending().await,
-                    Mode::Right | Mode::Status500 | Mode::Rubbish | Mode::TooLong => {}
+                    Mode::Right | Mode::Policy | Mode::Status500 | Mode::Rubbish | Mode::TooLong => {}
                 }
                 let answer = match mode {
                     Mode::Rubbish => b"<html>".to_vec(),
+                    Mode::Policy => timestamp::reject(Failure::UnacceptedPolicy).unwrap(),
                     Mode::TooLong => vec![0; 200_000_000],
                     _ => world.answer(&request, at).await,
                 };
@@ -108,15 +116,50 @@ impl Tsa {
     }
 
     fn authority(&self, world: &World, clock: &FixedClock) -> Box<dyn TimestampAuthority> {
-        Box::new(HttpAuthority {
-            name: "TSA".into(),
-            url: self.url.clone(),
-            approved: world.conf.tsa_certificates().to_vec(),
-            client: Client::new(),
-            limits: Limits { total: Duration::from_millis(300), ..Limits::default() },
-            clock: Arc::new(clock.clone()),
-        })
+        authority("TSA", &self.url, world, clock, PATIENCE)
     }
+}
+
+/// How long an authority may take that is to answer soon.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+fn authority(
+    name: &str,
+    url: &str,
+    world: &World,
+    clock: &FixedClock,
+    total: Duration,
+) -> Box<dyn TimestampAuthority> {
+    Box::new(HttpAuthority {
+        name: name.into(),
+        url: url.to_owned(),
+        approved: world.conf.tsa_certificates().to_vec(),
+        client: Client::new(),
+        limits: Limits { total, ..Limits::default() },
+        clock: Arc::new(clock.clone()),
+    })
+}
+
+/// An authority whose answer has 200 MB in chunks, without saying how many they will be. Gives where, and how much of it
+/// was taken.
+async fn endless() -> (String, Arc<AtomicUsize>) {
+    const CHUNK: usize = 1 << 16;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/tsa", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {RESPONSE_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let chunk = [format!("{CHUNK:x}\r\n").into_bytes(), vec![0; CHUNK], b"\r\n".to_vec()].concat();
+        while counted.load(Ordering::SeqCst) < 200_000_000 && stream.write_all(&chunk).await.is_ok() {
+            counted.fetch_add(CHUNK, Ordering::SeqCst);
+        }
+    });
+    (url, taken)
 }
 
 /// Grants whatever it is asked for, or nothing.
@@ -233,27 +276,92 @@ fn a_wrong_answer_of_an_authority_stamps_nothing_and_the_next_authority_is_asked
         let log = new_log(directory.path(), &clock);
         log_signed(&log, &world, &key, b"body").await;
         let (first, second) = (Tsa::start(Arc::clone(&world)).await, Tsa::start(Arc::clone(&world)).await);
-        let wrong = [
-            Mode::OtherNonce,
-            Mode::OtherImprint,
-            Mode::Stale,
-            Mode::Status500,
-            Mode::Rubbish,
-            Mode::TooLong,
-            Mode::Slow,
-            Mode::Silent,
-        ];
-        for mode in wrong {
+        let told = |result: Result<usize, PendingError>| match result {
+            Err(PendingError::Refused(errors)) => errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        // Nothing but silence takes time: who passes for the wrong reason has another one here.
+        let minute = Duration::from_secs(60);
+        for (mode, patience, reason) in [
+            (Mode::OtherNonce, minute, "the time-stamp has another nonce"),
+            (Mode::OtherImprint, minute, "the time-stamp is over other data"),
+            (Mode::Stale, minute, "the time-stamp's time is not acceptable"),
+            (Mode::Early, minute, "the time-stamp's time is not acceptable"),
+            (Mode::Policy, minute, "the time-stamping authority refused: rejection, unacceptedPolicy"),
+            (Mode::Status500, minute, "HTTP status 500"),
+            (Mode::TooLong, minute, "body is longer than 65536 bytes"),
+            (Mode::Slow, PATIENCE, "no answer in time"),
+            (Mode::Silent, PATIENCE, "no answer in time"),
+        ] {
             *first.mode.lock().unwrap() = mode;
-            let refused = stamp_pending(&log, &[first.authority(&world, &clock)]).await;
-            assert!(matches!(refused, Err(PendingError::Refused(_))), "{mode:?}: {refused:?}");
+            let began = tokio::time::Instant::now();
+            let one = authority("first", &first.url, &world, &clock, patience);
+            assert_eq!(told(stamp_pending(&log, &[one]).await), [format!("first: {reason}")], "{mode:?}");
+            let took = began.elapsed();
+            assert!(took < minute && (patience == minute || took >= patience), "{mode:?} took {took:?}");
         }
-        let unapproved = stamp_pending(&log, &[second.authority(&stranger, &clock)]).await;
-        assert!(matches!(unapproved, Err(PendingError::Refused(_))), "{unapproved:?}");
+        *first.mode.lock().unwrap() = Mode::Rubbish;
+        let one = authority("first", &first.url, &world, &clock, minute);
+        let rubbish = told(stamp_pending(&log, &[one]).await);
+        assert!(rubbish[0].starts_with("first: time-stamp response"), "{rubbish:?}");
+
+        let (url, taken) = endless().await;
+        let one = authority("first", &url, &world, &clock, minute);
+        let reason = "first: body is longer than 65536 bytes";
+        assert_eq!(told(stamp_pending(&log, &[one]).await), [reason]);
+        let taken = taken.load(Ordering::SeqCst);
+        assert!(taken < 20_000_000, "{taken} bytes of it were taken");
+
+        // Of the same name as an approved one, but with another key; and of a name that is none of theirs.
+        let one = authority("first", &second.url, &stranger, &clock, minute);
+        assert_eq!(told(stamp_pending(&log, &[one]).await), ["first: the signature does not match"]);
+        let one: Box<dyn TimestampAuthority> = Box::new(HttpAuthority {
+            name: "first".into(),
+            url: second.url.clone(),
+            approved: Vec::new(),
+            client: Client::new(),
+            limits: Limits::default(),
+            clock: Arc::new(clock.clone()),
+        });
+        let unapproved = "first: the time-stamp is not by an approved authority";
+        assert_eq!(told(stamp_pending(&log, &[one]).await), [unapproved]);
         assert_eq!(log.reader().len(), 1, "nothing was logged for them");
-        let both = [first.authority(&world, &clock), second.authority(&world, &clock)];
-        assert_eq!(stamp_pending(&log, &both).await.unwrap(), 1);
-        assert!(log.reader().timestamp_of(0).unwrap().is_some());
+
+        // Each in its turn, and none after the one that grants.
+        let third = Tsa::start(Arc::clone(&world)).await;
+        *first.mode.lock().unwrap() = Mode::OtherNonce;
+        let before = [&first, &second, &third].map(|tsa| tsa.asked.load(Ordering::SeqCst));
+        let in_turn = [
+            authority("first", &first.url, &world, &clock, minute),
+            authority("second", &second.url, &world, &clock, minute),
+            authority("third", &third.url, &world, &clock, minute),
+        ];
+        assert_eq!(stamp_pending(&log, &in_turn).await.unwrap(), 1);
+        let after = [&first, &second, &third].map(|tsa| tsa.asked.load(Ordering::SeqCst));
+        assert_eq!(after, [before[0] + 1, before[1] + 1, before[2]]);
+        assert_eq!(log.reader().timestamp_of(0).unwrap().unwrap().authority, "second");
+    });
+}
+
+#[test]
+fn what_each_authority_said_is_told_in_their_order_when_none_grants() {
+    let world = Arc::new(World::new(KeyType::EcP256));
+    let key = world.signing_key();
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let clock = FixedClock::new(now());
+        let log = new_log(directory.path(), &clock);
+        log_signed(&log, &world, &key, b"body").await;
+        let (first, second) = (Tsa::start(Arc::clone(&world)).await, Tsa::start(Arc::clone(&world)).await);
+        *first.mode.lock().unwrap() = Mode::Status500;
+        *second.mode.lock().unwrap() = Mode::OtherImprint;
+        let minute = Duration::from_secs(60);
+        let both = [
+            authority("first", &first.url, &world, &clock, minute),
+            authority("second", &second.url, &world, &clock, minute),
+        ];
+        let none = stamp_pending(&log, &both).await.unwrap_err();
+        assert_eq!(none.to_string(), "first: HTTP status 500; second: the time-stamp is over other data");
     });
 }
 
