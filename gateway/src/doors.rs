@@ -10,7 +10,6 @@ use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::digest;
 use conf::identifier::ClientId;
-use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::access::client_auth::{Connection, identify};
@@ -32,7 +31,7 @@ use crate::metaservice;
 use crate::network::as_stream;
 use crate::opmonitor::trace_context;
 use crate::transport::Caller;
-use crate::transport::body::{GivenUp, OutgoingBody};
+use crate::transport::body::OutgoingBody;
 use crate::transport::front_door::{ClientReply, ClientRequest, FrontService};
 use crate::transport::head::RequestHead;
 use crate::transport::peer_door::{PeerReply, PeerRequest, PeerService};
@@ -179,13 +178,7 @@ fn found(response: metaservice::Response) -> ClientReply {
         headers,
         body: match response.body {
             metaservice::Body::Whole(bytes) => OutgoingBody::whole(bytes),
-            metaservice::Body::Stream(chunks) => {
-                let chunks = stream::unfold(chunks, |mut chunks| async {
-                    let chunk = chunks.recv().await?;
-                    Some((chunk.map_err(|_| GivenUp), chunks))
-                });
-                OutgoingBody::stream(chunks, None)
-            }
+            metaservice::Body::Stream(chunks) => OutgoingBody::chunks(chunks),
         },
     }
 }

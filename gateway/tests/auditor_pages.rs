@@ -9,18 +9,24 @@ mod metaservice_support;
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use cert_authority::{algorithm::DigestAlgorithm, clock::FixedClock, crypto::digest};
+use cert_authority::{
+    algorithm::DigestAlgorithm,
+    clock::{FixedClock, UnixTime},
+    crypto::digest,
+};
 use evidence_support::now;
 use gateway::{
     admin::{Admin, Health, Role as TokenRole, Token, Tokens},
+    audit::register,
     auditor::Auditor,
     messagelog::{
-        Record,
+        LogStore as _, Record, Role,
         reader::{Filter, Order},
-        record::{AccessRecord, Kind},
+        record::{AccessRecord, Kind, Outcome, OutcomeRecord},
     },
     transport::DoorLimits,
 };
+use log_support::message;
 use metaservice_support::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -257,4 +263,139 @@ fn bad_input_is_named_and_never_becomes_markup() {
         let policy = page.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     }
+}
+
+#[test]
+fn the_search_narrows_by_user_issue_and_state() {
+    let pages = Pages::new();
+    let request = pages.scene.log(REQUEST);
+    pages.scene.stamp();
+    let append = |record, parts: usize| {
+        let nothing = (0..parts).map(|_| None).collect();
+        pages.scene.runtime.block_on(pages.scene.log.append(record, nothing)).unwrap().sequence
+    };
+    let mut of_somebody = message("q-4", b"head", b"body");
+    (of_somebody.user_id, of_somebody.issue) = (Some("EE 1234".to_owned()), Some("case/7".to_owned()));
+    let of_somebody = append(Record::Request(of_somebody), 2);
+    let fault = Record::Outcome(OutcomeRecord {
+        request: of_somebody,
+        message_id: "q-4".to_owned(),
+        outcome: Outcome::Fault,
+        fault_code: Some("server.serverproxy.access_denied".to_owned()),
+        fault_text: None,
+        status: Some(500),
+    });
+    let fault = append(fault, 0);
+    let cookie = pages.session();
+    for (query, expected) in [
+        ("user=EE+1234", vec![of_somebody]),
+        ("user=EE", vec![]),
+        ("issue=case%2F7", vec![of_somebody]),
+        ("state=stamped", vec![request]),
+        ("state=pending", vec![of_somebody]),
+        ("state=fault", vec![fault]),
+        ("state=success", vec![]),
+        ("state=", vec![of_somebody, request]),
+        ("member=DEMO/GOV/2002&state=pending", vec![of_somebody]),
+    ] {
+        let page = pages.get(&cookie, &format!("/audit/?{query}")).text();
+        let links = page.split("/audit/exchange?record=").skip(1);
+        let found: Vec<u64> = links.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+    let page = pages.get(&cookie, "/audit/?state=fault").text();
+    assert!(page.contains("ended with a fault · server.serverproxy.access_denied"), "{page}");
+    assert!(page.contains("DEMO/GOV/1001/portal"), "whose exchange it was: {page}");
+    assert_eq!(pages.get(&cookie, &format!("/audit/exchange?record={fault}")).status, 200);
+    assert_eq!(pages.get(&cookie, "/audit/?state=lost").status, 400);
+    let french = pages.get(&cookie, "/audit/?state=fault&lang=fr").text();
+    assert!(french.contains("terminé par une erreur · server.serverproxy.access_denied"), "{french}");
+}
+
+#[test]
+fn all_who_have_read_about_an_exchange_are_shown_a_page_at_a_time() {
+    let pages = Pages::new();
+    let request = pages.scene.log(REQUEST);
+    let note = |who: String, records: Vec<u64>| {
+        let access = AccessRecord {
+            who,
+            role: None,
+            action: "show".to_owned(),
+            query: String::new(),
+            reason: Some("case 7".to_owned()),
+            records,
+            bodies: false,
+        };
+        pages.scene.runtime.block_on(register::note(&pages.scene.log, access)).unwrap();
+    };
+    // Long ago, and many readings of other exchanges since.
+    note("reader-first".to_owned(), vec![request]);
+    for number in 0..110 {
+        note(format!("reader-{number:03}."), vec![request]);
+        note("somebody".to_owned(), vec![request + 1]);
+    }
+    let cookie = pages.session();
+    let mut path = format!("/audit/exchange?record={request}");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let page = pages.get(&cookie, &path).text();
+        let shown = page.split("<td>reader-").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned());
+        seen.extend(shown);
+        assert!(!page.contains("somebody"), "{page}");
+        let next = page.split(&format!("/audit/exchange?record={request}&amp;readings_before=")).nth(1);
+        let Some(next) = next.map(|rest| rest.split('#').next().unwrap()) else { break };
+        path = format!("/audit/exchange?record={request}&readings_before={next}");
+    }
+    let mut expected: Vec<String> = (0..110).rev().map(|number| format!("{number:03}.")).collect();
+    expected.push("first".to_owned());
+    assert_eq!(seen, expected);
+    assert_eq!(
+        pages.get(&cookie, &format!("/audit/exchange?record={request}&readings_before=x")).status,
+        404
+    );
+}
+
+#[test]
+fn the_traffic_of_a_day_is_counted_exactly_by_hour_and_by_service() {
+    let pages = Pages::new();
+    let at = |time: &str| pages.scene.clock.set(UnixTime::from_rfc3339(time).unwrap());
+    let other = |id: &str| {
+        let request = Record::Request(message(id, b"head", b"body"));
+        pages.scene.runtime.block_on(pages.scene.log.append(request, vec![None, None])).unwrap();
+    };
+    at("2026-02-02T23:59:59.999Z");
+    pages.scene.log(REQUEST);
+    at("2026-02-03T00:00:00Z");
+    pages.scene.log(REQUEST);
+    other("o-1");
+    at("2026-02-03T05:30:00Z");
+    for role in [Role::Consumer, Role::Provider, Role::Consumer] {
+        pages.scene.log(Message { role, ..REQUEST });
+        pages.scene.log(Message { role, ..RESPONSE });
+    }
+    at("2026-02-03T05:59:59.999Z");
+    other("o-2");
+    at("2026-02-03T23:59:59.999Z");
+    pages.scene.log(REQUEST);
+    at("2026-02-04T00:00:00Z");
+    pages.scene.log(REQUEST);
+    let cookie = pages.session();
+    let page = pages.get(&cookie, "/audit/traffic?day=2026-02-03").text();
+    for hour in 0..24 {
+        let expected = match hour {
+            0 => 2,
+            5 => 4,
+            23 => 1,
+            _ => 0,
+        };
+        assert!(page.contains(&format!("<title>{hour:02} h : {expected}</title>")), "{hour}: {page}");
+        let row = format!("<th scope=\"row\">{hour:02} h</th><td class=\"count\">{expected}</td>");
+        assert!(page.contains(&row), "{row}: {page}");
+    }
+    for (service, expected) in [("EE/GOV/1001/registry/records", 5), ("DEMO/GOV/2002/registry/records", 2)] {
+        let row = format!("<th scope=\"row\">{service}</th><td class=\"count\">{expected}</td>");
+        assert!(page.contains(&row), "{row}: {page}");
+    }
+    let quiet = pages.get(&cookie, "/audit/traffic?day=2026-02-05").text();
+    assert!(quiet.contains("<title>05 h : 0</title>") && !quiet.contains("registry"), "{quiet}");
 }

@@ -9,7 +9,8 @@ mod metaservice_support;
 use std::process::Command;
 
 use gateway::{
-    cli::export::{Form, many},
+    audit::export::{self, Form},
+    cli::export::many,
     messagelog::{
         LogStore as _, MessageRecord, Record,
         reader::Filter,
@@ -84,9 +85,17 @@ fn scene() -> Scene {
 
 fn command(scene: &Scene, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle-gateway"));
-    command.arg("--config").arg(scene.directory.path().join("gateway.toml")).arg("log").args(arguments);
+    command
+        .arg("--config")
+        .arg(scene.directory.path().join("gateway.toml"))
+        .arg("log")
+        .args(arguments)
+        .arg("--copy");
     let output = command.output().unwrap();
-    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    // That a copy is read unregistered is said beside what is shown.
+    let good = output.status.success();
+    let said = if good { output.stdout } else { [output.stdout, output.stderr].concat() };
+    (good, String::from_utf8(said).unwrap())
 }
 
 /// The numbers that are listed, found to be as many as are counted.
@@ -171,7 +180,8 @@ fn what_lawful_exchange_needs_to_know_is_shown_where_it_is_there() {
     assert!(!without.contains("purpose") && !without.contains("policy_decision"), "{without}");
     let file = scene.directory.path().join("all.csv");
     let filter = Filter { message_id: Some("h".to_owned()), ..Filter::default() };
-    many(&scene.reader(), &filter, Form::Csv, &file).unwrap();
+    let chosen = export::numbers(&scene.reader(), &filter, Form::Csv).unwrap();
+    many(&scene.reader(), &chosen, Form::Csv, &file).unwrap();
     let table = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].ends_with(",leaf,purpose,agreement,jurisdiction,data_class,policy_decision"), "{table}");

@@ -15,12 +15,13 @@ use gateway::{
     admin::{Admin, Health, Role as TokenRole, Token, Tokens},
     auditor::Auditor,
     messagelog::{
-        Record,
+        LogStore as _, Record,
         reader::{Filter, Order},
-        record::{AccessRecord, Kind},
+        record::{AccessRecord, Kind, Outcome, OutcomeRecord},
     },
     transport::DoorLimits,
 };
+use log_support::message;
 use metaservice_support::*;
 use serde_json::Value;
 use tokio::{
@@ -40,6 +41,23 @@ struct Answer {
     status: u16,
     head: String,
     body: Vec<u8>,
+    /// Whether it came to its end.
+    whole: bool,
+}
+
+/// A body in chunks, and whether the last one came.
+fn unchunked(mut raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = raw.windows(2).position(|two| two == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&raw[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return (body, true);
+        }
+        let Some(chunk) = raw.get(end + 2..end + 2 + length) else { break };
+        body.extend_from_slice(chunk);
+        raw = raw.get(end + 4 + length..).unwrap_or_default();
+    }
+    (body, false)
 }
 
 impl Answer {
@@ -80,16 +98,33 @@ impl Port {
     }
 
     fn ask(&self, token: Option<&str>, path: &str) -> Answer {
+        self.send("GET", token, path, b"")
+    }
+
+    /// As the auditor.
+    fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.send("POST", Some("ben"), path, body)
+    }
+
+    fn send(&self, method: &str, token: Option<&str>, path: &str, body: &[u8]) -> Answer {
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Connection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{token}Content-Length: {length}\r\n\
+             Connection: close\r\n\r\n"
+        );
         self.scene.runtime.block_on(async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
+            stream.write_all(body).await.unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await.unwrap();
             let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
             let head = String::from_utf8(answer[..split].to_vec()).unwrap().to_lowercase();
-            Answer { status: head[9..12].parse().unwrap(), head, body: answer[split + 4..].to_vec() }
+            let raw = &answer[split + 4..];
+            let chunked = head.contains("transfer-encoding: chunked");
+            let (body, whole) = if chunked { unchunked(raw) } else { (raw.to_vec(), true) };
+            Answer { status: head[9..12].parse().unwrap(), head, body, whole }
         })
     }
 
@@ -114,7 +149,7 @@ impl Port {
     }
 }
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "/log/records",
     "/log/count",
     "/log/record?number=0",
@@ -122,6 +157,7 @@ const PATHS: [&str; 7] = [
     "/log/verdict?number=0",
     "/log/readers?number=0",
     "/log/export?form=zip",
+    "/log/verify",
 ];
 
 #[test]
@@ -139,7 +175,7 @@ fn without_an_auditors_token_nothing_is_answered_and_nothing_noted() {
 #[test]
 fn whoever_reads_says_why_and_each_reading_is_noted() {
     let port = Port::new();
-    for (path, reason) in PATHS.iter().zip(["", "?reason=", "&reason=+", "", "", "", ""]) {
+    for (path, reason) in PATHS.iter().zip(["", "?reason=", "&reason=+", "", "", "", "", ""]) {
         let answer = port.ask(Some("ben"), &format!("{path}{reason}"));
         assert_eq!((answer.status, answer.error().as_str()), (400, "reason is missing"), "{path}");
     }
@@ -162,7 +198,8 @@ fn whoever_reads_says_why_and_each_reading_is_noted() {
             ("export", &[0], true),
             ("verify", &[0], false),
             ("readers", &[0], false),
-            ("export", &[0, 1], true),
+            ("export", &[0, 1, 3], true),
+            ("verify", &[], false),
         ]
     );
     assert!(noted.iter().all(|access| access.who == "ben" && access.reason.as_deref() == Some("case 7")));
@@ -210,12 +247,153 @@ fn a_search_is_exported_in_each_form() {
         "{}",
         lines.head
     );
-    assert_eq!(String::from_utf8(lines.body).unwrap().lines().count(), 3);
+    assert_eq!(
+        String::from_utf8(lines.body).unwrap().lines().count(),
+        4,
+        "with the line that says that this is all"
+    );
     let table = port.get("/log/export?form=csv&message_id=q-1");
     assert_eq!(String::from_utf8(table.body).unwrap().lines().count(), 3, "with the line of names");
     let zip = port.get("/log/export?form=zip");
-    assert!(zip.head.contains("x-records: 2") && zip.head.contains("x-left-out: 1"), "{}", zip.head);
-    assert_eq!(unzip(&zip.body).1, ["q-1-request-0.asice", "q-1-response-1.asice"]);
+    assert!(zip.whole && zip.head.contains("x-records: 3"), "{}", zip.head);
+    assert_eq!(unzip(&zip.body).1, ["q-1-request-0.asice", "q-1-response-1.asice", "left-out.txt"]);
+}
+
+#[test]
+fn an_export_of_many_megabytes_comes_whole_and_one_that_fails_is_seen_to_be_broken_off() {
+    let port = Port::new();
+    // More than is held in memory anywhere on its way, and not to be compressed.
+    let body: Vec<u8> =
+        (0..12_u64 << 17).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect();
+    for id in ["long-1", "long-2", "long-3"] {
+        port.scene.log(Message { id, body: Some(&body), ..REQUEST });
+    }
+    port.scene.stamp();
+    let zip = port.get("/log/export?form=zip&role=consumer");
+    assert!(zip.whole && zip.head.contains("x-records: 6"), "{}", zip.head);
+    assert!(zip.body.len() > 32 << 20, "{}", zip.body.len());
+    assert_eq!(unzip(&zip.body).1.len(), 6);
+
+    let bodies = port.scene.directory.path().join("log/bodies");
+    let found = run(std::process::Command::new("find").arg(&bodies).args(["-type", "f", "-size", "+1M"]));
+    let file = found.lines().next().unwrap();
+    let mut bytes = std::fs::read(file).unwrap();
+    let last = bytes.len() - 20;
+    bytes[last] ^= 1;
+    run(std::process::Command::new("chmod").args(["u+w", file]));
+    put(file.as_ref(), &bytes);
+    let zip = port.get("/log/export?form=zip&role=consumer");
+    assert!(zip.status == 200 && !zip.whole, "what has begun is not ended as if it were whole");
+}
+
+#[test]
+fn each_field_of_a_search_finds_what_it_names_and_nothing_else() {
+    let port = Port::new();
+    let append = |record, parts: usize| {
+        let nothing = (0..parts).map(|_| None).collect();
+        port.scene.runtime.block_on(port.scene.log.append(record, nothing)).unwrap().sequence
+    };
+    let mut of_somebody = message("q-4", b"head", b"body");
+    (of_somebody.user_id, of_somebody.issue) = (Some("EE 1234".to_owned()), Some("case/7".to_owned()));
+    let of_somebody = append(Record::Request(of_somebody), 2);
+    let ended = |outcome| {
+        let message_id = "q-4".to_owned();
+        let (fault_code, fault_text, status) = (None, None, None);
+        let request = of_somebody;
+        append(
+            Record::Outcome(OutcomeRecord { request, message_id, outcome, fault_code, fault_text, status }),
+            0,
+        )
+    };
+    let (success, fault, in_doubt) =
+        (ended(Outcome::Success), ended(Outcome::Fault), ended(Outcome::InDoubt));
+    for (query, expected) in [
+        ("service=DEMO/GOV/2002/registry/records", vec![of_somebody]),
+        ("service=EE/GOV/1001/registry/records", vec![0, 1, 3]),
+        ("member=DEMO/GOV/1001", vec![of_somebody]),
+        ("member=DEMO/GOV/2002", vec![of_somebody]),
+        ("member=DEMO/GOV/200", vec![]),
+        ("client=DEMO/GOV/1001/portal", vec![of_somebody]),
+        ("user_id=EE+1234", vec![of_somebody]),
+        ("user_id=EE", vec![]),
+        ("issue=case%2F7", vec![of_somebody]),
+        ("issue=case%2F7&user_id=other", vec![]),
+        ("state=stamped", vec![0, 1]),
+        ("state=pending", vec![3, of_somebody]),
+        ("state=success", vec![success]),
+        ("state=fault", vec![fault]),
+        ("state=in-doubt", vec![in_doubt]),
+        ("role=provider", vec![]),
+        ("message_id=q-4", vec![of_somebody, success, fault, in_doubt]),
+    ] {
+        assert_eq!(port.numbers(&format!("order=oldest-first&{query}")), expected, "{query}");
+        let count = port.get(&format!("/log/count?{query}")).json()["count"].as_u64();
+        assert_eq!(count, Some(u64::try_from(expected.len()).unwrap()), "{query}");
+    }
+}
+
+#[test]
+fn the_whole_log_is_verified_and_that_is_noted() {
+    let port = Port::new();
+    let verdict = port.get("/log/verify").json();
+    assert_eq!(
+        (verdict["records"].as_u64(), verdict["signatures"].as_u64()),
+        (Some(4), Some(3)),
+        "{verdict}"
+    );
+    assert_eq!(verdict["problems"], serde_json::json!([]));
+    assert_eq!(port.register().last().unwrap().action, "verify");
+    assert_eq!(port.get("/log/verify?key=x").error(), "key does not have its form");
+
+    let segment = port.scene.directory.path().join("log/segments/00000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096 + 300] ^= 1;
+    put(&segment, &bytes);
+    let verdict = port.get("/log/verify").json();
+    assert_eq!(verdict["problems"][0]["record"], 0, "{verdict}");
+}
+
+#[test]
+fn another_log_is_compared_with_this_one_as_its_lines_say() {
+    let port = Port::new();
+    let own = String::from_utf8(port.get("/log/export").body).unwrap();
+    // What the other side has logged of the same messages.
+    let theirs: Vec<String> = own.lines().map(|line| line.replace("\"consumer\"", "\"provider\"")).collect();
+    let closed = |lines: &[String]| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let sha256 = digest(DigestAlgorithm::Sha256, text.as_bytes()).hex();
+        format!("{text}{{\"kind\":\"end\",\"records\":{},\"sha256\":\"{sha256}\"}}\n", lines.len())
+    };
+    let compared = |query: &str, body: &str| {
+        let answer = port.post(&format!("/log/reconcile?reason=case+7{query}"), body.as_bytes());
+        (answer.status, answer.json())
+    };
+    let (status, same) = compared("", &closed(&theirs[..3]));
+    assert_eq!((status, &same["compared"], &same["differences"]), (200, &3.into(), &serde_json::json!([])));
+    let (_, lost) = compared("", &closed(&theirs[..2]));
+    assert_eq!(lost["differences"].as_array().unwrap().len(), 1, "{lost}");
+    assert_eq!(
+        (&lost["differences"][0]["what"], &lost["differences"][0]["message_id"]),
+        (&"only-in-first".into(), &"q-2".into())
+    );
+    assert_eq!(port.register().last().unwrap().records, [3], "the record that was told of");
+    let between = "&between=EE/GOV/1001&and=EE/GOV/1002";
+    assert_eq!(compared(between, &closed(&theirs[..2])).1["compared"], 0);
+    assert_eq!(compared("&until=2001-01-01T00:00:00Z", &closed(&[])).1["compared"], 0);
+
+    for (query, body, status, why) in [
+        ("", theirs[..2].join("\n"), 422, "cut off"),
+        ("", String::new(), 422, "cut off"),
+        ("", own.replacen("q-2", "q-3", 1), 422, "is not the export"),
+        ("", "x".to_owned(), 422, "line 1"),
+        ("&between=EE/GOV/1001", closed(&[]), 400, "one of between and and"),
+        ("&since=x", closed(&[]), 400, "there is no field since"),
+    ] {
+        let (refused, said) = compared(query, &body);
+        assert!(refused == status && said["error"].as_str().unwrap().contains(why), "{refused} {said}");
+    }
+    assert_eq!(port.post("/log/reconcile", b"").error(), "reason is missing");
+    assert_eq!(port.send("POST", Some("anna"), "/log/reconcile?reason=r", b"").status, 403);
 }
 
 #[test]

@@ -92,11 +92,21 @@ fn a_cleaned_log_verifies_as_before_and_says_of_each_message_that_it_was_removed
             other => panic!("round {round}: {other:?}"),
         }
         if round == 1 {
-            let Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config } = old;
+            let Old {
+                scene: Scene { directory, world, key, log, clock: time, runtime },
+                conf,
+                archives,
+                config,
+            } = old;
             drop((log, reader));
             fs::remove_dir_all(config.directory.join("index")).unwrap();
             let log = opened(&config);
-            old = Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config };
+            old = Old {
+                scene: Scene { directory, world, key, log, clock: time, runtime },
+                conf,
+                archives,
+                config,
+            };
         } else {
             drop(reader);
             old = old.reopen();

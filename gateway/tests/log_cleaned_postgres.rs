@@ -352,7 +352,8 @@ fn rows_are_cleaned_in_parts_and_each_is_named() {
 fn tables_of_an_earlier_version_are_taken_up_when_a_gateway_starts() {
     let cluster = Cluster::start();
     let old = Old::within(cluster.database());
-    let Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config } = old;
+    let Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config } =
+        old;
     drop(log);
     cluster.sql("ALTER TABLE passerelle_log.record DROP COLUMN noted");
     let clock: Arc<dyn cert_authority::clock::Clock> = Arc::new(FixedClock::new(now()));
@@ -372,7 +373,8 @@ fn tables_of_an_earlier_version_are_taken_up_when_a_gateway_starts() {
     // From then on that right is not needed, not even to remove messages.
     let log = opened(&limited);
     leads(&log);
-    let old = Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config };
+    let old =
+        Old { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config };
     assert_eq!(old.remove(later()), 80);
     assert_eq!(old.report().problems, []);
 }

@@ -7,15 +7,22 @@ mod evidence_support;
 mod log_support;
 mod metaservice_support;
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use evidence_support::now;
 use gateway::{
     audit::{
+        export::{Form, LeftOut, numbers},
         reconcile::{ReconcileError, Scope, What, read, reconcile},
         register,
     },
-    cli::export::{Form, many},
+    cli::export::many,
     messagelog::{
         LogStore as _, Record, Role,
         reader::{Condition, Filter},
@@ -60,6 +67,14 @@ fn file(scene: &Scene, name: &str) -> PathBuf {
     scene.directory.path().join(name)
 }
 
+/// As the command does it: which they are, and then a new file.
+fn exported(scene: &Scene, form: Form, path: &Path) -> (Vec<u64>, Vec<LeftOut>) {
+    let reader = scene.reader();
+    let numbers = numbers(&reader, &messages(), form).unwrap();
+    let left_out = many(&reader, &numbers, form, path).unwrap();
+    (numbers, left_out)
+}
+
 #[test]
 fn records_are_counted_by_user_issue_and_state() {
     let scene = scene();
@@ -90,19 +105,21 @@ fn a_count_goes_over_more_than_one_page() {
 fn a_period_is_exported_as_one_zip_and_what_has_no_container_is_named() {
     let scene = scene();
     let path = file(&scene, "all.zip");
-    let (numbers, left_out) = many(&scene.reader(), &messages(), Form::Zip, &path).unwrap();
-    assert_eq!(numbers, [0, 1]);
+    let (numbers, left_out) = exported(&scene, Form::Zip, &path);
+    assert_eq!(numbers, [0, 1, 4]);
     assert_eq!(left_out, [(4, "record 4 has no time-stamp yet".to_owned())]);
-    let (_, names) = unzip(&fs::read(&path).unwrap());
-    assert_eq!(names, ["q-1-request-0.asice", "q-1-response-1.asice"]);
-    assert!(many(&scene.reader(), &messages(), Form::Zip, &path).is_err(), "nothing is overwritten");
+    let (files, names) = unzip(&fs::read(&path).unwrap());
+    assert_eq!(names, ["q-1-request-0.asice", "q-1-response-1.asice", "left-out.txt"]);
+    let listed = fs::read_to_string(files.path().join("left-out.txt")).unwrap();
+    assert_eq!(listed, "record 4 has no time-stamp yet\n");
+    assert!(many(&scene.reader(), &numbers, Form::Zip, &path).is_err(), "nothing is overwritten");
 }
 
 #[test]
 fn csv_quotes_what_it_must_and_holds_no_formula() {
     let scene = scene();
     let path = file(&scene, "all.csv");
-    let (numbers, _) = many(&scene.reader(), &messages(), Form::Csv, &path).unwrap();
+    let (numbers, _) = exported(&scene, Form::Csv, &path);
     assert_eq!(numbers, [0, 1, 3, 4]);
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.split("\r\n").collect();
@@ -120,10 +137,19 @@ fn csv_quotes_what_it_must_and_holds_no_formula() {
 fn json_lines_hold_every_record_but_not_what_it_contains() {
     let scene = scene();
     let path = file(&scene, "all.jsonl");
-    many(&scene.reader(), &messages(), Form::Jsonl, &path).unwrap();
+    exported(&scene, Form::Jsonl, &path);
     let text = fs::read_to_string(path).unwrap();
     let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(records.len(), 4);
+    assert_eq!(records.len(), 5, "the last says that these are all");
+    let end = &records[4];
+    assert_eq!((&end["kind"], &end["records"]), (&Value::from("end"), &Value::from(4)));
+    assert_eq!((&end["first"], &end["last"]), (&Value::from(0), &Value::from(4)));
+    let lines = &text[..text.len() - text.lines().last().unwrap().len() - 1];
+    let sha256 = Command::new("sha256sum").arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut sha256 = sha256.unwrap();
+    sha256.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let sha256 = String::from_utf8(sha256.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(end["sha256"], sha256[..64]);
     assert_eq!(records[0]["parts"][1]["algorithm"], "SHA-512");
     assert_eq!(records[3]["user_id"], "EE1234");
     assert!(!text.contains("question"));
@@ -171,7 +197,7 @@ fn two_logs_are_compared_message_by_message_in_either_form() {
     let theirs = log_of(Role::Provider, &[("other", b"changed"), ("same", b"1"), ("extra", b"4")]);
     let scope = Scope::default();
     let lines = file(&theirs, "theirs.jsonl");
-    many(&theirs.reader(), &messages(), Form::Jsonl, &lines).unwrap();
+    exported(&theirs, Form::Jsonl, &lines);
     for second in [file(&theirs, "log"), lines] {
         let first = read(&file(&ours, "log"), &scope, false).unwrap();
         let result = reconcile(first, read(&second, &scope, true).unwrap(), &scope);
@@ -223,6 +249,41 @@ fn a_message_that_one_of_them_has_twice_is_a_difference() {
 }
 
 #[test]
+fn an_export_that_was_shortened_or_changed_is_not_compared() {
+    let theirs = log_of(Role::Provider, &[("a", b"1"), ("b", b"2"), ("c", b"3")]);
+    let path = file(&theirs, "whole.jsonl");
+    exported(&theirs, Form::Jsonl, &path);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let other = file(&theirs, "other.jsonl");
+    let compared = |text: &str| {
+        fs::write(&other, text).unwrap();
+        read(&other, &Scope::default(), true).map(|messages| messages.len())
+    };
+    assert_eq!(compared(&text).unwrap(), 3);
+    let without = |gone: usize| {
+        let kept = lines.iter().enumerate().filter(|(at, _)| *at != gone);
+        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    for changed in [
+        without(3),
+        without(2),
+        without(0),
+        String::new(),
+        format!("{text}{}\n", lines[0]),
+        format!("{text}{}\n", lines[3]),
+        text.replace("\"message_id\":\"b\"", "\"message_id\":\"x\""),
+        text[..text.len() - lines[3].len() - 2].to_owned(),
+    ] {
+        let refused = compared(&changed);
+        assert!(
+            matches!(refused, Err(ReconcileError::NotClosed { .. } | ReconcileError::Line { .. })),
+            "{refused:?}: {changed}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_log_or_export_is_not_compared() {
     let ours = log_of(Role::Consumer, &[("a", b"1")]);
     let segment = file(&ours, "log/segments/00000001.seg");
@@ -246,16 +307,20 @@ fn the_command_says_by_its_exit_code_whether_two_logs_tell_the_same() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passerelle-gateway"));
         command.args(["log", "reconcile"]).arg(file(&ours, first)).arg(file(&theirs, second)).args(more);
         let output = command.output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+        let told = String::from_utf8(output.stderr).unwrap();
+        let unregistered = told.matches("is not the log of the settings").count();
+        let said = if output.stdout.is_empty() { told } else { String::from_utf8(output.stdout).unwrap() };
+        (output.status.code().unwrap(), unregistered, said)
     };
-    let (code, said) = run("log", "log", &[]);
+    let (code, unregistered, said) = run("log", "log", &[]);
+    assert_eq!(unregistered, 2, "nobody notes these readings, which is said of each");
     assert!(code == 1 && said.ends_with("2 messages compared, 1 differ\n"), "{code} {said}");
     assert!(said.lines().any(|line| line.starts_with("only in first") && line.contains("lost")), "{said}");
-    let (code, said) = run("log", "log", &["--json"]);
+    let (code, _, said) = run("log", "log", &["--json"]);
     let found: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, found["compared"].as_u64()), (1, Some(2)));
-    let (code, said) = run("log", "log", &["--until", "2001-01-01T00:00:00Z"]);
+    let (code, _, said) = run("log", "log", &["--until", "2001-01-01T00:00:00Z"]);
     assert_eq!((code, said.as_str()), (0, "0 messages compared, 0 differ\n"));
-    let (code, said) = run("log", "none", &[]);
+    let (code, _, said) = run("log", "none", &[]);
     assert!(code == 2 && said.contains("none"), "{code} {said}");
 }

@@ -27,6 +27,7 @@ use cert_authority::{
 };
 use gateway::{
     admin::{Admin, Health, Role, Token, Tokens},
+    audit::{counter, register},
     messagelog::{
         LogStore, MessageLog, Record,
         checkpoint::{Checkpoints, Settings},
@@ -156,7 +157,8 @@ async fn whoever_has_the_tiles_and_the_entries_computes_the_root_of_the_checkpoi
         let (status, bytes) = world.get(&format!("/log/tile/0/{}", tile(index, 600))).await;
         assert_eq!(status, 200);
         leaves.extend(hashes(&bytes));
-        let (status, bundle) = world.get(&format!("/log/tile/entries/{}?reason=case+7", tile(index, 600))).await;
+        let (status, bundle) =
+            world.get(&format!("/log/tile/entries/{}?reason=case+7", tile(index, 600))).await;
         assert_eq!(status, 200);
         let mut rest = bundle.as_slice();
         while let Some((length, more)) = rest.split_first_chunk::<2>() {
@@ -222,6 +224,44 @@ async fn proofs_over_http_hold_and_what_is_not_there_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_packages_that_read_the_checksum_database_of_go_read_our_checkpoint_and_tiles() {
+    let world = World::new().await;
+    // Three levels of tiles would take 65,536 records; two and partial ones do.
+    world.fill(600).await;
+    world.checkpoints.make().await.unwrap().unwrap();
+    let program = world.dir.path().join("reader");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transparency_support/reader.go");
+    // Debian's packages of Go libraries lie where Go looked for all packages before it had modules.
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .args([&program, &source])
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode")
+        .env("GOCACHE", world.dir.path().join("cache"))
+        .output()
+        .expect("go is missing (apt-get install golang-go golang-golang-x-mod-dev): run integration/test.sh");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let (url, key) = (format!("http://{}/log", world.address), world.checkpoints.verifier().to_string());
+    let read = |number: u64, key: &str, frame: &[u8]| {
+        let file = world.dir.path().join("record");
+        durable::write(&file, frame).unwrap();
+        let mut command = Command::new(&program);
+        command.args([url.as_str(), "ben", key, &number.to_string()]).arg(file).output().unwrap()
+    };
+    let frame = |number| world.log.reader().frame(number).unwrap().unwrap();
+    for number in [0, 255, 256, 511, 512, 599] {
+        let output = read(number, &key, &frame(number));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let expected = format!("record {number} of 600 is in the log\n");
+        assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(!read(7, &key, &frame(8)).status.success(), "another record");
+    assert!(!read(600, &key, &frame(599)).status.success(), "one that the checkpoint does not cover");
+    let other = World::new().await.checkpoints.verifier().to_string();
+    assert!(!read(7, &other, &frame(7)).status.success(), "another log's key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_an_auditor_is_shown_anything() {
     let world = World::new().await;
     world.fill(3).await;
@@ -279,7 +319,18 @@ async fn the_commands_prove_records_to_those_who_have_nothing_but_a_key() {
     let note = Note::parse(done(&["log", "checkpoint"]).as_bytes()).unwrap();
     assert_eq!(note, world.checkpoints.latest().unwrap().note);
     let file = |name: &str| world.dir.path().join(name).to_str().unwrap().to_owned();
-    let proof = done(&["log", "prove", "11", "--record", &file("record")]);
+    let directory = world.dir.path().join("log");
+    tokio::spawn(counter::serve(world.log.clone(), directory.clone(), world._stop.subscribe()));
+    while !directory.join("readings.sock").exists() {
+        tokio::task::yield_now().await;
+    }
+    let proof = done(&["log", "prove", "11"]);
+    assert_eq!(register::readings(&world.log.reader(), &[11]).unwrap(), [], "a proof shows no record");
+    let refused = run(&["log", "prove", "11", "--record", &file("record")]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--reason is needed"));
+    assert_eq!(done(&["log", "prove", "11", "--record", &file("record"), "--reason", "case 7"]), proof);
+    let (_, reading) = register::readings(&world.log.reader(), &[11]).unwrap().remove(0);
+    assert_eq!((reading.action.as_str(), reading.reason.as_deref()), ("prove", Some("case 7")));
     durable::write(file("proof"), proof.as_bytes()).unwrap();
     let key = world.checkpoints.verifier().to_string();
     let check = ["log", "check-proof", &file("proof"), "--record", &file("record"), "--key", &key];

@@ -15,6 +15,7 @@ use std::{fs, io, process::Command};
 
 use bytes::Bytes;
 use conf::identifier::ClientId;
+use failing_disk::{FailingDisk, Fault};
 use gateway::{
     access::client_auth::IdentifyError,
     audit::register,
@@ -29,7 +30,6 @@ use gateway::{
         container::{ContainerError, LoggedContainer},
     },
 };
-use failing_disk::{FailingDisk, Fault};
 use metaservice_support::*;
 
 const FROM: &str = "HTTP from 10.1.2.3";

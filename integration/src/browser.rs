@@ -4,13 +4,14 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::demo::client;
 
@@ -31,6 +32,8 @@ pub struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
+    /// Where it puts what it downloads.
+    downloads: TempDir,
 }
 
 impl Browser {
@@ -56,7 +59,9 @@ impl Browser {
         });
         let port = port.ok_or("chromedriver does not say its port")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut browser = Self { driver, address, session: String::new() };
+        let downloads = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let folder = downloads.path().display().to_string();
+        let mut browser = Self { driver, address, session: String::new(), downloads };
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -71,6 +76,8 @@ impl Browser {
             "goog:chromeOptions": {
                 "args": arguments,
                 "prefs": {
+                    "download.default_directory": folder,
+                    "download.prompt_for_download": false,
                     "intl.accept_languages": language,
                     "profile.managed_default_content_settings.javascript": 2,
                 },
@@ -173,11 +180,52 @@ impl Browser {
         Err(format!("nothing with {text:?} gets the focus"))
     }
 
-    /// Writes what is seen into a PNG file.
+    /// Goes from field to field until the one with this id has the focus.
+    ///
+    /// # Errors
+    /// What the browser says; there is no such field.
+    pub async fn tab_to_field(&self, id: &str) -> Result<(), String> {
+        for _ in 0..200 {
+            self.press(key::TAB).await?;
+            let active = self.command("GET", "element/active", &Value::Null).await?;
+            let active = active.get(ELEMENT).and_then(Value::as_str).ok_or("no element")?;
+            let found = self.command("GET", &format!("element/{active}/attribute/id"), &Value::Null).await?;
+            if found == id {
+                return Ok(());
+            }
+        }
+        Err(format!("no field {id} gets the focus"))
+    }
+
+    /// The file whose name ends so, once it has been downloaded.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn downloaded(&self, end: &str) -> Result<PathBuf, String> {
+        for _ in 0..500 {
+            let files = std::fs::read_dir(self.downloads.path()).map_err(|error| error.to_string())?;
+            // While it comes it has another name.
+            let whole = |path: &PathBuf| path.to_string_lossy().ends_with(end);
+            if let Some(path) = files.flatten().map(|file| file.path()).find(whole) {
+                return Ok(path);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(format!("no {end} is downloaded"))
+    }
+
+    /// Writes the page, from its top to its end, into a PNG file.
     ///
     /// # Errors
     /// What the browser says; the file cannot be written.
     pub async fn screenshot(&self, file: &Path) -> Result<(), String> {
+        let page = self.find("html").await?;
+        let page = page.get(ELEMENT).and_then(Value::as_str).ok_or("no element")?.to_owned();
+        let size = self.command("GET", &format!("element/{page}/rect"), &Value::Null).await?;
+        let height = size.get("height").and_then(Value::as_f64).unwrap_or_default().ceil();
+        // The window has a frame of its own.
+        let whole = json!({ "width": 1280, "height": height.max(800.0) + 160.0 });
+        self.command("POST", "window/rect", &whole).await?;
         let picture = self.command("GET", "screenshot", &Value::Null).await?;
         let png = STANDARD.decode(picture.as_str().unwrap_or_default()).map_err(|error| error.to_string())?;
         cert_authority::durable::write(file, &png).map_err(|error| format!("{}: {error}", file.display()))

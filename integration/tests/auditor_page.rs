@@ -29,8 +29,8 @@ mod tests {
     }
 
     /// Signs in and finds the exchange, with nothing but keys; ends on its page, verified.
-    async fn by_keyboard(browser: &Browser, page: &str, token: &str, reason: &str, words: [&str; 2]) {
-        let [verify, valid] = words;
+    async fn by_keyboard(browser: &Browser, page: &str, token: &str, reason: &str, words: [&str; 5]) {
+        let [verify, valid, ..] = words;
         browser.open(page).await.unwrap();
         browser.press(token).await.unwrap();
         browser.press(key::TAB).await.unwrap();
@@ -52,6 +52,32 @@ mod tests {
         panic!("not verified: {}", browser.text("main").await.unwrap());
     }
 
+    /// Narrows the search to a user and a state, with nothing but keys; `state` is typed into the field.
+    async fn search(browser: &Browser, page: &str, user: &str, state: &str, button: &str) -> String {
+        browser.open(page).await.unwrap();
+        browser.tab_to_field("user").await.unwrap();
+        browser.press(user).await.unwrap();
+        browser.tab_to_field("state").await.unwrap();
+        browser.press(state).await.unwrap();
+        browser.tab_to(button).await.unwrap();
+        browser.follow().await.unwrap();
+        browser.text("main").await.unwrap()
+    }
+
+    /// Downloads the container of the request from the page of the exchange; judges it with the command.
+    async fn download(browser: &Browser, folder: &std::path::Path, word: &str) {
+        browser.tab_to(word).await.unwrap();
+        browser.press(key::ENTER).await.unwrap();
+        let file = browser.downloaded(".asice").await.unwrap();
+        let file = file.to_str().unwrap();
+        let judged = Programs::locate().unwrap().run(
+            folder,
+            "passerelle-gateway",
+            &["asic", "verify", "--conf", "globalconf", "--json", file],
+        );
+        assert!(judged.unwrap().contains("\"valid\": true"), "{file}");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_exchange_is_found_seen_and_verified_by_keyboard_in_both_languages() {
         let folder = tempfile::tempdir().unwrap();
@@ -62,8 +88,8 @@ mod tests {
         ask(&layout, ID).await;
 
         for (side, language, reason, words) in [
-            (CONSUMER, "fr-CA", "dossier A-1", ["Vérifier", "valide"]),
-            (PROVIDER, "en-CA", "case A-2", ["Verify", "valid"]),
+            (CONSUMER, "fr-CA", "dossier A-1", ["Vérifier", "valide", "Télécharger", "Rechercher", "horo"]),
+            (PROVIDER, "en-CA", "case A-2", ["Verify", "valid", "Download", "Search", "time-s"]),
         ] {
             let token = std::fs::read_to_string(layout.folder(side.folder).join("auditor.token")).unwrap();
             let origin = format!("http://{}", layout.administration(&side));
@@ -74,6 +100,20 @@ mod tests {
             for shown in [CONSUMER.owner(), PROVIDER.owner(), "QC-1867".to_owned(), reason.to_owned()] {
                 assert!(main.contains(&shown), "{shown}: {main}");
             }
+            download(&browser, &layout.folder(side.folder), words[2]).await;
+
+            let page = format!("{origin}/audit/");
+            let [.., button, stamped] = words;
+            let found = search(&browser, &page, "QC-1867", stamped, button).await;
+            assert!(found.contains(ID), "{found}");
+            browser.screenshot(&pictures().join(format!("found-{language}.png"))).await.unwrap();
+            assert!(
+                browser.url().await.unwrap().contains("user=QC-1867")
+                    && browser.url().await.unwrap().contains("state=stamped")
+            );
+            let found = search(&browser, &page, "QC-1868", stamped, button).await;
+            assert!(!found.contains(ID), "{found}");
+
             for (name, path) in [("search", "/audit/"), ("traffic", "/audit/traffic")] {
                 browser.open(&format!("{origin}{path}")).await.unwrap();
                 browser.screenshot(&pictures().join(format!("{name}-{language}.png"))).await.unwrap();

@@ -130,7 +130,7 @@ mod tests {
         for holder in [CONSUMER, PROVIDER] {
             let folder = layout.folder(holder.folder);
             let run = |arguments: &[&str]| programs.run(&folder, "passerelle-gateway", arguments).unwrap();
-            let last = run(&["log", "list", "--json", "--limit", "4"]);
+            let last = run(&["log", "list", "--json", "--limit", "4", "--reason", "a test"]);
             let records: Vec<Value> = last.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let is_large = |record: &&Value| record["length"].as_u64().unwrap_or_default() >= GIB;
             let large = records.iter().filter(is_large).map(|record| record["kind"].clone());

@@ -20,6 +20,7 @@ mod metrics;
 mod tokens;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::transport::DoorLimits;
 use crate::transport::body::OutgoingBody;
@@ -85,16 +86,25 @@ pub trait Site: Send + Sync {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct AdminReply {
     /// The status.
     pub status: StatusCode,
     /// The media type.
     pub content_type: &'static str,
     /// The body.
-    pub body: Bytes,
+    pub body: ReplyBody,
     /// Whatever headers it has besides.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// All of it.
+    Whole(Bytes),
+    /// It is made while it leaves. An error breaks the answer off: what was sent is not the whole body.
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl AdminReply {
@@ -113,7 +123,13 @@ impl AdminReply {
     /// Anything else.
     #[must_use]
     pub fn bytes(content_type: &'static str, body: Bytes) -> Self {
-        Self { status: StatusCode::OK, content_type, body, headers: Vec::new() }
+        Self { status: StatusCode::OK, content_type, body: ReplyBody::Whole(body), headers: Vec::new() }
+    }
+
+    /// What is made while it leaves.
+    #[must_use]
+    pub fn stream(content_type: &'static str, chunks: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { body: ReplyBody::Stream(chunks), ..Self::bytes(content_type, Bytes::new()) }
     }
 
     /// With a header more.
@@ -127,7 +143,12 @@ impl AdminReply {
 /// A reply in the making.
 pub type Replying = Pin<Box<dyn Future<Output = AdminReply> + Send>>;
 
-type Endpoint = (&'static [Role], Arc<dyn Fn(AdminCall) -> Replying + Send + Sync>);
+/// Who may call it, its longest body, and what answers.
+struct Endpoint {
+    roles: &'static [Role],
+    longest: usize,
+    handler: Arc<dyn Fn(AdminCall) -> Replying + Send + Sync>,
+}
 
 /// The administration of a gateway.
 pub struct Admin {
@@ -153,7 +174,7 @@ impl Admin {
     /// Serves `path` (exactly) to whoever holds a token with one of `roles`.
     #[must_use]
     pub fn endpoint<F, R>(
-        mut self,
+        self,
         method: Method,
         path: &'static str,
         roles: &'static [Role],
@@ -163,8 +184,25 @@ impl Admin {
         F: Fn(AdminCall) -> R + Send + Sync + 'static,
         R: Future<Output = AdminReply> + Send + 'static,
     {
+        self.endpoint_with_body(method, path, roles, LONGEST_BODY, handler)
+    }
+
+    /// The same for what has a long body: at most `longest` bytes, which are held in memory.
+    #[must_use]
+    pub fn endpoint_with_body<F, R>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        roles: &'static [Role],
+        longest: usize,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(AdminCall) -> R + Send + Sync + 'static,
+        R: Future<Output = AdminReply> + Send + 'static,
+    {
         let handler = Arc::new(move |call| -> Replying { Box::pin(handler(call)) });
-        self.endpoints.entry(path).or_default().insert(method, (roles, handler));
+        self.endpoints.entry(path).or_default().insert(method, Endpoint { roles, longest, handler });
         self
     }
 
@@ -182,7 +220,7 @@ impl Admin {
         R: Future<Output = AdminReply> + Send + 'static,
     {
         let handler = Arc::new(move |call| -> Replying { Box::pin(handler(call)) });
-        let endpoint: Endpoint = (roles, handler);
+        let endpoint = Endpoint { roles, longest: LONGEST_BODY, handler };
         self.below.push((prefix, HashMap::from([(method, endpoint)])));
         self
     }
@@ -267,7 +305,7 @@ impl Admin {
         let Some(methods) = self.endpoints.get(path).or_else(below) else {
             return AdminReply::error(StatusCode::NOT_FOUND, "there is nothing here");
         };
-        let Some((roles, handler)) = methods.get(&method) else {
+        let Some(Endpoint { roles, longest, handler }) = methods.get(&method) else {
             return AdminReply::error(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
         };
         let allowed = roles.contains(&token.role);
@@ -276,7 +314,7 @@ impl Admin {
             return AdminReply::error(StatusCode::FORBIDDEN, "not with this token's role");
         }
         let (path, query) = (path.to_owned(), query.to_owned());
-        match body.collect(LONGEST_BODY).await {
+        match body.collect(*longest).await {
             Ok(body) => handler(AdminCall { token: token.name, role: token.role, path, query, body }).await,
             Err(error) => AdminReply::error(StatusCode::BAD_REQUEST, &error.to_string()),
         }
@@ -293,7 +331,10 @@ impl Admin {
 impl Handler for Admin {
     async fn handle(self: Arc<Self>, received: Received, answer: Answer) {
         let reply = self.reply(received).await;
-        let mut response = Response::new(OutgoingBody::whole(reply.body));
+        let mut response = Response::new(match reply.body {
+            ReplyBody::Whole(body) => OutgoingBody::whole(body),
+            ReplyBody::Stream(chunks) => OutgoingBody::chunks(chunks),
+        });
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`verify`](mod@verify) | everything in a log derived again from its bytes: frames, tree, signatures, time-stamps, checkpoints |
 //! | [`view`], [`export`] | records as JSON; periods as JSON lines, CSV, or one ZIP of containers |
-//! | [`register`] | who has read about a record |
+//! | [`register`], [`counter`] | who has read about a record; where commands tell a running gateway that they read |
 //! | [`reconcile`] | what one of two organisations has of their exchanges, and the other has not |
 //! | [`archives`] | whether the archives that the log names are there, and of its messages |
 //! | [`checkpoints`] | whether the signed heads of the tree are those of this tree |
@@ -13,6 +13,7 @@
 
 pub mod archives;
 pub mod checkpoints;
+pub mod counter;
 pub mod export;
 pub mod reconcile;
 pub mod register;

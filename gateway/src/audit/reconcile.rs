@@ -10,16 +10,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::UnixTime;
+use cert_authority::crypto::Hasher;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::export::End;
 use super::view;
 use crate::evidence::timestamp::signature_digest;
-use crate::messagelog::{LogError, Record, Role, audit::audit, verify::Observer};
+use crate::messagelog::{LogError, Record, Role, audit::audit, reader::Reader, verify::Observer};
 
 /// Why logs cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,14 @@ pub enum ReconcileError {
         path: String,
         /// Why.
         source: io::Error,
+    },
+    /// An export does not end with its closing line, or that does not fit what stands before it.
+    #[error("{path}: {problem}")]
+    NotClosed {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A line of an export is not one.
     #[error("{path}, line {line}: not a record of an export")]
@@ -144,20 +155,39 @@ pub fn read(path: &Path, scope: &Scope, flip: bool) -> Result<Messages, Reconcil
             let problem = problem.to_string();
             return Err(ReconcileError::NotWhole { path: path.display().to_string(), problem });
         }
-        let until = found.cleaned_until.filter(|until| scope.from.is_none_or(|from| from < *until));
-        if let Some(until) = until {
-            let (path, until) = (path.display().to_string(), until.to_rfc3339());
-            return Err(ReconcileError::Cleaned { path, until });
-        }
-        return Ok(found.messages);
+        return found.taken(path.display().to_string());
     }
-    let failed = |source| ReconcileError::File { path: path.display().to_string(), source };
-    for (at, line) in BufReader::new(File::open(path).map_err(failed)?).lines().enumerate() {
-        let line = line.map_err(failed)?;
-        let taken = serde_json::from_str(&line).ok().and_then(|record: Value| found.line(&record));
-        taken.ok_or_else(|| ReconcileError::Line { path: path.display().to_string(), line: at + 1 })?;
-    }
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|source| ReconcileError::File { path: name.clone(), source })?;
+    found.lines(&name, BufReader::new(file))?;
     Ok(found.messages)
+}
+
+/// Reads the messages of an export as JSON lines that is called `name`.
+///
+/// # Errors
+/// [`ReconcileError`].
+pub fn read_lines(name: &str, lines: &[u8], scope: &Scope, flip: bool) -> Result<Messages, ReconcileError> {
+    let mut found = Gathered { messages: Messages::new(), scope, flip, cleaned: false, cleaned_until: None };
+    found.lines(name, lines)?;
+    Ok(found.messages)
+}
+
+/// Reads the messages of a log that is open. Whether it is whole is not judged.
+///
+/// # Errors
+/// [`ReconcileError::Cleaned`], and those of the log.
+pub fn read_log(reader: &Reader, scope: &Scope, flip: bool) -> Result<Messages, ReconcileError> {
+    let mut found = Gathered { messages: Messages::new(), scope, flip, cleaned: false, cleaned_until: None };
+    for number in 0..reader.len() {
+        match reader.get(number) {
+            Ok(Some(stored)) => found.record(number, stored.time, &stored.record),
+            Err(LogError::Removed { .. }) => found.removed(number),
+            Ok(None) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    found.taken("the log".to_owned())
 }
 
 /// Compares two logs.
@@ -215,6 +245,50 @@ struct Gathered<'a> {
 }
 
 impl Gathered<'_> {
+    /// The messages, unless some of the time in question were removed.
+    fn taken(self, path: String) -> Result<Messages, ReconcileError> {
+        let until = self.cleaned_until.filter(|until| self.scope.from.is_none_or(|from| from < *until));
+        match until {
+            Some(until) => Err(ReconcileError::Cleaned { path, until: until.to_rfc3339() }),
+            None => Ok(self.messages),
+        }
+    }
+
+    /// An export, to its closing line.
+    fn lines(&mut self, name: &str, mut from: impl BufRead) -> Result<(), ReconcileError> {
+        let not_closed = |problem: String| ReconcileError::NotClosed { path: name.to_owned(), problem };
+        let (mut hasher, mut records) = (Hasher::new(DigestAlgorithm::Sha256), 0_u64);
+        let mut text = Vec::new();
+        let mut next = |text: &mut Vec<u8>| {
+            text.clear();
+            let read = from.read_until(b'\n', text);
+            read.map_err(|source| ReconcileError::File { path: name.to_owned(), source })
+        };
+        for line in 1.. {
+            if next(&mut text)? == 0 {
+                let before = "its last line is not that of a whole export: it was cut off, or made by an older version";
+                return Err(not_closed(before.to_owned()));
+            }
+            let wrong = || ReconcileError::Line { path: name.to_owned(), line };
+            let record: Value = serde_json::from_slice(&text).map_err(|_| wrong())?;
+            if let Some(End { records: said, sha256 }) = End::of(&record) {
+                if said != records || sha256 != hasher.finish().hex() {
+                    let problem =
+                        format!("it has {records} records, and is not the export of {said} that it was");
+                    return Err(not_closed(problem));
+                }
+                if next(&mut text)? != 0 {
+                    return Err(not_closed("something stands behind its closing line".to_owned()));
+                }
+                return Ok(());
+            }
+            self.line(&record).ok_or_else(wrong)?;
+            hasher.update(&text);
+            records = records.saturating_add(1);
+        }
+        Ok(())
+    }
+
     fn side(&self, consumer: bool) -> &'static str {
         view::role_name(if consumer == self.flip { Role::Provider } else { Role::Consumer })
     }

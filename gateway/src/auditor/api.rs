@@ -8,42 +8,55 @@
 //! | `/log/container?number=N` | its ASiC-E container |
 //! | `/log/verdict?number=N` | whether that container is valid |
 //! | `/log/readers?number=N`, or `message_id` | who has read about it |
-//! | `/log/export?form=F` | what a search finds, as `jsonl`, `csv` or a `zip` of containers |
+//! | `/log/export?form=F` | what a search finds, as `jsonl`, `csv` or a `zip` of containers, however long it is |
+//! | `/log/verify` | the verdict over the whole log; `key`, `witness`: verifier keys by which checkpoints are believed |
+//! | POST `/log/reconcile` | this log beside another one, whose JSON lines are the body; `from`, `until`, `between` and `and` (members) |
 //!
 //! A search has `from`, `until` (RFC 3339), `message_id`, `client`, `service`, `member`, `user_id`, `issue`, `role`
 //! (`consumer`, `provider`), `state` (`stamped`, `pending`, `success`, `fault`, `in-doubt`) and `all` (time-stamps,
 //! configurations and the like too). A field that is not known is refused: left aside, it would show more than was
-//! asked for. An export says in `x-records` how many are in it, and in `x-left-out` how many have no container.
+//! asked for. An export says in `x-records` how many records it is about; those that have no container are listed in the ZIP
+//! itself. When it cannot be made to its end, it is broken off.
 //!
 //! Each request says in `reason` why it reads; that is written into the log before anything is answered.
 //!
 //! Specification: THREATS T36. Not here: records as JSON ([`crate::audit::view`]), the pages (the module above).
 
-use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cert_authority::clock::UnixTime;
+use cert_authority::tlog::{Trust, VerifierKey};
+use conf::identifier::MemberId;
 use conf::snapshot::GlobalConf;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{PageError, exchange};
 use crate::admin::{Admin, AdminCall, AdminReply, Role};
-use crate::audit::{export, register, view};
+use crate::audit::{
+    export,
+    reconcile::{ReconcileError, Scope, read_lines, read_log, reconcile},
+    register,
+    verify::{Grounds, verify},
+    view,
+};
 use crate::evidence::asic::{NotAZip, verify_container};
 use crate::messagelog::{
-    self, LogError, LogStore as _, MessageLog, Record,
+    self, LogError, MessageLog,
     reader::{Condition, Filter, Order},
     record::{AccessRecord, Kind, Outcome},
 };
-use crate::metaservice::query::Query;
+use crate::metaservice::{outgoing, query::Query};
 
 const AUDITORS: &[Role] = &[Role::Auditor];
 /// Records of a page, when nothing is said, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1_000;
-/// An export is made in memory: what is longer is asked for in pieces.
-const LONGEST_EXPORT: u64 = 32 << 20;
+/// Longest export of another log that is compared. The command compares longer ones.
+const LONGEST_LINES: usize = 64 << 20;
 /// The fields of a search.
 const SEARCH: &[&str] = &[
     "from",
@@ -72,8 +85,12 @@ enum Refusal {
     NoRecord,
     #[error("{0}")]
     Removed(LogError),
-    #[error("longer than {LONGEST_EXPORT} bytes: ask for a shorter period")]
+    #[error("too long for this; the command exports it: passerelle-gateway log export")]
     TooLong,
+    #[error("the log is being verified or compared already")]
+    Busy,
+    #[error("{0}")]
+    NotCompared(String),
     #[error("it cannot be answered now")]
     Broken(String),
 }
@@ -98,6 +115,15 @@ impl From<PageError> for Refusal {
     }
 }
 
+impl From<ReconcileError> for Refusal {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Log(error) => error.into(),
+            error => Self::NotCompared(error.to_string()),
+        }
+    }
+}
+
 /// An answer, and what of it goes into the register.
 struct Given {
     reply: AdminReply,
@@ -109,7 +135,8 @@ struct Given {
 /// The fields of a request besides `reason`: its own, and those of a search.
 type Fields = [&'static [&'static str]; 2];
 type Asked<'a> = &'a Query<'a>;
-type Answer = fn(&Api, Asked<'_>) -> Result<Given, Refusal>;
+/// Answers; the last is the body.
+type Answer = fn(&Api, Asked<'_>, &[u8]) -> Result<Given, Refusal>;
 
 /// What answers.
 #[derive(Clone)]
@@ -117,12 +144,14 @@ struct Api {
     log: MessageLog,
     /// The global configuration as it is kept: what containers are judged by.
     conf: PathBuf,
+    /// Held by what reads the whole log: one at a time.
+    whole: Arc<Semaphore>,
 }
 
 /// Adds all this to the administration port. `conf` is the folder of the global configuration.
 pub(super) fn endpoints(admin: Admin, log: &MessageLog, conf: PathBuf) -> Admin {
-    let api = Api { log: log.clone(), conf };
-    let table: [(&'static str, Fields, Answer); 7] = [
+    let api = Api { log: log.clone(), conf, whole: Arc::new(Semaphore::new(1)) };
+    let table: [(&'static str, Fields, Answer); 8] = [
         ("/log/records", [&["order", "beyond", "limit"], SEARCH], Api::records),
         ("/log/count", [&[], SEARCH], Api::count),
         ("/log/record", [&["number"], &[]], Api::record),
@@ -130,7 +159,14 @@ pub(super) fn endpoints(admin: Admin, log: &MessageLog, conf: PathBuf) -> Admin 
         ("/log/verdict", [&["number"], &[]], Api::verdict),
         ("/log/readers", [&["number", "message_id"], &[]], Api::readers),
         ("/log/export", [&["form"], SEARCH], Api::export),
+        ("/log/verify", [&["key", "witness"], &[]], Api::verify),
     ];
+    let compared = api.clone();
+    let fields: Fields = [&["from", "until", "between", "and"], &[]];
+    let admin =
+        admin.endpoint_with_body(Method::POST, "/log/reconcile", AUDITORS, LONGEST_LINES, move |call| {
+            compared.clone().answer(call, fields, Api::reconcile)
+        });
     table.into_iter().fold(admin, |admin, (path, fields, answer)| {
         let api = api.clone();
         admin.endpoint(Method::GET, path, AUDITORS, move |call| api.clone().answer(call, fields, answer))
@@ -149,7 +185,7 @@ impl Api {
                 return Err(Refusal::Unknown(name.to_owned()));
             }
             let reason = query.reason().ok_or(Refusal::Missing("reason"))?;
-            Ok((answer(&here, &query)?, call.token, reason))
+            Ok((answer(&here, &query, &call.body)?, call.token, reason))
         });
         let (given, who, reason) = match made.await {
             Ok(Ok(made)) => made,
@@ -165,13 +201,13 @@ impl Api {
             records: given.records,
             bodies: given.bodies,
         };
-        match self.log.append(Record::Access(access), Vec::new()).await {
-            Ok(_) => given.reply,
+        match register::note(&self.log, access).await {
+            Ok(()) => given.reply,
             Err(error) => refuse(&error.into()),
         }
     }
 
-    fn records(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn records(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let order = match text(query, "order") {
             None | Some("newest-first") => Order::NewestFirst,
             Some("oldest-first") => Order::OldestFirst,
@@ -193,26 +229,26 @@ impl Api {
         Ok(Given::json("list", records, &json!({ "records": shown, "beyond": next })))
     }
 
-    fn count(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn count(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let count = self.log.reader().count(&filter(query)?)?;
         Ok(Given::json("count", Vec::new(), &json!({ "count": count })))
     }
 
-    fn record(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn record(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let (number, reader) = (number(query)?, self.log.reader());
         let record = reader.get(number)?.ok_or(Refusal::NoRecord)?;
         let all = view::whole(&record, export::Stamps::new(&reader).of(&record)?);
         Ok(Given::json("show", vec![number], &all))
     }
 
-    fn container(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn container(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let number = number(query)?;
         let (name, bytes) = exchange::container(&self.log.reader(), number)?;
         let reply = file(AdminReply::bytes("application/vnd.etsi.asic-e+zip", bytes.into()), &name);
         Ok(Given { reply, action: "export", records: vec![number], bodies: true })
     }
 
-    fn verdict(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn verdict(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let number = number(query)?;
         let broken = |error: &dyn std::error::Error| Refusal::Broken(error.to_string());
         let conf = GlobalConf::load_dir(&self.conf).map_err(|error| broken(&error))?;
@@ -222,7 +258,7 @@ impl Api {
         Ok(Given::json("verify", vec![number], &report))
     }
 
-    fn readers(&self, query: Asked<'_>) -> Result<Given, Refusal> {
+    fn readers(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
         let reader = self.log.reader();
         let about = match (parsed(query, "number")?, text(query, "message_id")) {
             (Some(number), None) => vec![number],
@@ -234,33 +270,64 @@ impl Api {
         Ok(Given::json("readers", about, &json!({ "readings": readings })))
     }
 
-    fn export(&self, query: Asked<'_>) -> Result<Given, Refusal> {
-        let (reader, filter) = (self.log.reader(), filter(query)?);
-        let (mut out, mut left_out) = (Bounded::default(), 0);
-        let (made, kind, name) = match text(query, "form").unwrap_or("jsonl") {
-            "jsonl" => {
-                (export::json_lines(&reader, &filter, &mut out), "application/x-ndjson", "messages.jsonl")
-            }
-            "csv" => (export::csv(&reader, &filter, &mut out), "text/csv; charset=utf-8", "messages.csv"),
-            "zip" => {
-                let made = export::containers(&reader, &filter, &mut out);
-                let made = made.map(|(_, numbers, without)| {
-                    left_out = without.len();
-                    numbers
-                });
-                (made, "application/zip", "messages.zip")
-            }
-            _ => return Err(Refusal::Form("form")),
+    fn export(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
+        let (form, kind, name) = match text(query, "form").unwrap_or("jsonl").parse() {
+            Ok(form @ export::Form::Jsonl) => (form, "application/x-ndjson", "messages.jsonl"),
+            Ok(form @ export::Form::Csv) => (form, "text/csv; charset=utf-8", "messages.csv"),
+            Ok(form @ export::Form::Zip) => (form, "application/zip", "messages.zip"),
+            Err(_) => return Err(Refusal::Form("form")),
         };
-        let records = match made {
-            Ok(records) => records,
-            Err(_) if out.full => return Err(Refusal::TooLong),
-            Err(error) => return Err(Refusal::Broken(error.to_string())),
+        let reader = self.log.reader();
+        let records = export::numbers(&reader, &filter(query)?, form)?;
+        // Nothing of it leaves before the reading is noted: only the reply takes it out.
+        let numbers = records.clone();
+        let chunks = outgoing::stream("an export", move |out| {
+            form.write(&reader, &numbers, out).map(drop).map_err(io::Error::other)
+        });
+        let reply = file(AdminReply::stream(kind, chunks), name)
+            .with(HeaderName::from_static("x-records"), records.len().into());
+        Ok(Given { reply, action: "export", records, bodies: form == export::Form::Zip })
+    }
+
+    fn verify(&self, query: Asked<'_>, _: &[u8]) -> Result<Given, Refusal> {
+        let _alone = self.whole.try_acquire().map_err(|_| Refusal::Busy)?;
+        let conf = GlobalConf::load_dir(&self.conf).map_err(|error| Refusal::Broken(error.to_string()))?;
+        let key: Option<VerifierKey> = parsed(query, "key")?;
+        let witness: Option<VerifierKey> = parsed(query, "witness")?;
+        let trust = key.map(|key| Trust {
+            origin: key.name().to_owned(),
+            log: vec![key],
+            witnesses: witness.into_iter().collect(),
+            quorum: 0,
+        });
+        let log = self.log.config();
+        let grounds = Grounds {
+            conf: Some(&conf),
+            trust: trust.as_ref(),
+            expected: None,
+            archives: None,
+            kek: Some(&log.key_file),
         };
-        let reply = file(AdminReply::bytes(kind, out.bytes.into_inner().into()), name)
-            .with(HeaderName::from_static("x-records"), records.len().into())
-            .with(HeaderName::from_static("x-left-out"), left_out.into());
-        Ok(Given { reply, action: "export", records, bodies: kind == "application/zip" })
+        let report = verify(log, grounds, &mut |_| ())?;
+        let report = serde_json::to_value(&report).map_err(|error| Refusal::Broken(error.to_string()))?;
+        Ok(Given::json("verify", Vec::new(), &report))
+    }
+
+    fn reconcile(&self, query: Asked<'_>, theirs: &[u8]) -> Result<Given, Refusal> {
+        let between: Option<MemberId> = parsed(query, "between")?;
+        let and: Option<MemberId> = parsed(query, "and")?;
+        let between = match (between, and) {
+            (Some(one), Some(other)) => Some((one.to_string(), other.to_string())),
+            (None, None) => None,
+            _ => return Err(Refusal::Missing("one of between and and")),
+        };
+        let scope = Scope { from: time(query, "from")?, until: time(query, "until")?, between };
+        let _alone = self.whole.try_acquire().map_err(|_| Refusal::Busy)?;
+        let theirs = read_lines("the body", theirs, &scope, true)?;
+        let compared = reconcile(read_log(&self.log.reader(), &scope, false)?, theirs, &scope);
+        let records = compared.differences.iter().flat_map(|difference| difference.first.clone()).collect();
+        let compared = serde_json::to_value(&compared).map_err(|error| Refusal::Broken(error.to_string()))?;
+        Ok(Given::json("reconcile", records, &compared))
     }
 }
 
@@ -336,54 +403,12 @@ fn refuse(refusal: &Refusal) -> AdminReply {
         Refusal::NoRecord => StatusCode::NOT_FOUND,
         Refusal::Removed(_) => StatusCode::GONE,
         Refusal::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotCompared(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Broken(error) => {
             tracing::error!(error, "the log's interface for programs");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
     AdminReply::error(status, &refusal.to_string())
-}
-
-/// Bytes in memory, and not too many.
-#[derive(Default)]
-struct Bounded {
-    bytes: Cursor<Vec<u8>>,
-    full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let end = self.bytes.position().saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if end > LONGEST_EXPORT {
-            self.full = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Bounded {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes.seek(to)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_export_ends_where_it_would_grow_too_long() {
-        let mut out = Bounded::default();
-        let piece = vec![0; 1 << 20];
-        for _ in 0..LONGEST_EXPORT >> 20 {
-            out.write_all(&piece).unwrap();
-        }
-        assert!(!out.full);
-        assert!(out.write_all(b"x").is_err() && out.full);
-    }
 }

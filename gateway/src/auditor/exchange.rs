@@ -11,20 +11,19 @@ use super::steps::{Exchange, Lane, Step, ending, lanes};
 use super::words::{Words, instant};
 use super::{Auditor, PageError, Shown, search};
 use crate::admin::Visit;
+use crate::audit::register::{self, Reading};
 use crate::evidence::asic::{NotAZip, Report, verify_container};
 use crate::messagelog::{
     MessageRecord, Record, Role,
-    reader::{Filter, Order, Reader, StoredRecord},
-    record::{AccessRecord, Kind},
+    reader::{Reader, StoredRecord},
 };
 use crate::metaservice::container::{ContainerError, LoggedContainer};
 use crate::metaservice::query::Query;
 
 /// Bodies longer than this are not handled in memory.
 const LONGEST: u64 = 64 << 20;
-/// Readings that are looked through, and shown, for one exchange.
-const READINGS: usize = 10_000;
-const SHOWN_READINGS: usize = 50;
+/// Readings on a page; older ones are on the next.
+const READINGS: usize = 50;
 
 /// A verdict over the container of one record, or why there is none.
 type Verdict = (u64, Result<Report, &'static str>);
@@ -32,13 +31,14 @@ type Verdict = (u64, Result<Report, &'static str>);
 impl Auditor {
     /// Shows an exchange.
     pub(super) fn exchange(&self, session: &Session, visit: &Visit) -> Result<Shown, PageError> {
-        self.shown(session, number(&visit.query)?, "show", |_, _| Ok(Vec::new()))
+        let readings_before = readings_before(&visit.query)?;
+        self.shown(session, number(&visit.query)?, readings_before, "show", |_, _| Ok(Vec::new()))
     }
 
     /// Shows an exchange, and judges its containers.
     pub(super) fn verify(&self, session: &Session, visit: &Visit) -> Result<Shown, PageError> {
         let body = std::str::from_utf8(&visit.body).unwrap_or_default();
-        self.shown(session, number(body)?, "verify", |reader, exchange| {
+        self.shown(session, number(body)?, None, "verify", |reader, exchange| {
             let words = session.language.words();
             let conf = GlobalConf::load_dir(&self.conf).map_err(|error| {
                 tracing::error!(%error, "auditor's page: the configuration cannot be read");
@@ -52,6 +52,7 @@ impl Auditor {
         &self,
         session: &Session,
         number: u64,
+        readings_before: Option<u64>,
         action: &'static str,
         judge: impl FnOnce(&Reader, &Exchange) -> Result<Vec<Verdict>, PageError>,
     ) -> Result<Shown, PageError> {
@@ -60,7 +61,7 @@ impl Auditor {
         let exchange = gather(&reader, number)?;
         let verdicts = judge(&reader, &exchange)?;
         let records: Vec<u64> = exchange.messages().map(|(record, _)| record.sequence).collect();
-        let readings = readings(&reader, &records)?;
+        let readings = register::latest(&reader, &records, readings_before, READINGS)?;
         let content = html! {
             (about(&exchange, words))
             h2 #steps { (words.steps) }
@@ -69,8 +70,8 @@ impl Auditor {
             @for (number, verdict) in &verdicts { (judged(*number, verdict, words)) }
             h2 { (words.parts) }
             @for (record, message) in exchange.messages() { (parts(record, message, words)) }
-            h2 { (words.readers) }
-            (register(&readings, words))
+            h2 #readers { (words.readers) }
+            (readers(exchange.request.sequence, &readings, readings_before.is_some(), words))
         };
         Ok(Shown { content, title: words.exchange, action, records })
     }
@@ -80,6 +81,13 @@ impl Auditor {
 pub(super) fn number(fields: &str) -> Result<u64, PageError> {
     let query = Query::read(fields).map_err(|_| PageError::NotFound("record"))?;
     query.value("record").and_then(|text| text.parse().ok()).ok_or(PageError::NotFound("record"))
+}
+
+/// Where the readings on the page before have ended.
+fn readings_before(fields: &str) -> Result<Option<u64>, PageError> {
+    let query = Query::read(fields).map_err(|_| PageError::NotFound("record"))?;
+    let before = query.value("readings_before").map(str::parse);
+    before.transpose().map_err(|_| PageError::NotFound("record"))
 }
 
 /// The container of a message: its file's name, its bytes.
@@ -130,20 +138,6 @@ fn verdict(
         Err(error) => return Err(error),
     };
     Ok((record.sequence, judged))
-}
-
-/// The readings about these records, the last one first.
-fn readings(reader: &Reader, records: &[u64]) -> Result<Vec<(StoredRecord, AccessRecord)>, PageError> {
-    let filter = Filter { kinds: vec![Kind::Access], ..Filter::default() };
-    let all = reader.find(&filter, Order::NewestFirst, None, READINGS)?;
-    let about = all.into_iter().filter_map(|stored| match &stored.record {
-        Record::Access(access) if access.records.iter().any(|number| records.contains(number)) => {
-            let access = access.clone();
-            Some((stored, access))
-        }
-        _ => None,
-    });
-    Ok(about.take(SHOWN_READINGS).collect())
 }
 
 fn about(exchange: &Exchange, words: &Words) -> Markup {
@@ -259,9 +253,10 @@ fn parts(record: &StoredRecord, message: &MessageRecord, words: &Words) -> Marku
     }
 }
 
-fn register(readings: &[(StoredRecord, AccessRecord)], words: &Words) -> Markup {
+fn readers(request: u64, readings: &[Reading], further: bool, words: &Words) -> Markup {
     if readings.is_empty() {
-        return html! { p { (words.no_readers) } };
+        let nobody = if further { words.no_more_readers } else { words.no_readers };
+        return html! { p { (nobody) } };
     }
     html! {
         div.wide {
@@ -276,6 +271,13 @@ fn register(readings: &[(StoredRecord, AccessRecord)], words: &Words) -> Markup 
                             td { (access.reason.as_deref().unwrap_or_default()) }
                         }
                     }
+                }
+            }
+        }
+        @if let (READINGS, Some((last, _))) = (readings.len(), readings.last()) {
+            p {
+                a href=(format!("/audit/exchange?record={request}&readings_before={}#readers", last.sequence)) rel="next" {
+                    (words.older)
                 }
             }
         }

@@ -36,7 +36,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use maud::Markup;
 
 use crate::admin::{Admin, AdminReply, Replying, Role, Site, TokenError, Tokens, Visit};
-use crate::messagelog::{LogError, LogStore as _, MessageLog, Record, record::AccessRecord};
+use crate::audit::register;
+use crate::messagelog::{LogError, MessageLog, record::AccessRecord};
 use crate::metaservice::query::Query;
 use session::{COOKIE, Session, Sessions};
 use words::Language;
@@ -227,7 +228,7 @@ impl Auditor {
             records,
             bodies,
         };
-        self.log.append(Record::Access(access), Vec::new()).await.map(drop)
+        register::note(&self.log, access).await
     }
 }
 

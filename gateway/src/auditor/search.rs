@@ -7,12 +7,21 @@ use super::session::Session;
 use super::words::{Words, instant};
 use super::{Auditor, PageError, Shown};
 use crate::admin::Visit;
+use crate::audit::view;
 use crate::messagelog::{
-    Record, Role,
-    reader::{Filter, Order, StoredRecord},
-    record::{Kind, TimestampRecord},
+    LogError, MessageRecord, Record, Role,
+    reader::{Condition, Filter, Order, StoredRecord},
+    record::{Kind, Outcome, TimestampRecord},
 };
 use crate::metaservice::query::Query;
+
+/// A line of the table.
+struct Row {
+    record: StoredRecord,
+    /// Itself, or the request whose outcome it is.
+    message: Option<MessageRecord>,
+    stamped: bool,
+}
 
 /// Messages on a page.
 const PAGE: usize = 50;
@@ -29,19 +38,33 @@ impl Auditor {
         let mut rows = Vec::with_capacity(found.len());
         let mut last: Option<TimestampRecord> = None;
         for record in found {
+            if let Record::Outcome(outcome) = &record.record {
+                // Client and service stand in its request.
+                let request = match reader.get(outcome.request) {
+                    Err(LogError::Removed { .. }) => None,
+                    request => request?,
+                };
+                rows.push(Row {
+                    message: request.and_then(|r| r.record.message().cloned()),
+                    stamped: false,
+                    record,
+                });
+                continue;
+            }
             // Neighbours share their time-stamp.
             if last.as_ref().is_none_or(|stamp| stamp.position(record.sequence).is_none()) {
                 last = reader.timestamp_of(record.sequence)?;
             }
-            rows.push((record, last.is_some()));
+            let (message, stamped) = (record.record.message().cloned(), last.is_some());
+            rows.push(Row { message, stamped, record });
         }
-        let records = rows.iter().map(|(record, _)| record.sequence).collect();
+        let records = rows.iter().map(|row| row.record.sequence).collect();
         let content = html! {
             h1 { (words.search) }
             (form(&query, words))
             (table(&rows, words))
-            @if let (PAGE.., Some((oldest, _))) = (rows.len(), rows.last()) {
-                p { a href=(older(&visit.query, oldest.sequence)) rel="next" { (words.older) } }
+            @if let (PAGE.., Some(oldest)) = (rows.len(), rows.last()) {
+                p { a href=(older(&visit.query, oldest.record.sequence)) rel="next" { (words.older) } }
             }
         };
         Ok(Shown { content, title: words.search, action: "list", records })
@@ -56,6 +79,19 @@ fn filter(query: &Query<'_>, words: &'static Words) -> Result<Filter, PageError>
         "provider" => Some(Role::Provider),
         other => return Err(PageError::Field(words.role, other.to_owned())),
     };
+    let state = match query.value("state").unwrap_or_default() {
+        "" => None,
+        wanted => {
+            let known = states(words).into_iter().find(|(name, ..)| *name == wanted);
+            let (_, _, state) = known.ok_or_else(|| PageError::Field(words.state, wanted.to_owned()))?;
+            Some(state)
+        }
+    };
+    // How an exchange ended is a record of its own.
+    let kinds = match state {
+        Some(Condition::Ended(_)) => vec![Kind::Outcome],
+        _ => vec![Kind::Request, Kind::Response],
+    };
     Ok(Filter {
         from: time(query, "from", words.from)?,
         until: time(query, "until", words.until)?,
@@ -63,10 +99,23 @@ fn filter(query: &Query<'_>, words: &'static Words) -> Result<Filter, PageError>
         client: field(query, "client", words.client)?,
         service: field(query, "service", words.service)?,
         member: field(query, "member", words.member)?,
+        user_id: field(query, "user", words.user)?,
+        issue: field(query, "issue", words.issue)?,
         role,
-        kinds: vec![Kind::Request, Kind::Response],
-        ..Filter::default()
+        kinds,
+        state,
     })
+}
+
+/// The states that can be asked for: in the address, in words, for the log.
+const fn states(words: &Words) -> [(&'static str, &'static str, Condition); 5] {
+    [
+        ("stamped", words.stamped, Condition::Stamped),
+        ("pending", words.waiting, Condition::Pending),
+        ("success", words.ended_well, Condition::Ended(Outcome::Success)),
+        ("fault", words.ended_badly, Condition::Ended(Outcome::Fault)),
+        ("in-doubt", words.in_doubt, Condition::Ended(Outcome::InDoubt)),
+    ]
 }
 
 fn field<T: std::str::FromStr>(
@@ -97,6 +146,8 @@ fn form(query: &Query<'_>, words: &Words) -> Markup {
         ("client", words.client, "text", "DEMO/GOV/1001/portal"),
         ("service", words.service, "text", "DEMO/GOV/2002/registry/records"),
         ("member", words.member, "text", "DEMO/GOV/1001"),
+        ("user", words.user_asked, "text", ""),
+        ("issue", words.issue_asked, "text", ""),
         ("from", words.from, "datetime-local", ""),
         ("until", words.until, "datetime-local", ""),
     ];
@@ -116,12 +167,21 @@ fn form(query: &Query<'_>, words: &Words) -> Markup {
                     }
                 }
             }
+            div {
+                label for="state" { (words.state) }
+                select #state name="state" {
+                    option value="" { (words.any) }
+                    @for (name, label, _) in states(words) {
+                        option value=(name) selected[value("state") == name] { (label) }
+                    }
+                }
+            }
             button { (words.search) }
         }
     }
 }
 
-fn table(rows: &[(StoredRecord, bool)], words: &Words) -> Markup {
+fn table(rows: &[Row], words: &Words) -> Markup {
     if rows.is_empty() {
         return html! { p role="status" { (words.nothing) } };
     }
@@ -138,8 +198,8 @@ fn table(rows: &[(StoredRecord, bool)], words: &Words) -> Markup {
                     }
                 }
                 tbody {
-                    @for (record, stamped) in rows {
-                        @if let Some(message) = record.record.message() {
+                    @for Row { record, message, stamped } in rows {
+                        @if let Some(message) = message {
                             tr {
                                 td.count { (record.sequence) }
                                 td.time { (instant(record.time)) }
@@ -152,8 +212,10 @@ fn table(rows: &[(StoredRecord, bool)], words: &Words) -> Markup {
                                 }
                                 td { (message.client) }
                                 td { (message.service) }
-                                td.count { (message.parts.iter().map(|part| part.length).sum::<u64>()) }
-                                td { (if *stamped { words.stamped } else { words.waiting }) }
+                                td.count {
+                                    @if record.record.message().is_some() { (view::length(message)) }
+                                }
+                                td.state { (state(&record.record, *stamped, words)) }
                             }
                         }
                     }
@@ -181,6 +243,20 @@ pub(super) const fn role(role: Role, words: &Words) -> &'static str {
 pub(super) const fn kind(record: &Record, words: &Words) -> &'static str {
     match record {
         Record::Response(_) => words.response,
+        Record::Outcome(_) => words.ending,
         _ => words.request,
+    }
+}
+
+/// What is known of how it went.
+fn state(record: &Record, stamped: bool, words: &Words) -> String {
+    let Record::Outcome(outcome) = record else {
+        return if stamped { words.stamped } else { words.waiting }.to_owned();
+    };
+    let ended = states(words).into_iter().find(|(.., state)| *state == Condition::Ended(outcome.outcome));
+    let said = ended.map(|(_, said, _)| said).unwrap_or_default();
+    match &outcome.fault_code {
+        Some(code) => format!("{said} · {code}"),
+        None => said.to_owned(),
     }
 }

@@ -107,7 +107,7 @@ fn by_hour(counts: &Counts, words: &Words) -> Markup {
                 }
             }
             details {
-                summary { (words.by_hour) }
+                summary { (words.as_table) }
                 table {
                     tbody {
                         @for (hour, count, _) in bars {

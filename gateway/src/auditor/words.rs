@@ -122,6 +122,12 @@ words! {
     state: "État", "State";
     stamped: "horodaté", "time-stamped";
     waiting: "attend l’horodatage", "waits for its time-stamp";
+    ending: "fin", "ending";
+    ended_well: "terminé sans réponse signée", "ended without a signed answer";
+    ended_badly: "terminé par une erreur", "ended with a fault";
+    in_doubt: "issue inconnue", "in doubt";
+    user_asked: "Utilisateur (X-Road-UserId)", "User (X-Road-UserId)";
+    issue_asked: "Dossier (X-Road-Issue)", "Issue (X-Road-Issue)";
 
     exchange: "Échange", "Exchange";
     steps: "Étapes", "Steps";
@@ -171,6 +177,7 @@ words! {
     download: "Télécharger le conteneur (ASiC-E)", "Download the container (ASiC-E)";
     readers: "Qui a consulté cet échange", "Who has read about this exchange";
     no_readers: "Personne avant vous.", "Nobody before you.";
+    no_more_readers: "Personne d’autre avant.", "Nobody else before.";
     who: "Qui", "Who";
     action: "Action", "Action";
 
@@ -178,7 +185,8 @@ words! {
     by_service: "Requêtes par service", "Requests by service";
     day: "Jour (UTC)", "Day (UTC)";
     show: "Afficher", "Show";
-    requests: "requêtes", "requests";
+    requests: "Requêtes", "Requests";
+    as_table: "En tableau", "As a table";
     cut: "Il y a plus de requêtes ce jour-là que cette page n’en compte ; les premières seulement sont comptées.",
         "There are more requests on this day than this page counts; only the first ones are counted.";
 }

@@ -10,6 +10,7 @@ use cert_authority::clock::{SystemClock, UnixTime};
 use clap::Args;
 use conf::identifier::ClientId;
 
+use crate::audit::counter;
 use crate::config::Config;
 use crate::gateway::log_settings;
 use crate::messagelog::{LogError, MessageLog, erase};
@@ -30,7 +31,7 @@ pub struct Arguments {
     /// Why; it stands in the log.
     #[arg(long)]
     pub reason: String,
-    /// Who; it stands in the log. Default: the number of the user of this machine.
+    /// Who; it stands in the log. Default: the user of this machine.
     #[arg(long)]
     pub who: Option<String>,
 }
@@ -54,7 +55,7 @@ pub fn run(config: &Path, arguments: &Arguments, out: &mut impl Write) -> Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
     let who = arguments.who.clone();
-    let who = who.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
+    let who = who.unwrap_or_else(|| counter::user(rustix::process::getuid().as_raw(), None));
     let mut keys = log.vault().keys().map_err(said)?;
     if let Some(key) = &arguments.key {
         keys = vec![key.clone()];

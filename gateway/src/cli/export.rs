@@ -7,37 +7,30 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::log::LogCommandError;
+use super::reading::{ReadingArguments, Shown, asked};
 use super::selection::FilterArguments;
-use crate::audit::export::{self, ExportError, LeftOut};
-use crate::messagelog::reader::{Filter, Reader};
+use crate::audit::export::{self, ExportError, Form, LeftOut};
+use crate::messagelog::{self, reader::Reader};
 use crate::metaservice::container::LoggedContainer;
-
-/// The form of an export of many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// One ZIP with the ASiC-E container of each message.
-    Zip,
-    /// A JSON object a line, without what messages contain.
-    Jsonl,
-    /// CSV (RFC 4180), without what messages contain.
-    Csv,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
     /// The number of a message: its ASiC-E container is written. Left out, everything selected is.
     number: Option<u64>,
-    /// The form when there is no number.
-    #[arg(long, value_enum, default_value = "zip", conflicts_with = "number")]
+    /// The form when there is no number: zip (of containers), jsonl (a JSON object a line) or csv; the latter two without
+    /// what messages contain.
+    #[arg(long, default_value = "zip", conflicts_with = "number")]
     form: Form,
     #[command(flatten)]
     filter: FilterArguments,
     /// The file; it must not be there yet.
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArguments,
 }
 
 /// Writes the container of a message to a new file.
@@ -49,35 +42,36 @@ pub fn one(reader: &Reader, sequence: u64, file: &Path) -> Result<(), LogCommand
     to_new_file(file, |out| container.write(out).map_err(Into::into).map(|out| (out, ())))
 }
 
-/// Writes all that pass the filter to a new file; gives the numbers of the records in it, and what has no container.
+/// Writes these records to a new file; gives those that have no container.
 ///
 /// # Errors
 /// [`LogCommandError`]; then there is no file.
 pub fn many(
     reader: &Reader,
-    filter: &Filter,
+    numbers: &[u64],
     form: Form,
     file: &Path,
-) -> Result<(Vec<u64>, Vec<LeftOut>), LogCommandError> {
-    to_new_file(file, |mut out| match form {
-        Form::Zip => export::containers(reader, filter, out).map(|(out, in_it, left)| (out, (in_it, left))),
-        Form::Jsonl => {
-            let numbers = export::json_lines(reader, filter, &mut out)?;
-            Ok((out, (numbers, Vec::new())))
-        }
-        Form::Csv => {
-            let numbers = export::csv(reader, filter, &mut out)?;
-            Ok((out, (numbers, Vec::new())))
-        }
-    })
+) -> Result<Vec<LeftOut>, LogCommandError> {
+    to_new_file(file, |mut out| form.write(reader, numbers, &mut out).map(|left_out| (out, left_out)))
 }
 
-pub(super) fn run(reader: &Reader, arguments: ExportArguments) -> Result<(), LogCommandError> {
-    if let Some(number) = arguments.number {
-        return one(reader, number, &arguments.out);
+pub(super) fn run(
+    reader: &Reader,
+    log: &messagelog::Config,
+    arguments: ExportArguments,
+) -> Result<(), LogCommandError> {
+    let ExportArguments { number, form, filter, out, reading } = arguments;
+    let shown = Shown { action: "export", query: asked(), ..Shown::default() };
+    if let Some(number) = number {
+        // What there is no container of is not noted as read.
+        LoggedContainer::open(reader, number)?;
+        reading.note(log, Shown { records: vec![number], bodies: true, ..shown });
+        return one(reader, number, &out);
     }
-    let (numbers, left_out) = many(reader, &arguments.filter.into(), arguments.form, &arguments.out)?;
-    eprintln!("{} records in {}", numbers.len(), arguments.out.display());
+    let numbers = export::numbers(reader, &filter.into(), form)?;
+    reading.note(log, Shown { records: numbers.clone(), bodies: form == Form::Zip, ..shown });
+    let left_out = many(reader, &numbers, form, &out)?;
+    eprintln!("{} records in {}", numbers.len() - left_out.len(), out.display());
     left_out.iter().for_each(|(_, why)| eprintln!("left out: {why}"));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `log list | show | count | export | readers`: what the message log holds.
 //!
-//! The log is opened for reading only, so a running gateway is not disturbed; what it appends meanwhile is not seen.
+//! The log is opened for reading only, so a running gateway is not disturbed; what it appends meanwhile is not seen. That
+//! it is read is noted first (`reading`).
 //! What messages contain is never printed: it comes out as a container only.
 
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use super::erase;
 use super::export::{self, ExportArguments};
 use super::migrate;
+use super::reading::{ReadingArguments, Shown, asked};
 use super::reconcile;
 use super::selection::FilterArguments;
 use super::table::{Table, printable};
@@ -81,7 +83,21 @@ pub fn list(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), LogCommandError> {
+    write_list(reader, &found(reader, selection)?, json, out)
+}
+
+/// The records of a list.
+fn found(reader: &Reader, selection: &Selection) -> Result<Vec<StoredRecord>, LogError> {
     let Selection { filter, order, beyond, limit } = selection;
+    reader.find(filter, *order, *beyond, *limit)
+}
+
+fn write_list(
+    reader: &Reader,
+    records: &[StoredRecord],
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), LogCommandError> {
     let mut stamps = Stamps::new(reader);
     let mut table = Table::new(&[
         "NUMBER",
@@ -94,12 +110,12 @@ pub fn list(
         "LENGTH",
         "STATE",
     ]);
-    for record in reader.find(filter, *order, *beyond, *limit)? {
-        let stamp = stamps.of(&record)?;
+    for record in records {
+        let stamp = stamps.of(record)?;
         if json {
-            writeln!(out, "{}", view::summary(&record, stamp))?;
+            writeln!(out, "{}", view::summary(record, stamp))?;
         } else {
-            table.row(row(&record, stamp));
+            table.row(row(record, stamp));
         }
     }
     if !json {
@@ -237,15 +253,19 @@ pub(super) enum Command {
         /// As a JSON object.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        reading: ReadingArguments,
     },
     /// Say how many records there are.
     Count {
         #[command(flatten)]
         filter: Box<FilterArguments>,
+        #[command(flatten)]
+        reading: ReadingArguments,
     },
     /// Write the ASiC-E container of a message, or many records as a ZIP of containers, JSON lines or CSV.
     Export(Box<ExportArguments>),
-    /// Say who has read about a record or a query, when and why. Readings by these commands leave no trace.
+    /// Say who has read about a record or a query, when and why.
     Readers {
         /// The number of a record.
         #[arg(required_unless_present = "message_id", conflicts_with = "message_id")]
@@ -256,6 +276,8 @@ pub(super) enum Command {
         /// A JSON object a line.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        reading: ReadingArguments,
     },
     /// Compare the logs of two organisations. Exit code 0: the same in both; 1: something differs; 2: not compared.
     Reconcile(Box<reconcile::Arguments>),
@@ -286,6 +308,8 @@ pub(super) struct ListArguments {
     /// A JSON object a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: ReadingArguments,
 }
 
 impl From<ListArguments> for Selection {
@@ -302,7 +326,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<ExitCode, String> {
         return Ok(verify::run(config, arguments));
     }
     if let Command::Reconcile(arguments) = &command {
-        return Ok(reconcile::run(arguments));
+        return Ok(reconcile::run(config, arguments));
     }
     read(config, command).map(|()| ExitCode::SUCCESS)
 }
@@ -319,25 +343,45 @@ fn read(config: &Path, command: Command) -> Result<(), String> {
     }
     let config = Config::load(config).map_err(|error| error.to_string())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let reader = service::read_only(&log_settings(&config), &clock).map_err(|error| error.to_string())?;
+    let log = log_settings(&config);
+    let reader = service::read_only(&log, &clock).map_err(|error| error.to_string())?;
     let out = &mut io::stdout().lock();
+    let noted = |reading: &ReadingArguments, action, records: Vec<u64>| {
+        reading.note(&log, Shown { action, query: asked(), records, bodies: false });
+    };
     let done = match command {
         Command::List(arguments) => {
-            let json = arguments.json;
-            list(&reader, &Selection::from(*arguments), json, out)
+            let (json, reading) = (arguments.json, arguments.reading.clone());
+            found(&reader, &Selection::from(*arguments)).map_err(Into::into).and_then(|records| {
+                noted(&reading, "list", records.iter().map(|record| record.sequence).collect());
+                write_list(&reader, &records, json, out)
+            })
         }
-        Command::Show { number, json } => show(&reader, number, json, out),
-        Command::Count { filter } => reader
-            .count(&Filter::from(*filter))
-            .map_err(LogCommandError::from)
-            .and_then(|count| writeln!(out, "{count}").map_err(Into::into)),
-        Command::Export(arguments) => export::run(&reader, *arguments),
-        Command::Readers { number, message_id, json } => {
+        Command::Show { number, json, reading } => {
+            let mut shown = Vec::new();
+            show(&reader, number, json, &mut shown).and_then(|()| {
+                noted(&reading, "show", vec![number]);
+                Ok(out.write_all(&shown)?)
+            })
+        }
+        Command::Count { filter, reading } => {
+            reader.count(&Filter::from(*filter)).map_err(LogCommandError::from).and_then(|count| {
+                noted(&reading, "count", Vec::new());
+                Ok(writeln!(out, "{count}")?)
+            })
+        }
+        Command::Export(arguments) => export::run(&reader, &log, *arguments),
+        Command::Readers { number, message_id, json, reading } => {
             let about = match (number, message_id) {
                 (Some(number), _) => Ok(vec![number]),
                 (None, message_id) => of_query(&reader, message_id.as_deref().unwrap_or_default()),
             };
-            about.and_then(|about| readers(&reader, &about, json, out))
+            about.and_then(|about| {
+                let mut shown = Vec::new();
+                readers(&reader, &about, json, &mut shown)?;
+                noted(&reading, "readers", about);
+                Ok(out.write_all(&shown)?)
+            })
         }
         Command::Transparency(_)
         | Command::Erase(_)

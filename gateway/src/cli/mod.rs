@@ -10,6 +10,7 @@ pub mod export;
 mod keys;
 pub mod log;
 pub mod migrate;
+mod reading;
 mod reconcile;
 mod selection;
 mod service;

@@ -1,18 +1,25 @@
 //! `log reconcile`: two organisations' logs of the same exchanges, side by side.
 //!
+//! With the log of the settings a reason is needed, and what of it is shown is noted there.
+//!
 //! Exit codes: 0 the same in both, 1 something differs, 2 nothing was compared.
 
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cert_authority::clock::UnixTime;
 use clap::Args;
 use conf::identifier::MemberId;
 
+use super::reading::{MaybeReadingArguments, ReadingArguments, Shown, asked};
 use super::selection::time;
 use super::table::{Table, printable};
 use crate::audit::reconcile::{ReconcileError, Reconciled, Scope, What, read, reconcile};
+use crate::config::Config;
+use crate::gateway::log_settings;
+use crate::messagelog;
 
 const DIFFERENT: u8 = 1;
 const NOT_COMPARED: u8 = 2;
@@ -37,14 +44,57 @@ pub(super) struct Arguments {
     /// As one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reading: MaybeReadingArguments,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match compare(arguments).map(|result| (result.differences.is_empty(), show(&result, arguments.json))) {
+pub(super) fn run(settings: &Path, arguments: &Arguments) -> ExitCode {
+    let own = match own(settings, arguments) {
+        Ok(own) => own,
+        Err(why) => {
+            eprintln!("passerelle-gateway: {why}");
+            return ExitCode::from(NOT_COMPARED);
+        }
+    };
+    let compared = compare(arguments);
+    if let (Ok(result), Some((log, second, reading))) = (&compared, own) {
+        let numbers = result.differences.iter().flat_map(|d| if second { &d.second } else { &d.first });
+        let (action, query, records) = ("reconcile", asked(), numbers.copied().collect());
+        reading.note(&log, Shown { action, query, records, bodies: false });
+    }
+    match compared.map(|result| (result.differences.is_empty(), show(&result, arguments.json))) {
         Ok((same, Ok(()))) => ExitCode::from(if same { 0 } else { DIFFERENT }),
         Ok((_, Err(error))) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// The log of the settings, if it is one of the two, whether it is the second, and why it is read. Of other logs it is
+/// said that nobody notes that they are read.
+fn own(
+    settings: &Path,
+    arguments: &Arguments,
+) -> Result<Option<(messagelog::Config, bool, ReadingArguments)>, String> {
+    let log = Config::load(settings).ok().map(|config| log_settings(&config));
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    let mut own = None;
+    for (second, path) in [(false, &arguments.first), (true, &arguments.second)] {
+        match &log {
+            Some(log) if place(path).is_some() && place(path) == place(&log.directory) => {
+                let reading = arguments.reading.clone().given();
+                let reading = reading.ok_or("one of them is the log of the settings: --reason is needed")?;
+                own = Some((log.clone(), second, reading));
+            }
+            _ if path.is_dir() => {
+                eprintln!(
+                    "passerelle-gateway: this reading is not registered: {} is not the log of the settings",
+                    path.display()
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(own)
 }
 
 fn compare(arguments: &Arguments) -> Result<Reconciled, ReconcileError> {

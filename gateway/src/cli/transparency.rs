@@ -1,6 +1,7 @@
 //! `log checkpoint | prove | check-proof | consistency | witnesses`: the log as a transparency log.
 //!
-//! All but `check-proof` read the log of the settings, and leave a running gateway alone. `check-proof` needs nothing but
+//! All but `check-proof` read the log of the settings, and leave a running gateway alone. They show hashes; only `prove
+//! --record` shows a record, and is noted as a reading. `check-proof` needs nothing but
 //! the files and keys it is given: it is for those who do not trust whoever runs the log.
 
 use std::fs;
@@ -13,6 +14,7 @@ use cert_authority::durable;
 use cert_authority::tlog::{Checkpoint, InclusionProof, Trust, VerifierKey};
 use clap::Subcommand;
 
+use super::reading::{MaybeReadingArguments, ReadingArguments, Shown as Reading, asked};
 use crate::config::Config;
 use crate::gateway::log_settings;
 use crate::messagelog::checkpoint::{Signed, agrees};
@@ -33,9 +35,11 @@ pub(super) enum Command {
     Prove {
         /// Its number.
         number: u64,
-        /// Write the record's bytes, which the proof is about, to this file.
+        /// Write the record's bytes, which the proof is about, to this file. Then --reason is needed.
         #[arg(long)]
         record: Option<PathBuf>,
+        #[command(flatten)]
+        reading: MaybeReadingArguments,
     },
     /// Check a proof against the record's bytes. Needs no log.
     CheckProof {
@@ -71,7 +75,8 @@ pub(super) fn run(path: &Path, command: Command, out: &mut impl Write) -> Result
     // Before the log is read: a running gateway hands over later checkpoints meanwhile.
     let held = matches!(command, Command::Witnesses).then(|| ask_all(&config)).transpose()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let reader = service::read_only(&log_settings(&config), &clock).map_err(said)?;
+    let log = log_settings(&config);
+    let reader = service::read_only(&log, &clock).map_err(said)?;
     let shown = Shown::of(reader.clone());
     match command {
         Command::Checkpoint { cosigned } => {
@@ -80,7 +85,18 @@ pub(super) fn run(path: &Path, command: Command, out: &mut impl Write) -> Result
             agrees(shown.tiles(), &signed.checkpoint, "the log itself").map_err(said)?;
             write!(out, "{}", signed.note).map_err(said)
         }
-        Command::Prove { number, record } => prove(&shown, &reader, number, record.as_deref(), out),
+        Command::Prove { number, record, reading } => {
+            let record = match (record, reading.given()) {
+                (Some(_), None) => return Err("--record shows a record: --reason is needed".to_owned()),
+                (record, reading) => record.zip(reading),
+            };
+            let note = |reading: &ReadingArguments| {
+                let (action, query, records) = ("prove", asked(), vec![number]);
+                reading.note(&log, Reading { action, query, records, bodies: false });
+            };
+            let record = record.as_ref().map(|(path, reading)| (path.as_path(), || note(reading)));
+            prove(&shown, &reader, number, record, out)
+        }
         Command::Consistency { from, to } => {
             let to = to.map_or_else(|| shown.last().map(|last| last.checkpoint.size()), Ok).map_err(said)?;
             writeln!(out, "{}", as_json(&shown.consistency(from, to).map_err(said)?)).map_err(said)
@@ -98,7 +114,7 @@ fn prove(
     shown: &Shown,
     reader: &Reader,
     number: u64,
-    record: Option<&Path>,
+    record: Option<(&Path, impl FnOnce())>,
     out: &mut impl Write,
 ) -> Result<(), String> {
     // One that witnesses have cosigned convinces more people, where it reaches so far.
@@ -106,9 +122,10 @@ fn prove(
     let cosigned = shown.last_cosigned().map_err(said)?.filter(covers);
     let signed = cosigned.map_or_else(|| shown.last(), Ok).map_err(said)?;
     let proof = shown.inclusion(number, &signed).map_err(said)?;
-    if let Some(path) = record {
+    if let Some((path, note)) = record {
         let missing = ShowError::NotCovered { number, size: signed.checkpoint.size() };
         let frame = reader.frame(number).map_err(said)?.ok_or(missing).map_err(said)?;
+        note();
         durable::write_secret(path, &frame).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     write!(out, "{proof}").map_err(said)

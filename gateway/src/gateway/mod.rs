@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 use self::monitoring::Watching;
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
 use crate::archive;
+use crate::audit::counter;
 use crate::auditor::Auditor;
 use crate::builtin::AllServices;
 use crate::config::{Config, ConfigError};
@@ -256,6 +257,8 @@ impl Wired {
         let log = gateway.log.clone();
         running.spawn(witness::run(log, made, Arc::clone(&authorities), every, stop.clone()));
         running.spawn(witness::serve(doors.witness, closed.clone()));
+        let directory = config.log.directory.clone();
+        running.spawn(counter::serve(gateway.log.clone(), directory, closed.clone()));
         running.spawn(tasks::archive(Arc::clone(&gateway), config.archive.clone(), archiving, stop.clone()));
         let conf_directory = config.configuration.directory.clone();
         let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));

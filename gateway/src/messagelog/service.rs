@@ -315,6 +315,11 @@ impl MessageLog {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
     /// Seals bodies for this log.
     pub fn vault(&self) -> &Vault {
         &self.0.vault

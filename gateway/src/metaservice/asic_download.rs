@@ -22,16 +22,14 @@
 //! # Compatibility
 //! A query that cannot be decoded gives 400, not 500. Failures of the log are told to the operator, not to the client.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
-use bytes::Bytes;
 use conf::identifier::{ClientId, MemberId};
-use tokio::sync::mpsc;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::container::{ContainerError, LoggedContainer, form_encoded};
 use super::query::Query;
-use super::{Body, Response, ZIP};
+use super::{Body, Response, ZIP, outgoing};
 use crate::access::client_auth::IdentifyError;
 use crate::evidence::asic;
 use crate::messagelog::{
@@ -42,9 +40,6 @@ use crate::messagelog::{
 };
 
 const CONTAINER: &str = "application/vnd.etsi.asic-e+zip";
-const CHUNK: usize = 64 << 10;
-/// Chunks that wait for the connection.
-const CHUNKS: usize = 4;
 
 /// Answers it. `query` is what stands behind the question mark; `authenticate` says whether the information system may
 /// speak for a client, `connection` how it has come in, for the register; `stamp` gets time-stamps for what has none, and is awaited only when it is needed.
@@ -265,21 +260,15 @@ fn answer(
         };
         (ZIP, format!("{}{only}.zip", form_encoded(&wanted.query_id)))
     };
-    let (chunks, body) = mpsc::channel(CHUNKS);
-    tokio::task::spawn_blocking(move || {
-        let out = BufWriter::with_capacity(CHUNK, Outgoing(chunks.clone()));
-        let written = if unique { first.stream(out).and_then(flushed) } else { all(&reader, &numbers, out) };
-        if let Err(error) = written {
-            tracing::warn!(%error, "signed documents were not given to their end");
-            let _ = chunks.blocking_send(Err(error));
-        }
+    let body = outgoing::stream("an answer with signed documents", move |out| {
+        if unique { first.stream(out).map(drop) } else { all(&reader, &numbers, out) }
     });
     let disposition = format!("attachment; filename=\"{file_name}\"");
     Response::ok(content_type, Some(disposition), Body::Stream(body))
 }
 
 /// The ZIP of the containers.
-fn all(reader: &Reader, numbers: &[u64], out: BufWriter<Outgoing>) -> io::Result<()> {
+fn all(reader: &Reader, numbers: &[u64], out: impl Write) -> io::Result<()> {
     let mut zip = ZipWriter::new_stream(out);
     for number in numbers {
         let container = LoggedContainer::open(reader, *number).map_err(io::Error::other)?;
@@ -290,26 +279,8 @@ fn all(reader: &Reader, numbers: &[u64], out: BufWriter<Outgoing>) -> io::Result
         zip.start_file(container.file_name(), options)?;
         container.stream(&mut zip)?;
     }
-    flushed(zip.finish()?.into_inner())
-}
-
-/// What a writer sends when it is dropped could be lost unnoticed.
-fn flushed(mut out: BufWriter<Outgoing>) -> io::Result<()> {
-    out.flush()
-}
-
-/// What is written goes to the connection. When that is gone, writing fails.
-struct Outgoing(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Outgoing {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(data)));
-        sent.map(|()| data.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    zip.finish()?;
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -15,11 +15,13 @@
 pub mod asic_download;
 pub mod container;
 pub mod list_clients;
+pub(crate) mod outgoing;
 pub(crate) mod query;
 pub mod verification_conf;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+
+pub use outgoing::Chunks;
 
 /// An answer, ready to be written.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub enum Body {
     /// All of it.
     Whole(Bytes),
     /// It is made while it leaves. An error breaks the answer off: what was sent is not the whole body.
-    Stream(mpsc::Receiver<std::io::Result<Bytes>>),
+    Stream(Chunks),
 }
 
 const ZIP: &str = "application/zip";

@@ -399,6 +399,16 @@ impl OutgoingBody {
     ) -> Self {
         Self::of(Kind::Stream { chunks: Box::pin(chunks), left: length })
     }
+
+    /// A body that somebody writes off the runtime's threads while it leaves. An `Err` breaks the message off.
+    #[must_use]
+    pub fn chunks(chunks: mpsc::Receiver<std::io::Result<Bytes>>) -> Self {
+        let chunks = futures_util::stream::unfold(chunks, |mut chunks| async {
+            let chunk = chunks.recv().await?;
+            Some((chunk.map_err(|_| GivenUp), chunks))
+        });
+        Self::stream(chunks, None)
+    }
 }
 
 impl std::fmt::Debug for OutgoingBody {

@@ -121,7 +121,12 @@ impl Old {
     }
 
     pub(crate) fn reopen(self) -> Self {
-        let Self { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config } = self;
+        let Self {
+            scene: Scene { directory, world, key, log, clock: time, runtime },
+            conf,
+            archives,
+            config,
+        } = self;
         drop(log);
         let log = opened(&config);
         Self { scene: Scene { directory, world, key, log, clock: time, runtime }, conf, archives, config }

@@ -193,7 +193,7 @@ fn copied(from: &Path, to: &Path) {
         let (path, other) = (file.path(), to.join(file.file_name()));
         if path.is_dir() {
             copied(&path, &other);
-        } else {
+        } else if path.is_file() {
             std::fs::copy(&path, &other).unwrap();
         }
     }

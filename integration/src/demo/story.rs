@@ -17,6 +17,8 @@ use super::layout::{
 };
 use super::narrator::Narrator;
 
+/// Why the demo reads the logs.
+const REASON: &str = "the demo";
 /// The longest wait for a time-stamp; they come every 2 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,7 +77,7 @@ pub fn by_hand(ecosystem: &Ecosystem, id: Option<&str>, narrator: &Narrator) {
          curl -H \"Authorization: Bearer $(cat {token})\" http://{health}/metrics\n\
          # the log in a browser, with the token of the auditor: http://{health}/audit/\n\
          # what is logged\n\
-         {gateway} --config {config} log list\n\
+         {gateway} --config {config} log list --reason curious\n\
          # a message as a container{hint}; the signed configuration alone verifies it\n\
          curl -o by-hand.asice {client} 'http://{http}/asic?queryId={id}&xRoadInstance={INSTANCE}\
          &memberClass={CLASS}&memberCode={member}&subsystemCode={subsystem}&unique&requestOnly&force'\n\
@@ -253,7 +255,8 @@ impl Teller<'_> {
         );
         for organisation in ORGANISATIONS {
             let folder = self.layout.folder(organisation.folder);
-            let lines = self.gateway(&folder, &["log", "list", "--json", "--oldest-first"])?;
+            let lines =
+                self.gateway(&folder, &["log", "list", "--json", "--oldest-first", "--reason", REASON])?;
             self.narrator.say(&format!("\n{}, {}", organisation.name, folder.join("log").display()));
             for line in lines.lines() {
                 self.narrator.say(&listed(&json(line.as_bytes())?));
@@ -325,8 +328,8 @@ impl Teller<'_> {
         let number = record.map(number).ok_or_else(|| format!("no {kind} of {id} in the log"))?;
         let folder = self.layout.folder(holder.folder);
         let file = container_file(self.layout, holder, number, kind).display().to_string();
-        self.gateway(&folder, &["log", "export", &number.to_string(), "--out", &file])?;
-        self.narrator.say(&format!("passerelle-gateway log export {number} --out {file}"));
+        self.gateway(&folder, &["log", "export", &number.to_string(), "--out", &file, "--reason", REASON])?;
+        self.narrator.say(&format!("passerelle-gateway log export {number} --reason {REASON} --out {file}"));
 
         let verify = ["asic", "verify", "--conf", "globalconf", "--json", &file];
         let report = json(self.gateway(&folder, &verify)?.as_bytes())?;
@@ -367,7 +370,7 @@ impl Teller<'_> {
     /// The messages of an exchange in a log, oldest first.
     fn records(&self, organisation: &Organisation, id: &str) -> Result<Vec<Value>, String> {
         let folder = self.layout.folder(organisation.folder);
-        let list = ["log", "list", "--json", "--oldest-first", "--message-id", id];
+        let list = ["log", "list", "--json", "--oldest-first", "--reason", REASON, "--message-id", id];
         let lines = self.gateway(&folder, &list)?;
         let records: Result<Vec<Value>, String> = lines.lines().map(|line| json(line.as_bytes())).collect();
         Ok(records?.into_iter().filter(|one| matches!(text(one, "kind"), "request" | "response")).collect())
