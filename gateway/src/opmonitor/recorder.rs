@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf::identifier::ServerId;
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Histogram};
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -189,24 +189,26 @@ impl Meters {
         let outcome = observed.outcome;
         let exchanges = self.exchanges.entry((side, outcome));
         exchanges
-            .or_insert_with(|| counter!("passerelle_exchanges_total", "side" => side, "outcome" => outcome))
+            .or_insert_with(
+                || metrics::counter!("passerelle_exchanges_total", "side" => side, "outcome" => outcome),
+            )
             .increment(1);
         if let Some(peer) = &observed.peer {
             self.count_peer(side, outcome, peer);
         }
         if let Some((code, _)) = &observed.record.fault {
-            counter!("passerelle_faults_total", "side" => side, "code" => known(code)).increment(1);
+            metrics::counter!("passerelle_faults_total", "side" => side, "code" => known(code)).increment(1);
         }
         let seconds = self.seconds.entry(side);
         seconds
-            .or_insert_with(|| histogram!("passerelle_exchange_seconds", "side" => side))
+            .or_insert_with(|| metrics::histogram!("passerelle_exchange_seconds", "side" => side))
             .record(observed.took.as_secs_f64());
         let ends = observed.steps.iter().skip(1).map(|(_, begins)| *begins).chain([observed.took]);
         for ((step, begins), ends) in observed.steps.iter().zip(ends) {
             let taken = self.steps.entry((side, *step));
             taken
                 .or_insert_with(
-                    || histogram!("passerelle_step_seconds", "side" => side, "step" => step.name()),
+                    || metrics::histogram!("passerelle_step_seconds", "side" => side, "step" => step.name()),
                 )
                 .record(ends.saturating_sub(*begins).as_secs_f64());
         }
@@ -218,7 +220,7 @@ impl Meters {
             return counter.increment(1);
         }
         let labels = [("side", side.to_owned()), ("peer", peer.to_string()), ("outcome", outcome.to_owned())];
-        let counter = counter!("passerelle_peer_exchanges_total", &labels);
+        let counter = metrics::counter!("passerelle_peer_exchanges_total", &labels);
         counter.increment(1);
         peers.insert(peer.clone(), counter);
     }
