@@ -169,6 +169,7 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<Spanned<usize>>,
     pub(crate) connections_per_address: Option<Spanned<usize>>,
     pub(crate) handshakes: Option<Spanned<usize>>,
+    pub(crate) handshakes_per_address: Option<Spanned<usize>>,
     #[serde(default, deserialize_with = "optional_size")]
     pub(crate) head: Option<u64>,
     pub(crate) headers: Option<Spanned<usize>>,

@@ -361,6 +361,7 @@ impl<'a> Resolver<'a> {
             connections: count(&limits.connections, usual.connections),
             connections_per_address: count(&limits.connections_per_address, usual.connections_per_address),
             handshakes: count(&limits.handshakes, usual.handshakes),
+            handshakes_per_address: count(&limits.handshakes_per_address, usual.handshakes_per_address),
             handshake_timeout: timeouts.handshake.unwrap_or(usual.handshake_timeout),
             head_timeout: timeouts.head.unwrap_or(usual.head_timeout),
             idle_timeout: timeouts.idle.unwrap_or(usual.idle_timeout),

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -111,10 +111,16 @@ struct Shared<H> {
     limits: DoorLimits,
     protection: Protection,
     handshakes: Semaphore,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, OfAddress>>,
     stop: watch::Receiver<bool>,
     /// Cloned into everything that is under way: when all clones are gone, all is finished.
     under_way: mpsc::Sender<Infallible>,
+}
+
+/// What an address has with a door.
+struct OfAddress {
+    open: usize,
+    handshakes: Arc<Semaphore>,
 }
 
 /// Runs a door until `stop` turns true (or its sender is gone), then lets what is under way finish, for at most
@@ -153,7 +159,7 @@ pub(crate) async fn run<H: Handler>(
             Ok((stream, address, slot)) => {
                 let Some(counted) = Counted::count(&shared, address.ip()) else { continue };
                 connections.spawn(async move {
-                    serve_connection(&counted.shared, stream, address).await;
+                    serve_connection(&counted, stream, address).await;
                     drop((counted, slot));
                 });
             }
@@ -192,35 +198,50 @@ async fn accept(
 struct Counted<H> {
     shared: Arc<Shared<H>>,
     address: IpAddr,
+    handshakes: Arc<Semaphore>,
+}
+
+/// Whoever has an IPv6 address has the 64 bits behind it too.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
 }
 
 impl<H> Counted<H> {
     fn count(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
+        let (address, limits) = (counted_as(address), &shared.limits);
         let mut by_address = shared.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = by_address.entry(address).or_insert(0);
-        if *open >= shared.limits.connections_per_address {
+        let of_address = by_address.entry(address).or_insert_with(|| OfAddress {
+            open: 0,
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_per_address)),
+        });
+        if of_address.open >= limits.connections_per_address {
             return None;
         }
-        *open = open.saturating_add(1);
-        Some(Self { shared: Arc::clone(shared), address })
+        of_address.open = of_address.open.saturating_add(1);
+        let handshakes = Arc::clone(&of_address.handshakes);
+        Some(Self { shared: Arc::clone(shared), address, handshakes })
     }
 }
 
 impl<H> Drop for Counted<H> {
     fn drop(&mut self) {
         let mut by_address = self.shared.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = by_address.get_mut(&self.address) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
+        if let Some(of_address) = by_address.get_mut(&self.address) {
+            of_address.open = of_address.open.saturating_sub(1);
+            if of_address.open == 0 {
                 by_address.remove(&self.address);
             }
         }
     }
 }
 
-async fn serve_connection<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, address: SocketAddr) {
+async fn serve_connection<H: Handler>(counted: &Counted<H>, stream: TcpStream, address: SocketAddr) {
+    let shared = &counted.shared;
     let secured = tokio::select! {
-        secured = timeout(shared.limits.handshake_timeout, secure(shared, stream)) => secured,
+        secured = timeout(shared.limits.handshake_timeout, secure(counted, stream)) => secured,
         _ = stopped(shared) => return,
     };
     let (stream, tls) = match secured {
@@ -268,10 +289,16 @@ async fn stopped<H>(shared: &Shared<H>) {
     let _ = shared.stop.clone().wait_for(|stop| *stop).await;
 }
 
-async fn secure<H>(shared: &Shared<H>, stream: TcpStream) -> std::io::Result<(Stream, Option<TlsPeer>)> {
+/// Only a handshake that has begun takes a place, first among those of its address, then among all: neither silence nor
+/// a flood from one address keeps others out.
+async fn secure<H>(counted: &Counted<H>, stream: TcpStream) -> std::io::Result<(Stream, Option<TlsPeer>)> {
+    let Counted { shared, handshakes, .. } = counted;
     let Protection::Tls(config) = &shared.protection else { return Ok((Stream::Plain(stream), None)) };
-    let _permit = shared.handshakes.acquire().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = config.load_full().accept(stream).await?;
+    let config = config.load_full();
+    let begun = config.begun(stream).await?;
+    let _of_address = handshakes.acquire().await.map_err(std::io::Error::other)?;
+    let _of_all = shared.handshakes.acquire().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = begun.finish().await?;
     Ok((stream, Some(peer)))
 }
 

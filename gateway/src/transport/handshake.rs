@@ -5,10 +5,11 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::server::Acceptor;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector};
 
 use super::door::TlsPeer;
 use super::io::Stream;
@@ -47,16 +48,41 @@ impl From<ClientConfig> for ClientTls {
     }
 }
 
+/// A handshake that the far end has begun; nothing has been computed for it yet.
+pub(crate) enum Begun<'a> {
+    Rustls(&'a Arc<ServerConfig>, Box<StartHandshake<TcpStream>>),
+    #[cfg(feature = "legacy-tls")]
+    Legacy(&'a legacy_tls::Server, TcpStream),
+}
+
 impl ServerTls {
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(Stream, TlsPeer)> {
+    /// Waits until the far end has said what it wants: who says nothing costs a socket and no more.
+    pub(crate) async fn begun(&self, stream: TcpStream) -> io::Result<Begun<'_>> {
         match self {
             Self::Rustls(config) => {
-                let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+                Ok(Begun::Rustls(config, Box::new(hello)))
+            }
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(server) => {
+                stream.peek(&mut [0]).await?;
+                Ok(Begun::Legacy(server, stream))
+            }
+        }
+    }
+}
+
+impl Begun<'_> {
+    /// The rest of the handshake: keys are agreed, certificates and signatures looked at.
+    pub(crate) async fn finish(self) -> io::Result<(Stream, TlsPeer)> {
+        match self {
+            Self::Rustls(config, hello) => {
+                let stream = hello.into_stream(Arc::clone(config)).await?;
                 let peer = TlsPeer::of(stream.get_ref().1);
                 Ok((Stream::Tls(Box::new(stream.into())), peer))
             }
             #[cfg(feature = "legacy-tls")]
-            Self::Legacy(server) => server.accept(stream).await,
+            Self::Legacy(server, stream) => server.accept(stream).await,
         }
     }
 }

@@ -52,8 +52,10 @@ pub struct DoorLimits {
     pub connections: usize,
     /// Connections open at once from one address; more are closed at once.
     pub connections_per_address: usize,
-    /// TLS handshakes under way at once.
+    /// TLS handshakes under way at once; more wait. One is under way when the far end has begun it.
     pub handshakes: usize,
+    /// The same from one address (of IPv6: from one /64).
+    pub handshakes_per_address: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long a request head may take, from its first byte (or from the connection's beginning).
@@ -82,6 +84,7 @@ impl Default for DoorLimits {
             connections: 5000,
             connections_per_address: 2000,
             handshakes: 256,
+            handshakes_per_address: 32,
             handshake_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
