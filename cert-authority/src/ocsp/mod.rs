@@ -6,6 +6,7 @@
 //! | [`Request`] | the question, read and written |
 //! | [`Response`] | the answer, read; [`respond`] writes and signs one, [`refusal`] one without a signature |
 //! | [`verify()`] | judges an answer and grants a [`GoodStatus`] |
+//! | [`Revocations`] | what was heard of revoked certificates since |
 //!
 //! Specification: RFC 6960, RFC 9654 (nonces).
 //!
@@ -14,11 +15,13 @@
 mod cert_id;
 mod request;
 mod response;
+mod revocations;
 mod verify;
 
 pub use cert_id::CertId;
 pub use request::Request;
 pub use response::{CertStatus, ErrorStatus, Responder, Response, SingleResponse, refusal, respond};
+pub use revocations::Revocations;
 pub use verify::{GoodStatus, Policy, verify};
 
 /// Media type of a request.

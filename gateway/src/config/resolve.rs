@@ -89,7 +89,7 @@ impl Config {
             configuration: Configuration {
                 anchor: folder.join(&file.configuration.anchor),
                 directory: path(&file.configuration.directory, "globalconf"),
-                every: file.configuration.every.unwrap_or(Duration::from_secs(60)),
+                every: file.configuration.every.unwrap_or(Duration::from_secs(45)),
             },
             keys: Keys {
                 directory: path(&file.keys.directory, "keys"),
@@ -382,6 +382,11 @@ impl<'a> Resolver<'a> {
             peers: PeerSettings {
                 port: file.peers.port.unwrap_or(peers.port),
                 ocsp_port: file.peers.ocsp_port.unwrap_or(peers.ocsp_port),
+                revocations: match file.peers.revocations {
+                    Some(OrOff::Off) => None,
+                    Some(OrOff::On(interval)) => Some(interval.max(Duration::from_millis(100))),
+                    None => peers.revocations,
+                },
                 connect_timeout: timeouts.connect.unwrap_or(peers.connect_timeout),
                 answer_timeout: match timeouts.answer {
                     Some(OrOff::Off) => None,

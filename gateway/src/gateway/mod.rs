@@ -146,6 +146,7 @@ struct Wired {
     conf_client: ConfClient,
     registry: Registry,
     registered: Registered,
+    trust: Arc<AuthTrust>,
     responses: Arc<OcspCache>,
     checkpoints: Option<Checkpoints>,
     watching: Watching,
@@ -211,6 +212,7 @@ impl Wired {
             conf_client,
             registry,
             registered,
+            trust,
             responses,
             checkpoints,
             watching,
@@ -228,6 +230,7 @@ impl Wired {
             conf_client,
             registry,
             registered,
+            trust,
             responses,
             checkpoints,
             watching,
@@ -249,6 +252,8 @@ impl Wired {
         let mut running = JoinSet::new();
         running.spawn(conf_client.run(tasks::stopped(stop.clone())));
         running.spawn(tasks::refresh(refresher, woken, stop.clone()));
+        let every = limits.peers.revocations;
+        running.spawn(tasks::watch(Arc::clone(&gateway), trust, asked, every, stop.clone()));
         let authorities = tasks::authorities(&gateway, config.timestamping.at_once);
         let interval = config.timestamping.interval;
         running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));

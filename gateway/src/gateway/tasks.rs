@@ -21,7 +21,10 @@ use crate::messagelog::stamp::{Authorities, TimestampAuthority};
 use crate::messagelog::timestamper::{self, HttpAuthority};
 use crate::messagelog::{LogStore as _, Record};
 use crate::serverconf::ServerConf;
+use crate::transport::auth_trust::AuthTrust;
 use crate::transport::ocsp_refresh::OcspRefresher;
+use crate::transport::peer_registry::Registry;
+use crate::transport::revocation_watch::{InUse, RevocationWatch};
 
 /// How long one time-stamping authority may take before the next one is asked.
 const STAMP_LIMITS: http::Limits =

@@ -5,7 +5,7 @@
 //! server; that server has the client (of a request) or the provider (of an answer) registered.
 //!
 //! What costs signatures is remembered, and the memory ends with the first of: another configuration, the freshness of
-//! an OCSP response, the validity of a certificate. Registration and client are looked up every time.
+//! an OCSP response, the validity of a certificate, news of a revocation. Registration and client are looked up every time.
 //!
 //! Specification: PR-MESSTRANSP 2.1 and 2.2; XROAD-FACTS 2.9, 2.10; THREATS T01 to T05.
 //!
@@ -21,7 +21,7 @@ use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::{Clock, UnixTime};
 use cert_authority::crypto::{Digest, digest};
 use cert_authority::error::{PkiError, VerifyError};
-use cert_authority::ocsp;
+use cert_authority::ocsp::{self, Revocations};
 use cert_authority::x509::{Certificate, oid};
 use conf::identifier::{ClientId, ServerId};
 use rustls_pki_types::CertificateDer;
@@ -105,6 +105,7 @@ impl PeerTrusted {
 pub struct AuthTrust {
     clock: Arc<dyn Clock>,
     responses: Arc<OcspCache>,
+    revocations: Arc<Revocations>,
     known: Mutex<HashMap<Digest, Known>>,
 }
 
@@ -118,11 +119,16 @@ impl std::fmt::Debug for AuthTrust {
 struct Known {
     certificate: Certificate,
     good: Option<Good>,
+    used: UnixTime,
 }
 
 /// That its path and its OCSP responses were good.
 struct Good {
     snapshot: Digest,
+    /// What was heard of revocations until then.
+    news: u64,
+    /// The certificates of the path, each with its issuer.
+    pairs: Vec<(Certificate, Certificate)>,
     /// The responses that said so.
     responses: Vec<Bytes>,
     until: UnixTime,
@@ -132,7 +138,22 @@ impl AuthTrust {
     /// With the responses that are kept here.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, responses: Arc<OcspCache>) -> Self {
-        Self { clock, responses, known: Mutex::new(HashMap::new()) }
+        let (revocations, known) = (Arc::default(), Mutex::new(HashMap::new()));
+        Self { clock, responses, revocations, known }
+    }
+
+    /// What was heard of revocations: it outranks older responses, whoever brings them.
+    #[must_use]
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// The certificates of peers that were trusted since then, each with its issuer.
+    #[must_use]
+    pub fn in_use(&self, since: UnixTime) -> Vec<(Certificate, Certificate)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = known.values().filter(|known| known.used >= since);
+        used.filter_map(|known| known.good.as_ref()).flat_map(|good| good.pairs.iter().cloned()).collect()
     }
 
     /// Judges whoever showed these certificates (its own first), speaking for `client`. `brought` are the OCSP responses
@@ -182,12 +203,19 @@ impl AuthTrust {
     }
 
     fn is_known_good(&self, fingerprint: Digest, snapshot: Digest, brought: &[Bytes]) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(good) = known.get(&fingerprint).and_then(|known| known.good.as_ref()) else { return false };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = known.get_mut(&fingerprint) else { return false };
+        let Some(good) = known.good.as_ref() else { return false };
+        let now = self.clock.now();
         // A response that we have not seen may say that the certificate is revoked.
-        good.snapshot == snapshot
-            && self.clock.now() < good.until
-            && brought.iter().all(|response| good.responses.contains(response))
+        let is_good = good.snapshot == snapshot
+            && good.news == self.revocations.news()
+            && now < good.until
+            && brought.iter().all(|response| good.responses.contains(response));
+        if is_good {
+            known.used = now;
+        }
+        is_good
     }
 
     /// The part that costs: path, key usage, OCSP. What it finds good it remembers.
@@ -199,21 +227,27 @@ impl AuthTrust {
         shown: &[CertificateDer<'_>],
         brought: &[Bytes],
     ) -> Result<(), TrustError> {
-        let now = self.clock.now();
+        let (now, news) = (self.clock.now(), self.revocations.news());
         if !is_for_authentication(certificate) {
             return Err(TrustError::WrongKeyUsage);
         }
         let intermediates: Vec<Certificate> =
             shown.iter().skip(1).filter_map(|der| Certificate::from_der(der).ok()).collect();
         let chain = conf.chain(certificate, &intermediates, now).map_err(TrustError::Chain)?;
-        let mut good =
-            Good { snapshot: conf.snapshot(), responses: Vec::new(), until: chain.anchor().not_after() };
+        let mut good = Good {
+            snapshot: conf.snapshot(),
+            news,
+            pairs: Vec::new(),
+            responses: Vec::new(),
+            until: chain.anchor().not_after(),
+        };
         let mut missing = Vec::new();
         for (certificate, issuer) in chain.pairs() {
             match self.ocsp(conf, certificate, issuer, brought, now)? {
                 Some((response, until)) => {
                     good.until = good.until.min(until).min(certificate.not_after());
                     good.responses.push(response);
+                    good.pairs.push((certificate.clone(), issuer.clone()));
                 }
                 None => missing.push(certificate.clone()),
             }
@@ -227,7 +261,7 @@ impl AuthTrust {
         if known.len() >= MOST_REMEMBERED {
             known.clear();
         }
-        known.insert(fingerprint, Known { certificate: certificate.clone(), good: Some(good) });
+        known.insert(fingerprint, Known { certificate: certificate.clone(), good: Some(good), used: now });
         Ok(())
     }
 
@@ -244,7 +278,7 @@ impl AuthTrust {
         let refused = |error| TrustError::Ocsp { subject: certificate.subject().to_string(), error };
         let mut verdict = None;
         for der in brought {
-            match check_response(conf, der, certificate, issuer, now) {
+            match self.check(conf, der, certificate, issuer, now) {
                 Ok(until) => {
                     self.responses.put(certificate, der.clone());
                     return Ok(Some((der.clone(), until)));
@@ -259,13 +293,29 @@ impl AuthTrust {
         let Some(der) = self.responses.get(&certificate.fingerprint(DigestAlgorithm::Sha256)) else {
             return Ok(None);
         };
-        match check_response(conf, &der, certificate, issuer, now) {
+        match self.check(conf, &der, certificate, issuer, now) {
             Ok(until) => Ok(Some((der, until))),
             Err(VerifyError::OcspTooOld | VerifyError::OcspExpired | VerifyError::OcspOtherCertificate) => {
                 Ok(None)
             }
             Err(error) => Err(refused(error)),
         }
+    }
+}
+
+impl AuthTrust {
+    /// A response that calls the certificate good must be newer than what was heard of its revocation.
+    fn check(
+        &self,
+        conf: &dyn PeerRegistry,
+        der: &Bytes,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        now: UnixTime,
+    ) -> Result<UnixTime, VerifyError> {
+        let believed = check_response(conf, der, certificate, issuer, now)?;
+        let outranked = self.revocations.outrank(certificate, believed.this_update);
+        if outranked { Err(VerifyError::OcspRevoked) } else { Ok(believed.until) }
     }
 }
 
@@ -277,14 +327,22 @@ fn is_for_authentication(certificate: &Certificate) -> bool {
         })
 }
 
-/// Verifies a response under the configuration's policy; good until the time returned.
+/// A response that calls a certificate good.
+pub(crate) struct Believed {
+    /// Of the response.
+    pub(crate) this_update: UnixTime,
+    /// How long it may be believed.
+    pub(crate) until: UnixTime,
+}
+
+/// Verifies a response under the configuration's policy.
 pub(crate) fn check_response(
     conf: &dyn PeerRegistry,
     der: &Bytes,
     certificate: &Certificate,
     issuer: &Certificate,
     now: UnixTime,
-) -> Result<UnixTime, VerifyError> {
+) -> Result<Believed, VerifyError> {
     let response = ocsp::Response::from_der(der.clone()).map_err(|error| match error {
         PkiError::Verify(error) => error,
         other => VerifyError::OcspStatus(other.to_string()),
@@ -296,8 +354,9 @@ pub(crate) fn check_response(
         ocsp::Policy { freshness: Some(freshness), next_update, skew: SKEW, responders: &responders };
     let good = ocsp::verify(&response, certificate, issuer, &policy, now)?;
     let fresh_until = good.this_update() + freshness;
-    Ok(match good.next_update() {
+    let until = match good.next_update() {
         Some(next) if next_update => fresh_until.min(next),
         _ => fresh_until,
-    })
+    };
+    Ok(Believed { this_update: good.this_update(), until })
 }

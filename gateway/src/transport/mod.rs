@@ -30,12 +30,14 @@ mod io;
 #[cfg(feature = "legacy-tls")]
 pub mod legacy_tls;
 mod link;
+pub(crate) mod ocsp_ask;
 pub mod ocsp_cache;
 pub mod ocsp_exchange;
 pub mod ocsp_refresh;
 pub mod peer_connector;
 pub mod peer_door;
 pub mod peer_registry;
+pub mod revocation_watch;
 pub mod service_caller;
 pub mod tls;
 
@@ -136,6 +138,7 @@ impl Default for PeerSettings {
             fastest_remembered: Duration::from_secs(3600),
             idle: Duration::from_secs(25),
             idle_connections: 256,
+            revocations: Some(Duration::from_secs(45)),
             ocsp_timeouts: (Duration::from_secs(20), Duration::from_secs(30)),
         }
     }

@@ -12,23 +12,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::{Clock, UnixTime};
 use cert_authority::crypto::Digest;
-use cert_authority::error::VerifyError;
 use cert_authority::http::{Client, Limits};
-use cert_authority::ocsp;
 use cert_authority::x509::Certificate;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::auth_trust::check_response;
+use super::ocsp_ask::{self, AskError, LONGEST_RESPONSE};
 use super::ocsp_cache::OcspCache;
 use super::peer_registry::{PeerRegistry, Registry};
-
-/// Longest response accepted.
-const LONGEST_RESPONSE: usize = 64 * 1024;
 
 /// Connecting, and in total (XROAD-FACTS 1.5).
 const LIMITS: Limits =
@@ -180,51 +175,25 @@ impl OcspRefresher {
         {
             self.cache.remove_own(certificate);
         }
-        let request = ocsp::CertId::new(DigestAlgorithm::Sha1, certificate, issuer)
-            .and_then(|id| ocsp::Request::new(id).to_der())
-            .map_err(|error| error.to_string())?;
-        let configured = conf.responders(issuer).into_iter().map(|responder| responder.url);
-        let mut urls: Vec<String> = configured.collect();
+        let mut urls = ocsp_ask::configured(conf, issuer);
         urls.extend(
             certificate.ocsp_urls().iter().filter(|url| !urls.contains(url)).cloned().collect::<Vec<_>>(),
         );
         let mut problem = "no responder is known".to_owned();
         for url in urls {
-            match self.ask(conf, &url, request.clone().into(), certificate, issuer).await {
-                Ok(()) => return Ok(()),
-                Err(reason) => problem = format!("{url}: {reason}"),
+            match ocsp_ask::ask(&self.client, conf, &url, (certificate, issuer), LIMITS, &*self.clock).await {
+                Ok(response) => {
+                    self.cache.put_own(certificate, response);
+                    return Ok(());
+                }
+                Err(reason) => {
+                    if matches!(reason, AskError::Revoked { .. }) {
+                        self.cache.remove_own(certificate);
+                    }
+                    problem = format!("{url}: {reason}");
+                }
             }
         }
         Err(problem)
-    }
-
-    async fn ask(
-        &self,
-        conf: &dyn PeerRegistry,
-        url: &str,
-        request: Bytes,
-        certificate: &Certificate,
-        issuer: &Certificate,
-    ) -> Result<(), String> {
-        let answer = self
-            .client
-            .post(url, ocsp::REQUEST_TYPE, request, LIMITS)
-            .await
-            .map_err(|error| error.to_string())?;
-        if !answer.status.is_success() {
-            return Err(format!("HTTP status {}", answer.status.as_u16()));
-        }
-        match check_response(conf, &answer.body, certificate, issuer, self.clock.now()) {
-            Ok(_until) => {
-                self.cache.put_own(certificate, answer.body);
-                Ok(())
-            }
-            Err(error) => {
-                if error == VerifyError::OcspRevoked {
-                    self.cache.remove_own(certificate);
-                }
-                Err(error.to_string())
-            }
-        }
     }
 }

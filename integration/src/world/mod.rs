@@ -40,7 +40,7 @@ pub use clock::TurnedClock;
 pub use http1::Message;
 pub use network::{Network, Served};
 pub use node::{Node, kinds};
-pub use rogue::{AnswerPlan, BOUNDARY, Envelope, PeerReply, Rogue, Signatory};
+pub use rogue::{AnswerPlan, BOUNDARY, Envelope, Line, PeerReply, Rogue, Signatory};
 pub use service::{InformationService, Mode};
 pub use soap::envelope;
 

@@ -120,7 +120,7 @@ impl Node {
             "[server]\nid = \"{INSTANCE}/GOV/{}/{}\"\n\n\
              [configuration]\nanchor = \"anchor.xml\"\nevery = \"50 ms\"\n\n\
              [doors]\nhttp = \"{host}:8080\"\nhttps = \"{host}:8443\"\n\n\
-             [peers]\nlisten = \"{host}:5500\"\nocsp_listen = \"{host}:5577\"\n\n\
+             [peers]\nlisten = \"{host}:5500\"\nocsp_listen = \"{host}:5577\"\nrevocations = \"off\"\n\n\
              [administration]\nlisten = \"{host}:4000\"\n\n\
              [log]\ndirectory = \"log\"\nreserve = \"1 MiB\"\n\n\
              [timestamping]\ninterval = \"50 ms\"\nacceptable_failure = \"4 h\"\n\n\

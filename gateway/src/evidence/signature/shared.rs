@@ -24,12 +24,12 @@ use std::{
     },
 };
 
-use cert_authority::{clock::UnixTime, crypto::Digest, x509::Certificate};
-use conf::{identifier::MemberId, snapshot::GlobalConf};
+use cert_authority::{clock::UnixTime, x509::Certificate};
+use conf::identifier::MemberId;
 
 use super::{
     SignatureBundle, SignatureError,
-    trust::{Signer, Standing},
+    trust::{Grounds, Signer, Standing},
     verify::{Facts, Parts},
 };
 use crate::evidence::hash_chain::Root;
@@ -49,7 +49,7 @@ pub(super) struct SharedVerifications {
 #[derive(Debug, Default)]
 struct Known {
     /// The one that everything was verified by.
-    configuration: Option<Digest>,
+    grounds: Option<Grounds>,
     /// By their hash chain result.
     signatures: HashMap<Box<[u8]>, Arc<VerifiedSignature>>,
 }
@@ -71,12 +71,12 @@ impl SharedVerifications {
     pub(super) fn find(
         &self,
         bundle: &SignatureBundle,
-        conf: &GlobalConf,
+        grounds: Grounds,
         expected: &MemberId,
         at: UnixTime,
     ) -> Option<Arc<VerifiedSignature>> {
         let result = bundle.hash_chain_result.as_deref()?;
-        let known = self.by(conf).signatures.get(result).map(Arc::clone)?;
+        let known = self.by(grounds).signatures.get(result).map(Arc::clone)?;
         let holds = *known.signature_xml == *bundle.signature_xml
             && known.signer.member == *expected
             && known.at <= at
@@ -87,12 +87,12 @@ impl SharedVerifications {
         holds.then_some(known)
     }
 
-    /// Remembers what was verified by this configuration.
-    pub(super) fn put(&self, hash_chain_result: &[u8], verified: VerifiedSignature, conf: &GlobalConf) {
+    /// Remembers what was verified by this configuration, and by what was heard of revocations until then.
+    pub(super) fn put(&self, hash_chain_result: &[u8], verified: VerifiedSignature, grounds: Grounds) {
         if verified.signature_xml.len() + hash_chain_result.len() > LONGEST {
             return;
         }
-        let mut known = self.by(conf);
+        let mut known = self.by(grounds);
         if known.signatures.len() >= CAPACITY {
             known.signatures.clear();
         }
@@ -114,10 +114,10 @@ impl SharedVerifications {
         self.lock().signatures.len()
     }
 
-    fn by(&self, conf: &GlobalConf) -> MutexGuard<'_, Known> {
+    fn by(&self, grounds: Grounds) -> MutexGuard<'_, Known> {
         let mut known = self.lock();
-        if known.configuration != Some(*conf.digest()) {
-            *known = Known { configuration: Some(*conf.digest()), signatures: HashMap::new() };
+        if known.grounds != Some(grounds) {
+            *known = Known { grounds: Some(grounds), signatures: HashMap::new() };
         }
         known
     }

@@ -19,7 +19,7 @@ use cert_authority::{
     clock::UnixTime,
     crypto::{Digest, Hasher},
     error::{PkiError, VerifyError},
-    ocsp::{self, Policy, Response},
+    ocsp::{self, Policy, Response, Revocations},
     x509::Certificate,
 };
 use conf::{error::ConfError, identifier::MemberId, snapshot::GlobalConf};
@@ -74,8 +74,9 @@ pub(super) fn prove(
     signer: &Signer,
     signature: &Signature<'_>,
     conf: &GlobalConf,
+    revocations: &Revocations,
     at: UnixTime,
-) -> Result<Standing, SignatureError> {
+) -> Result<(Standing, Vec<Pair>), SignatureError> {
     let intermediates =
         signature.intermediates.iter().map(|text| certificate(text)).collect::<Result<Vec<_>, _>>()?;
     let responses = signature.ocsp.iter().map(|text| response(text)).collect::<Result<Vec<_>, _>>()?;
@@ -86,6 +87,7 @@ pub(super) fn prove(
     let (freshness, next_update) = conf.ocsp_policy();
     let mut standing = None;
     let mut until = (at + MAX_AGE).min(chain.anchor().not_after());
+    let mut pairs = Vec::new();
     for (certificate, issuer) in chain.pairs() {
         let responders = conf
             .ocsp_responders(issuer)
@@ -99,6 +101,10 @@ pub(super) fn prove(
             .find(|verdict| *verdict != Err(VerifyError::OcspOtherCertificate))
             .unwrap_or(Err(VerifyError::OcspMissing))
             .map_err(SignatureError::Status)?;
+        if revocations.outrank(certificate, good.this_update()) {
+            return Err(SignatureError::Status(VerifyError::OcspRevoked));
+        }
+        pairs.push((certificate.clone(), issuer.clone()));
         until = until
             .min(certificate.not_after())
             .min(good.this_update() + freshness)
@@ -106,7 +112,7 @@ pub(super) fn prove(
         standing.get_or_insert_with(|| good.produced_at());
     }
     let ocsp_produced_at = standing.ok_or(SignatureError::Status(VerifyError::OcspMissing))?;
-    Ok(Standing { ocsp_produced_at, until })
+    Ok((Standing { ocsp_produced_at, until }, pairs))
 }
 
 fn certificate(base64: &str) -> Result<Certificate, SignatureError> {
@@ -132,24 +138,52 @@ fn response(base64: &str) -> Result<Response, SignatureError> {
 ///
 /// # Security
 /// An entry is found only by the very bytes of certificate, intermediates and responses; it ends with the
-/// first of: the freshness of a response, the end of a certificate, another configuration, 60 seconds. It
-/// is not used for a time before the one it was made at.
+/// first of: the freshness of a response, the end of a certificate, another configuration, news of a revocation,
+/// 60 seconds. It is not used for a time before the one it was made at.
 #[derive(Debug, Default)]
 pub struct TrustCache {
     entries: Mutex<HashMap<Digest, Entry>>,
     /// Signatures of batches.
     pub(super) shared: SharedVerifications,
+    pub(super) revocations: Arc<Revocations>,
 }
+
+/// A certificate and its issuer.
+pub type Pair = (Certificate, Certificate);
 
 #[derive(Debug)]
 struct Entry {
-    configuration: Digest,
+    grounds: Grounds,
     from: UnixTime,
     signer: Arc<Signer>,
     standing: Standing,
+    pairs: Vec<Pair>,
 }
 
+/// What everything that is remembered goes by: the configuration, and what was heard of revocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grounds(Digest, u64);
+
 impl TrustCache {
+    /// One that believes no response that is older than what was heard of a revocation since.
+    #[must_use]
+    pub fn knowing(revocations: Arc<Revocations>) -> Self {
+        Self { revocations, ..Self::default() }
+    }
+
+    /// What is verified from now on goes by this.
+    pub(super) fn grounds(&self, conf: &GlobalConf) -> Grounds {
+        Grounds(*conf.digest(), self.revocations.news())
+    }
+
+    /// The certificates, with their issuers, that signatures were verified by since then.
+    #[must_use]
+    pub fn in_use(&self, since: UnixTime) -> Vec<Pair> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = entries.values().filter(|entry| entry.from >= since);
+        used.flat_map(|entry| entry.pairs.iter().cloned()).collect()
+    }
+
     /// How many messages were verified by the signature of their batch that another one of it had come with.
     #[must_use]
     pub fn shared_verifications(&self) -> u64 {
@@ -181,12 +215,12 @@ impl TrustCache {
     pub(super) fn get(
         &self,
         key: &Digest,
-        conf: &GlobalConf,
+        grounds: Grounds,
         at: UnixTime,
     ) -> Option<(Arc<Signer>, Standing)> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(key)?;
-        let valid = entry.configuration == *conf.digest() && entry.from <= at && at <= entry.standing.until;
+        let valid = entry.grounds == grounds && entry.from <= at && at <= entry.standing.until;
         valid.then(|| (Arc::clone(&entry.signer), entry.standing))
     }
 
@@ -194,8 +228,8 @@ impl TrustCache {
         &self,
         key: Digest,
         signer: Arc<Signer>,
-        standing: Standing,
-        conf: &GlobalConf,
+        (standing, pairs): (Standing, Vec<Pair>),
+        grounds: Grounds,
         at: UnixTime,
     ) {
         // There are other responses now than those that batches were verified by.
@@ -204,7 +238,7 @@ impl TrustCache {
         if entries.len() >= CAPACITY {
             entries.clear();
         }
-        entries.insert(key, Entry { configuration: *conf.digest(), from: at, signer, standing });
+        entries.insert(key, Entry { grounds, from: at, signer, standing, pairs });
     }
 
     /// Forgets a certificate that is not good any more, or of which that is not proven.

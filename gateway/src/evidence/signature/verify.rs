@@ -99,7 +99,7 @@ pub fn verify<M>(
         hash_chain_result: bundle.hash_chain_result.as_deref(),
         hash_chain: bundle.hash_chain.as_deref(),
     };
-    let facts = match trust.shared.find(bundle, conf, expected, at) {
+    let facts = match trust.shared.find(bundle, trust.grounds(conf), expected, at) {
         Some(known) => known.judge(&parts)?,
         None => {
             let document = read::parse(&bundle.signature_xml)?;
@@ -129,7 +129,8 @@ pub(crate) fn judge(
     let by_hash_chain = parts.check_hash_chain(signature)?;
     let shared = by_hash_chain.as_ref().and_then(|(root, proof)| proof.shared.then(|| root.clone()));
     let key = TrustCache::key(signature, expected);
-    let known = trust.get(&key, conf, at);
+    let grounds = trust.grounds(conf);
+    let known = trust.get(&key, grounds, at);
     let signer = match &known {
         Some((signer, _)) => Arc::clone(signer),
         None => Arc::new(Signer::identify(signature, conf, expected)?),
@@ -151,9 +152,10 @@ pub(crate) fn judge(
     let standing = match known {
         Some((_, standing)) => standing,
         None => {
-            let standing = trust::prove(&signer, signature, conf, at)
+            let proven = trust::prove(&signer, signature, conf, &trust.revocations, at)
                 .inspect_err(|_| trust.forget(&signer.certificate))?;
-            trust.put(key, Arc::clone(&signer), standing, conf, at);
+            let standing = proven.0;
+            trust.put(key, Arc::clone(&signer), proven, grounds, at);
             standing
         }
     };
@@ -167,7 +169,7 @@ pub(crate) fn judge(
             standing,
             at,
         };
-        trust.shared.put(result, verified, conf);
+        trust.shared.put(result, verified, grounds);
     }
     Ok(facts)
 }
