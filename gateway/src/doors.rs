@@ -17,8 +17,8 @@ use crate::exchange::attached;
 use crate::exchange::consumer::{self, ClientCall};
 use crate::exchange::ports::{Agreed, Gateway, Ids, Leaving, Peer, ServiceBody};
 use crate::exchange::provider::{self, PeerCall, Reply};
-use crate::exchange::record::tell;
-use crate::fault::{Fault, Leaf, Side, rest, soap};
+use crate::exchange::record::{About, tell};
+use crate::fault::{Fault, Leaf, REFUSED, Side, rest, soap};
 use crate::message::multipart::Boundary;
 use crate::message::text;
 use crate::message::transport::header::{
@@ -55,8 +55,10 @@ impl FrontService for Front {
             ("POST", _) => Protocol::Soap,
             _ => return self.metaservice(&head, &caller).await,
         };
+        let address = caller.address.to_string();
         let call = ClientCall {
             protocol,
+            address: &address,
             verb: &head.method,
             target: path,
             headers: &head.headers,
@@ -87,7 +89,7 @@ impl Front {
             _ => Err(Fault::new(Leaf::InvalidHttpMethod, "Must use POST request method instead of others")
                 .at(Side::Client)),
         };
-        answered.map_or_else(|fault| self.refuse(fault), found)
+        answered.map_or_else(|fault| self.refuse(fault, caller), found)
     }
 
     fn list_clients(&self, query: &str, head: &RequestHead) -> Result<metaservice::Response, Fault> {
@@ -106,12 +108,19 @@ impl Front {
         };
         let log = &self.gateway.log;
         let stamp = async { stamp_pending(log, &(self.authorities)()).await };
-        metaservice::asic_download::serve(query, &described(caller), may_speak_for, log, stamp).await
+        let caller_described = described(caller);
+        let response =
+            metaservice::asic_download::serve(query, &caller_described, may_speak_for, log, stamp).await;
+        if response.status >= 400 {
+            let (from, code) = (caller.address, response.status);
+            tracing::warn!(target: REFUSED, side = "consumer", %from, code, "evidence not given");
+        }
+        response
     }
 
-    fn refuse(&self, fault: Fault) -> ClientReply {
+    fn refuse(&self, fault: Fault, caller: &Caller) -> ClientReply {
         let fault = fault.at(Side::ClientProxy).identified(self.gateway.ids.uuid());
-        tell("consumer", &fault);
+        tell("consumer", &About { address: caller.address.to_string(), ..About::default() }, &fault);
         soap_fault(&fault)
     }
 }
@@ -213,6 +222,7 @@ impl PeerService for Peers {
         let PeerRequest { head, body, caller } = request;
         let text = |name: &str| text::header(&head.headers, name);
         let peer = caller.tls.as_ref().map(|tls| Peer {
+            address: caller.address.to_string(),
             certificates: tls.certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
             agreed: Agreed::from(tls),
         });
@@ -233,11 +243,15 @@ impl PeerService for Peers {
         provider::serve(&self.0, call, Box::new(ReplyTo(reply))).await;
     }
 
-    fn not_registered(&self) -> Bytes {
+    fn not_registered(&self, caller: &Caller) -> Bytes {
         let text = "The certificate of the security server is not registered";
         let fault = Fault::new(Leaf::SslAuthenticationFailed, text)
             .at(Side::ServerProxy)
             .identified(self.0.ids.uuid());
+        let shown = caller.tls.as_ref().and_then(|tls| tls.certificates.first());
+        let certificate = shown.map(|der| Bytes::copy_from_slice(der));
+        let about = About { address: caller.address.to_string(), certificate, ..About::default() };
+        tell("provider", &about, &fault);
         soap::render(&fault)
     }
 }

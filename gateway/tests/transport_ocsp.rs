@@ -292,7 +292,7 @@ impl PeerService for Nothing {
         reply.whole("text/xml", Vec::new(), Bytes::new());
     }
 
-    fn not_registered(&self) -> Bytes {
+    fn not_registered(&self, _caller: &gateway::transport::Caller) -> Bytes {
         Bytes::new()
     }
 }

@@ -83,7 +83,7 @@ impl PeerService for Provider {
         }
     }
 
-    fn not_registered(&self) -> Bytes {
+    fn not_registered(&self, _caller: &gateway::transport::Caller) -> Bytes {
         Bytes::from_static(b"<not-registered/>")
     }
 }

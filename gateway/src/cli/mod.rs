@@ -10,6 +10,7 @@ pub mod export;
 mod keys;
 pub mod log;
 pub mod migrate;
+pub mod output;
 mod reading;
 mod reconcile;
 mod selection;
@@ -18,15 +19,13 @@ mod table;
 mod transparency;
 pub mod verify;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Format, explain};
+use crate::config::{Config, explain};
 use crate::gateway;
 use crate::serverconf::ServerConf;
 
@@ -110,7 +109,7 @@ fn check(path: &Path) -> Result<(), String> {
 
 fn serve(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
-    begin_output(&config);
+    output::begin(&config.output);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -123,15 +122,6 @@ fn serve(path: &Path) -> Result<(), String> {
         });
         gateway::serve(path, stopping).await.map_err(|error| error.to_string())
     })
-}
-
-fn begin_output(config: &Config) {
-    let filter = EnvFilter::try_new(&config.output.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.output.format {
-        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        Format::Json => lines.json().init(),
-    }
 }
 
 /// Completes on SIGTERM or Ctrl-C.

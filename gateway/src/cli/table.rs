@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::output::is_mark;
+
 /// Rows whose columns are as wide as their widest entry.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
@@ -39,10 +41,9 @@ impl Table {
 
 /// What others have named, fit to be shown: control characters and marks of direction are escaped.
 pub(super) fn printable(text: &str) -> String {
-    let is_mark = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_mark(c) {
+        if is_mark(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);

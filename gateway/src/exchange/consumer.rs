@@ -30,6 +30,8 @@ use crate::opmonitor::{Observation, Step};
 pub struct ClientCall<'a> {
     /// The protocol that the door was asked for.
     pub protocol: Protocol,
+    /// The address and port that it came from.
+    pub address: &'a str,
     /// The method.
     pub verb: &'a str,
     /// Path and query, raw.
@@ -56,7 +58,7 @@ pub async fn serve(gateway: &Gateway, call: ClientCall<'_>) -> Result<Reply, Fau
         Ok(reply) => Ok(reply),
         Err(fault) => {
             let fault = fault.at(Side::ClientProxy).identified(gateway.ids.uuid());
-            tell("consumer", &fault);
+            tell("consumer", &progress.about, &fault);
             seen.failed(&fault);
             progress.conclude(gateway, &fault).await;
             Err(fault)
@@ -80,6 +82,7 @@ async fn run(
     seen.step(Step::Read);
     let (request, following) = protocol::read_call(gateway, &conf, &local, call).await?;
     seen.asked(&request, local.is_described(&request), &conf, &gateway.server);
+    progress.about.asked(&request);
     let client = &request.header().client;
 
     // 2 know
@@ -102,6 +105,7 @@ async fn run(
     seen.step(Step::Stream);
     let far_end = link.far_end();
     seen.peer(&conf, &far_end.server);
+    progress.about.peer = Some(far_end.server.clone());
     let boundary = gateway.ids.boundary();
     let beside = protocol::http_headers(&request, headers, &boundary, seen.trace(headers));
     let (leaving, mut answer) = link.send(beside);

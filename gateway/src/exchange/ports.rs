@@ -217,6 +217,8 @@ pub trait Peers: Send + Sync {
 /// Who has sent us a message, as TLS shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
+    /// Its address and port.
+    pub address: String,
     /// Its certificates (DER), its own first.
     pub certificates: Vec<Bytes>,
     /// What was agreed with it.

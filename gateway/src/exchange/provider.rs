@@ -82,7 +82,7 @@ pub async fn serve(gateway: &Gateway, call: PeerCall, reply: Box<dyn Reply>) {
     let mut seen = gateway.monitor.begin(ServerType::Producer, gateway.clock.now());
     if let Err(fault) = run(gateway, call, &mut answer, &mut progress, &mut seen).await {
         let fault = fault.at(Side::ServerProxy).identified(gateway.ids.uuid());
-        tell("provider", &fault);
+        tell("provider", &progress.about, &fault);
         seen.failed(&fault);
         progress.conclude(gateway, &fault).await;
         answer.fail(gateway, &fault).await;
@@ -109,6 +109,7 @@ async fn run(
     let algorithm = hash_algorithm.as_deref();
     let incoming = Incoming::new(Direction::Request, protocol, &content_type, algorithm, body, began)?;
     let head = incoming.request_head(beside).await?;
+    progress.about.asked(&head.message);
     seen.asked(&head.message, local.is_described(&head.message), &conf, &gateway.server);
 
     // 10 check
@@ -124,6 +125,7 @@ async fn run(
     let judged = gateway.peers.judge(&conf, &peer, &head.ocsp_responses, &header.client);
     let far_end = judged.map_err(|failure| Fault::from(failure).within(Scope::ServiceFailed))?;
     seen.peer(&conf, &far_end.server);
+    progress.about.peer = Some(far_end.server.clone());
     let vault = gateway.log.vault().keyed(header.service.client()).await?;
     let request = head.read_rest(&vault).await?;
     check::one_request_id(request_id.as_deref(), &request.message)?;

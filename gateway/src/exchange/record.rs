@@ -1,14 +1,16 @@
 //! What of an exchange is logged: its messages, and how it ended when it has no signed answer.
 
 use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::UnixTime;
-use conf::identifier::ClientId;
+use cert_authority::crypto::digest;
+use conf::identifier::{ClientId, ServerId};
 use conf::snapshot::GlobalConf;
 
 use super::attached::Attachment;
 use super::ports::{FarEnd, Gateway};
 use crate::evidence::signature::SignatureBundle;
-use crate::fault::Fault;
+use crate::fault::{Fault, REFUSED};
 use crate::message::digests::PartDigests;
 use crate::message::{MessagePart, Protocol, Request};
 use crate::messagelog::record::{Circumstances, Outcome, OutcomeRecord};
@@ -85,7 +87,18 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// By the configuration and the settings that decide.
+    pub fn new(
+        gateway: &'a Gateway,
+        (conf, local): (&'a GlobalConf, &'a ServerConf),
+        role: Role,
+        request: &'a Request,
+        far_end: &'a FarEnd,
+    ) -> Self {
+        Self { gateway, conf, local, role, request, far_end }
+    }
+
     /// Logs the request: `proven` comes back as logged.
     ///
     /// # Errors
@@ -175,9 +188,56 @@ impl Exchange<'_> {
     }
 }
 
-/// One line for an exchange that failed. Bodies, headers and paths are in the message log, encrypted, not here.
-pub fn tell(side: &'static str, fault: &Fault) {
-    tracing::warn!(side, id = fault.id(), code = %fault.code(), text = %fault.text(), "exchange failed");
+/// Who is at the other end of an exchange, as far as it is known when it fails.
+#[derive(Debug, Default)]
+pub struct About {
+    /// Address and port that the request came from.
+    pub address: String,
+    /// The certificate that the sender has shown, DER; believed or not.
+    pub certificate: Option<Bytes>,
+    /// The gateway on the other side, as authenticated.
+    pub peer: Option<ServerId>,
+    /// For whom the request says that it is, proven or not, and its id.
+    pub client: Option<(ClientId, String)>,
+}
+
+impl About {
+    /// What was asked.
+    pub fn asked(&mut self, request: &Request) {
+        let header = request.header();
+        self.client = Some((header.client.clone(), header.message_id.clone()));
+    }
+}
+
+/// The audit line of an exchange that failed: who, which code, and the id by which whoever was refused asks about it.
+/// Bodies, headers and paths are in the message log, encrypted, not here; what others have written is cut short.
+pub fn tell(side: &'static str, about: &About, fault: &Fault) {
+    let certificate = about.certificate.as_ref().filter(|_| about.peer.is_none());
+    let certificate = certificate.map(|der| digest(DigestAlgorithm::Sha256, der).hex());
+    let peer = about.peer.as_ref().map(ToString::to_string);
+    tracing::warn!(
+        target: REFUSED,
+        side,
+        from = about.address,
+        peer = peer.as_deref().map(short),
+        certificate,
+        client = about.client.as_ref().map(|(client, _)| short(&client.to_string())),
+        message_id = about.client.as_ref().map(|(_, id)| short(id)),
+        id = short(fault.id()),
+        code = short(&fault.code()),
+        text = short(fault.text()),
+        "exchange failed"
+    );
+}
+
+/// At most this many characters of what others have written go into a line.
+const SHORT: usize = 200;
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(SHORT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// What must be noted when an exchange fails whose request is logged.
@@ -187,9 +247,18 @@ pub struct Progress {
     pub logged: Option<(u64, String)>,
     /// Whether the other side may have acted without our knowing how it ended.
     pub in_doubt: bool,
+    /// Who is at the other end.
+    pub about: About,
 }
 
 impl Progress {
+    /// An exchange begins that was asked for from this address, with this certificate.
+    pub fn asked_from(address: &str, certificate: Option<&Bytes>) -> Self {
+        let about =
+            About { address: address.to_owned(), certificate: certificate.cloned(), ..About::default() };
+        Self { about, ..Self::default() }
+    }
+
     /// The request is logged.
     pub fn logged<M>(&mut self, logged: &Logged<M>, request: &Request, in_doubt: bool) {
         self.logged = Some((logged.sequence(), request.header().message_id.clone()));

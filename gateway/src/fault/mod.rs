@@ -25,6 +25,9 @@ use bytes::Bytes;
 pub use code::{FaultCode, Leaf, Mender, Scope, Side};
 pub use soap::ReceivedFault;
 
+/// The target of the lines that tell of refusals, of exchanges and at doors, for whoever looks for attacks.
+pub const REFUSED: &str = "gateway::refused";
+
 /// A failed exchange. The text is read by strangers: no path, no key, no chain of causes in it; what only the
 /// operator may know is logged beside [`Fault::id`].
 #[derive(Debug, Clone, PartialEq, Eq)]

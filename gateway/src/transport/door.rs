@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::digest;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -34,6 +36,7 @@ use super::body::{GivenUp, IncomingBody, OutgoingBody, Pace};
 use super::handshake::ServerTls;
 use super::head::{Heads, RequestHead, Unanswered};
 use super::io::{Guarded, Stream};
+use crate::fault::REFUSED;
 
 /// What the far end of a TLS connection has shown, and what was agreed with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,19 +250,20 @@ async fn serve_connection<H: Handler>(counted: &Counted<H>, stream: TcpStream, a
     let (stream, tls) = match secured {
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
-            tracing::info!(door = shared.name, %address, %error, "handshake refused");
+            tracing::info!(target: REFUSED, door = shared.name, from = %address, code = "handshake", %error, "handshake refused");
             metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
             return;
         }
         Err(_elapsed) => {
-            tracing::info!(door = shared.name, %address, "handshake took too long");
+            tracing::info!(target: REFUSED, door = shared.name, from = %address, code = "handshake", "handshake took too long");
             metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
             return;
         }
     };
     let caller = Arc::new(Caller { address, tls });
     if !shared.handler.admits(&caller) {
-        tracing::info!(door = shared.name, %address, "connection not admitted");
+        let certificate = shown(&caller);
+        tracing::info!(target: REFUSED, door = shared.name, from = %address, certificate, code = "certificate", "connection not admitted");
         metrics::counter!("passerelle_connections_refused_total", "door" => shared.name).increment(1);
         return;
     }
@@ -280,8 +284,29 @@ async fn serve_connection<H: Handler>(counted: &Counted<H>, stream: TcpStream, a
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(door = shared.name, %address, %error, "connection ended");
+        let certificate = shown(&caller);
+        if error.is_parse() || error.is_timeout() || error.is_incomplete_message() {
+            let code = if error.is_parse_too_large() { 431 } else { 400 };
+            tracing::info!(
+                target: REFUSED,
+                door = shared.name,
+                from = %address,
+                certificate,
+                code,
+                %error,
+                "request refused for its form"
+            );
+            metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
+        } else {
+            tracing::debug!(door = shared.name, %address, certificate, %error, "connection ended");
+        }
     }
+}
+
+/// The SHA-256 of the certificate that a caller has shown.
+fn shown(caller: &Caller) -> Option<String> {
+    let leaf = caller.tls.as_ref()?.certificates.first()?;
+    Some(digest(DigestAlgorithm::Sha256, leaf).hex())
 }
 
 async fn stopped<H>(shared: &Shared<H>) {
@@ -314,7 +339,8 @@ async fn answer<H: Handler>(
     let head = match heads.take(&parts) {
         Ok(head) => head,
         Err(status) => {
-            tracing::info!(door = shared.name, address = %caller.address, %status, "request refused for its head");
+            let (from, certificate, code) = (caller.address, shown(caller), status.as_u16());
+            tracing::info!(target: REFUSED, door = shared.name, %from, certificate, code, "request refused for its head");
             metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
             return Ok(bare(status).map(|body| Answered { body, _unanswered: unanswered }));
         }

@@ -77,8 +77,8 @@ pub trait PeerService: Send + Sync + 'static {
     /// Serves one message. It runs to its end even when the peer has gone.
     fn serve(&self, request: PeerRequest, reply: PeerReply) -> impl Future<Output = ()> + Send;
 
-    /// The whole answer (text/xml) for a peer that is no longer registered.
-    fn not_registered(&self) -> Bytes;
+    /// The whole answer (text/xml) for a peer that is no longer registered; that it is refused is told there.
+    fn not_registered(&self, caller: &Caller) -> Bytes;
 }
 
 /// Serves other gateways until `stop` turns true; then lets what is under way finish.
@@ -111,10 +111,9 @@ impl<S: PeerService> Handler for Peers<S> {
             self.service.serve(PeerRequest { head, body, caller }, PeerReply(answer)).await;
             return;
         }
-        tracing::info!(address = %received.caller.address, "message of a peer that is not registered (any more)");
         metrics::counter!("passerelle_requests_refused_total", "door" => "peer").increment(1);
-        let mut response =
-            door::bare(StatusCode::OK).map(|_none| OutgoingBody::whole(self.service.not_registered()));
+        let mut response = door::bare(StatusCode::OK)
+            .map(|_none| OutgoingBody::whole(self.service.not_registered(&received.caller)));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=utf-8"));

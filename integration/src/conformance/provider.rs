@@ -23,6 +23,7 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
     let call = PeerCall {
         version: message.header("x-proxy-version"),
         peer: Peer {
+            address: String::new(),
             certificates: vec![Bytes::copy_from_slice(world.shown.der())],
             agreed: Agreed::default(),
         },
