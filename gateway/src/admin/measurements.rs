@@ -45,6 +45,13 @@ pub const MEASUREMENTS: &[(&str, Kind, &str)] = &[
         Counter,
         "Exchanges, by side, the server on the other side, and outcome.",
     ),
+    (
+        "passerelle_peer_ocsp_responses_total",
+        Counter,
+        "What responders said of certificates of peers (good, revoked, other, failed).",
+    ),
+    ("passerelle_repeated_requests_total", Counter, "Requests with the id of an earlier one, signed anew."),
+    ("passerelle_replayed_requests_total", Counter, "Requests that were received before, byte for byte."),
     ("passerelle_requests_refused_total", Counter, "Requests that a door refused, by door."),
     ("passerelle_settings_refused_total", Counter, "Changed settings that were faulty."),
     ("passerelle_settings_taken_up_total", Counter, "Changed settings that were taken up."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::archive::Place;
 use super::{Allow, Archive, Config, ServiceTrust, Subject};
+use crate::messagelog::replays::Handling;
 use crate::signing;
 
 /// The settings as text: a line each, then the clients with their services and rights.

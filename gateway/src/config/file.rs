@@ -100,6 +100,20 @@ pub(crate) struct Peers {
     pub(crate) port: Option<u16>,
     pub(crate) least_version: Option<Text>,
     pub(crate) ocsp_port: Option<u16>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    pub(crate) revocations: Option<OrOff<Duration>>,
+    pub(crate) replays: Option<OnReplay>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) replay_window: Option<Duration>,
+}
+
+/// What is done about a request that was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnReplay {
+    Off,
+    Warn,
+    Reject,
 }
 
 #[derive(Debug, Default, Deserialize)]

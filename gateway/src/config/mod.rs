@@ -43,7 +43,7 @@ pub use transparency::Checkpoints;
 use crate::admin::Token;
 use crate::description::{Document, Source};
 use crate::message::Protocol;
-use crate::messagelog::{Database, KeyGrouping};
+use crate::messagelog::{Database, KeyGrouping, replays};
 use crate::opmonitor;
 use crate::signing;
 use crate::transport;
@@ -65,6 +65,8 @@ pub struct Config {
     pub transport: transport::Config,
     /// The oldest release of a consumer's gateway that is served; none for all.
     pub least_peer_version: Option<Version>,
+    /// What is done about requests that were seen before.
+    pub replays: replays::Settings,
     /// The administration port.
     pub administration: Administration,
     /// The message log.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::admin::{Role, Token};
 use crate::description::accepted::{self, Accepted};
+use crate::messagelog::replays::{self, Handling};
 use crate::messagelog::{Database, KeyGrouping};
 use crate::opmonitor::traces::Collector;
 use crate::signing;

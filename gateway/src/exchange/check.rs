@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::message::digests::PartDigests;
 use crate::message::transport::is_whole_fault;
 use crate::message::{Request, Response, request_hash};
+use crate::messagelog::replays::{Entered, ReplayError};
 use crate::serverconf::ServerConf;
 
 /// Why a request has no way to its provider.

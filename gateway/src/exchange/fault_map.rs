@@ -22,6 +22,7 @@ use crate::message::ParseError;
 use crate::message::rest::MessageError;
 use crate::message::soap::SoapError;
 use crate::messagelog::LogError;
+use crate::messagelog::replays::ReplayError;
 
 impl From<ConfError> for Fault {
     fn from(error: ConfError) -> Self {
@@ -128,6 +129,15 @@ impl From<OtherServer> for Fault {
 impl From<OtherRequestId> for Fault {
     fn from(error: OtherRequestId) -> Self {
         Self::new(Leaf::InternalError, error.to_string())
+    }
+}
+
+impl From<ReplayError> for Fault {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Replayed => Self::new(Leaf::InvalidMessage, "The request was received before"),
+            ReplayError::Log(error) => error.into(),
+        }
     }
 }
 

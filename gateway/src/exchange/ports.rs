@@ -21,6 +21,7 @@ use crate::evidence::signature::{SignatureBundle, SignatureError, SigningKey, Tr
 use crate::fault::Fault;
 use crate::message::digests::PartDigests;
 use crate::message::multipart::Boundary;
+use crate::messagelog::replays::Replays;
 use crate::messagelog::{LogError, MessageLog, SealedBody};
 use crate::opmonitor::Monitor;
 use crate::serverconf::ServerConf;
@@ -48,6 +49,8 @@ pub struct Gateway {
     pub trust: TrustCache,
     /// The message log.
     pub log: MessageLog,
+    /// Requests that were seen before.
+    pub replays: Replays,
     /// What observes exchanges.
     pub monitor: Monitor,
     /// The other gateways.

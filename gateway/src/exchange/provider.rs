@@ -146,6 +146,7 @@ async fn run(
     seen.step(Step::Log);
     gateway.log.ready()?;
     let received = request.message().message();
+    let entered = check::first_time(gateway, &received.message, &bundle, now).await?;
     let (asked, attachments) = (received.message.clone(), received.attachments.clone());
     let (signed_at, ocsp) = (request.facts().signing_time, received.ocsp_responses.clone());
     let role = Role::Provider;
@@ -153,6 +154,7 @@ async fn run(
     let message = Message::of(asked.part(), &attachments, &digests, &bundle, began).came(signed_at, &ocsp);
     seen.request(message.size());
     let request: Deliverable = exchange.log_request(request, &message).await?;
+    entered.logged();
     progress.logged(&request, &asked, false);
 
     // 15 call

@@ -47,6 +47,7 @@ use crate::evidence::signature::TrustCache;
 use crate::exchange::Gateway;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
+use crate::messagelog::replays::Replays;
 use crate::messagelog::{self, LogError, MessageLog};
 use crate::network::{PeerNetwork, RandomIds, ServiceNetwork};
 use crate::opmonitor::TracesError;

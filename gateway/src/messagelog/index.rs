@@ -386,6 +386,20 @@ impl Index {
         Ok(numbers)
     }
 
+    /// Hashes of the message ids from `first` on, and of those before it that are in its run.
+    pub(crate) fn ids_from(&self, first: u64) -> Result<Vec<[u8; 8]>, LogError> {
+        let mut hashes: Vec<[u8; 8]> = self.lock().ids.iter().map(|(hash, _)| *hash).collect();
+        let run = first - first % RUN;
+        for shard in 0..=u8::MAX {
+            for found in self.db.range(run_key(shard, run)..=run_key(shard, u64::MAX)) {
+                let (_, entries) = found.map_err(failed)?;
+                let (entries, _) = entries.as_chunks::<ENTRY>();
+                hashes.extend(entries.iter().filter_map(|entry| entry.first_chunk().copied()));
+            }
+        }
+        Ok(hashes)
+    }
+
     /// The number of the time-stamp's record that covers `sequence`.
     pub(crate) fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {
         let found =

@@ -18,6 +18,7 @@
 //! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
+//! | [`replays`] | requests that were seen before |
 //! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
 //! | `postgres` | the same log in tables that several nodes write |
 //! | [`migrate`] | a log, moved from files to tables or back |
@@ -53,6 +54,7 @@ pub mod record;
 mod records;
 mod recover;
 pub mod removal;
+pub mod replays;
 mod salvage;
 mod segment;
 pub mod service;

@@ -233,6 +233,24 @@ impl Reader {
         self.0.records.as_ref()
     }
 
+    /// Hashes of the message ids that were logged since then, and of some before; `None` where others write the log too,
+    /// so that nobody knows them all.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn message_ids_since(&self, since: UnixTime) -> Result<Option<Vec<[u8; 8]>>, LogError> {
+        self.0.records.wait_for(self.len())?;
+        let mut first = self.len();
+        // Backwards, block by block: times follow the numbers but for the clock's own jumps, and more does no harm.
+        while let Some(last) = first.checked_sub(1)
+            && let Some(block) = self.0.records.block_of(last)?
+            && block.times().is_none_or(|(_, latest)| latest >= since)
+        {
+            first = block.first;
+        }
+        self.0.records.ids_from(first)
+    }
+
     /// A segment was written anew: it is opened again when something in it is wanted.
     pub(crate) fn forget(&self, segment: u64) {
         self.0.records.forget(segment);

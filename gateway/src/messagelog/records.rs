@@ -45,6 +45,9 @@ pub(crate) trait Records: Send + Sync {
     /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
     fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError>;
 
+    /// Hashes of the message ids from `first` on, and of some before; `None` where others write too.
+    fn ids_from(&self, first: u64) -> Result<Option<Vec<[u8; 8]>>, LogError>;
+
     /// The number of the time-stamp's record that covers `sequence`.
     fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError>;
 
@@ -134,6 +137,10 @@ impl Records for Files {
 
     fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError> {
         self.index.by_message_id(message_id)
+    }
+
+    fn ids_from(&self, first: u64) -> Result<Option<Vec<[u8; 8]>>, LogError> {
+        self.index.ids_from(first).map(Some)
     }
 
     fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {

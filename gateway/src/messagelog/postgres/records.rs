@@ -76,6 +76,10 @@ impl Records for Table {
         found.iter().map(|row| number(row, 0)).collect()
     }
 
+    fn ids_from(&self, _: u64) -> Result<Option<Vec<[u8; 8]>>, LogError> {
+        Ok(None)
+    }
+
     fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {
         let query = "SELECT sequence, covers_last FROM passerelle_log.record \
                      WHERE covers_first <= $1 AND covers_first >= $2 ORDER BY covers_first DESC LIMIT 1";
