@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use benches::filled::{append, append_one, config};
 use benches::process;
+use cert_authority::clocks::{self, Clocks};
 use cert_authority::http::{Client, Limits};
 use gateway::messagelog::stamp::TimestampAuthority;
 use gateway::messagelog::timestamper::{HttpAuthority, stamp_pending};
@@ -60,7 +61,7 @@ async fn measure(count: u64, config: Config) {
         approved: vec![trust.tsa.certificate.clone()],
         client: Client::new(),
         limits: Limits::default(),
-        clock: clock.shared(),
+        clocks: Arc::new(Clocks::new(clock.shared(), clocks::Limits::default())),
     });
     let log = MessageLog::create(config, clock.shared()).unwrap();
     let begin = Instant::now();

@@ -6,13 +6,15 @@ use std::{
     fmt,
     ops::{Add, Sub},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
 
 use crate::error::PkiError;
 
@@ -47,6 +49,14 @@ impl UnixTime {
     /// [`PkiError::Decode`] when the text is no such time.
     pub fn from_rfc3339(text: &str) -> Result<Self, PkiError> {
         OffsetDateTime::parse(text, &Rfc3339).map(Self::from).map_err(|e| PkiError::decode("time", e))
+    }
+
+    /// Reads the date of an HTTP message (RFC 9110 5.6.7), in the form in which it is to be written.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let form = format_description!(
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+        );
+        PrimitiveDateTime::parse(text, form).ok().map(|date| Self::from(date.assume_utc()))
     }
 
     /// `2026-02-03T04:05:06Z`, with milliseconds only where they are not zero.
@@ -125,6 +135,9 @@ impl fmt::Display for UnixTime {
 pub trait Clock: Send + Sync {
     /// The present time.
     fn now(&self) -> UnixTime;
+
+    /// How much time has passed since some moment before, whatever the clock is set to meanwhile.
+    fn elapsed(&self) -> Duration;
 }
 
 /// The operating system's clock.
@@ -135,6 +148,15 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time of day")]
     fn now(&self) -> UnixTime {
         OffsetDateTime::from(std::time::SystemTime::now()).into()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the system how much time has passed"
+    )]
+    fn elapsed(&self) -> Duration {
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        BEGAN.get_or_init(Instant::now).elapsed()
     }
 }
 
@@ -163,6 +185,10 @@ impl Clock for FixedClock {
     fn now(&self) -> UnixTime {
         UnixTime(self.0.load(Ordering::SeqCst))
     }
+
+    fn elapsed(&self) -> Duration {
+        self.now().since(UnixTime::default())
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +209,15 @@ mod tests {
     fn seconds_before_the_epoch_round_down() {
         assert_eq!(UnixTime::from_millis(-1).as_secs(), -1);
         assert_eq!(UnixTime::from_millis(-1).to_rfc3339(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let read = UnixTime::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(read, Some(UnixTime::from_secs(784_111_777)));
+        for bad in ["", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "now"] {
+            assert_eq!(UnixTime::from_http_date(bad), None, "{bad}");
+        }
     }
 
     #[test]

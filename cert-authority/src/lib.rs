@@ -17,7 +17,7 @@
 //! | digests, signatures, encryption | [`crypto`], [`algorithm`] |
 //! | logs that cannot be rewritten: checkpoints, proofs, witnesses | [`tlog`] |
 //! | issuing and revoking | [`authority::Authority`] |
-//! | the time | [`clock::Clock`] |
+//! | the time, and whether ours is right | [`clock::Clock`], [`clocks::Clocks`] |
 //! | files that survive a crash | [`durable`] |
 //! | settings files, every fault with its line | [`settings`] |
 //!
@@ -40,6 +40,7 @@ pub mod algorithm;
 mod asn1;
 pub mod authority;
 pub mod clock;
+pub mod clocks;
 mod cms;
 pub mod crypto;
 pub mod durable;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cert_authority::clock::UnixTime;
+use cert_authority::clocks::{Clocks, Witness};
 use cert_authority::http::{Client as HttpClient, HttpError};
 use conf::identifier::{ClientId, ServiceId};
 use conf::snapshot::GlobalConf;
@@ -93,6 +95,8 @@ pub struct PeerNetwork {
     pub connector: PeerConnector,
     /// Judges who is at their far ends.
     pub trust: Arc<AuthTrust>,
+    /// Hears what time they have.
+    pub clocks: Arc<Clocks>,
 }
 
 impl Peers for PeerNetwork {
@@ -106,7 +110,8 @@ impl Peers for PeerNetwork {
                 })
                 .collect();
             let route = PeerRoute { provider: route.provider, addresses, conf: route.conf };
-            let link: Box<dyn PeerLink> = Box::new(self.connector.connect(route).await?);
+            let connection = self.connector.connect(route).await?;
+            let link: Box<dyn PeerLink> = Box::new(Connected(connection, Arc::clone(&self.clocks)));
             Ok(link)
         })
     }
@@ -132,9 +137,12 @@ impl Peers for PeerNetwork {
     }
 }
 
-impl PeerLink for PeerConnection {
+/// A connection that is ready for one message, and who hears what time its answer states.
+struct Connected(PeerConnection, Arc<Clocks>);
+
+impl PeerLink for Connected {
     fn far_end(&self) -> FarEnd {
-        FarEnd { server: self.trusted().server().clone(), agreed: self.peer().into() }
+        FarEnd { server: self.0.trusted().server().clone(), agreed: self.0.peer().into() }
     }
 
     fn send(self: Box<Self>, headers: Vec<(&'static str, String)>) -> (Box<dyn Leaving>, Awaited) {
@@ -144,10 +152,15 @@ impl PeerLink for PeerConnection {
                 Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
             })
             .collect();
-        let (body, awaited) = Self::send(*self, headers);
+        let Self(connection, clocks) = *self;
+        let (body, awaited) = connection.send(headers);
         let answer = async move {
             let answer = awaited.answer().await?;
             let header = |name: &str| text::header(&answer.headers, name);
+            // The date is of the moment at which the answer was begun: now, but for the way of it.
+            if let Some(date) = header("date").as_deref().and_then(UnixTime::from_http_date) {
+                clocks.saw(Witness::Server(&answer.trusted.server().to_string()), date, ON_ITS_WAY);
+            }
             Ok(PeerAnswer {
                 content_type: header("content-type").unwrap_or_default(),
                 hash_algorithm: header(HASH_ALGORITHM),
@@ -162,6 +175,9 @@ impl PeerLink for PeerConnection {
         (Box::new(body), Box::pin(answer))
     }
 }
+
+/// How long the head of an answer is on its way, at most.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 impl From<&TlsPeer> for Agreed {
     fn from(peer: &TlsPeer) -> Self {

@@ -24,7 +24,8 @@ use std::{
 use bytes::Bytes;
 use cert_authority::{
     algorithm::DigestAlgorithm,
-    clock::{Clock, FixedClock},
+    clock::{Clock, FixedClock, UnixTime},
+    clocks::{self, Clocks},
     crypto::digest,
     http::{self, Client, Limits},
     keys::KeyType,
@@ -57,6 +58,8 @@ enum Mode {
     OtherNonce,
     OtherImprint,
     Stale,
+    /// So many seconds from our clock.
+    Apart(i64),
     Early,
     /// Not under any policy that it knows.
     Policy,
@@ -96,6 +99,7 @@ impl Tsa {
                     Mode::OtherNonce => request.nonce = Some(vec![1, 2, 3]),
                     Mode::OtherImprint => request.imprint = vec![7; 64],
                     Mode::Stale => at = now() - Duration::from_secs(3600),
+                    Mode::Apart(seconds) => at = UnixTime::from_secs(now().as_secs() + seconds),
                     Mode::Early => at = now() + Duration::from_secs(3600),
                     Mode::Slow => tokio::time::sleep(Duration::from_secs(1)).await,
                     Mode::Silent => std::future::pending().await,
@@ -136,7 +140,7 @@ fn authority(
         approved: world.conf.tsa_certificates().to_vec(),
         client: Client::new(),
         limits: Limits { total, ..Limits::default() },
-        clock: Arc::new(clock.clone()),
+        clocks: Arc::new(Clocks::new(Arc::new(clock.clone()), clocks::Limits::default())),
     })
 }
 
@@ -287,6 +291,8 @@ fn a_wrong_answer_of_an_authority_stamps_nothing_and_the_next_authority_is_asked
             (Mode::OtherImprint, minute, "the time-stamp is over other data"),
             (Mode::Stale, minute, "the time-stamp's time is not acceptable"),
             (Mode::Early, minute, "the time-stamp's time is not acceptable"),
+            (Mode::Apart(-70), minute, "the time-stamp's time is not acceptable"),
+            (Mode::Apart(70), minute, "the time-stamp's time is not acceptable"),
             (Mode::Policy, minute, "the time-stamping authority refused: rejection, unacceptedPolicy"),
             (Mode::Status500, minute, "HTTP status 500"),
             (Mode::TooLong, minute, "body is longer than 65536 bytes"),
@@ -321,7 +327,7 @@ fn a_wrong_answer_of_an_authority_stamps_nothing_and_the_next_authority_is_asked
             approved: Vec::new(),
             client: Client::new(),
             limits: Limits::default(),
-            clock: Arc::new(clock.clone()),
+            clocks: Arc::new(Clocks::new(Arc::new(clock.clone()), clocks::Limits::default())),
         });
         let unapproved = "first: the time-stamp is not by an approved authority";
         assert_eq!(told(stamp_pending(&log, &[one]).await), [unapproved]);
@@ -362,6 +368,23 @@ fn what_each_authority_said_is_told_in_their_order_when_none_grants() {
         ];
         let none = stamp_pending(&log, &both).await.unwrap_err();
         assert_eq!(none.to_string(), "first: HTTP status 500; second: the time-stamp is over other data");
+    });
+}
+
+#[test]
+fn a_clock_that_differs_by_a_minute_is_put_up_with() {
+    let world = Arc::new(World::new(KeyType::EcP256));
+    let key = world.signing_key();
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let clock = FixedClock::new(now());
+        let log = new_log(directory.path(), &clock);
+        let tsa = Tsa::start(Arc::clone(&world)).await;
+        for (n, seconds) in [-60, 60, 0].into_iter().enumerate() {
+            log_signed(&log, &world, &key, format!("body {n}").as_bytes()).await;
+            *tsa.mode.lock().unwrap() = Mode::Apart(seconds);
+            assert_eq!(stamp_pending(&log, &[tsa.authority(&world, &clock)]).await.unwrap(), 1, "{seconds}");
+        }
     });
 }
 

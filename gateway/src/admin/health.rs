@@ -14,6 +14,8 @@ struct Said<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     dangerous: &'a [&'static str],
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<Value>,
 }
 
@@ -24,6 +26,7 @@ type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Default)]
 pub struct Health {
     checks: Vec<(&'static str, Check)>,
+    warnings: Vec<(&'static str, Check)>,
     dangerous: Vec<&'static str>,
 }
 
@@ -45,6 +48,17 @@ impl Health {
         self
     }
 
+    /// Adds a check that makes nobody unwell yet: what it says is shown.
+    #[must_use]
+    pub fn warn(
+        mut self,
+        name: &'static str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.warnings.push((name, Box::new(check)));
+        self
+    }
+
     /// Names departures from what is safe. They are shown, and make nobody unwell.
     #[must_use]
     pub fn dangerous(mut self, names: Vec<&'static str>) -> Self {
@@ -55,19 +69,28 @@ impl Health {
     /// The checks that fail, with their reasons.
     #[must_use]
     pub fn problems(&self) -> Vec<(&'static str, String)> {
-        self.checks.iter().filter_map(|(name, check)| Some((*name, check().err()?))).collect()
+        failing(&self.checks)
+    }
+
+    /// What is to be looked at before it fails.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<(&'static str, String)> {
+        failing(&self.warnings)
     }
 
     pub(super) fn reply(&self) -> AdminReply {
-        let reasons: Vec<_> = self
-            .problems()
-            .into_iter()
-            .map(|(check, reason)| json!({ "check": check, "reason": reason }))
-            .collect();
+        let said = |found: Vec<(&'static str, String)>| -> Vec<Value> {
+            found.into_iter().map(|(check, reason)| json!({ "check": check, "reason": reason })).collect()
+        };
+        let (reasons, warnings) = (said(self.problems()), said(self.warnings()));
         let (status, word) = match reasons.as_slice() {
             [] => (StatusCode::OK, "ok"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
         };
-        AdminReply::json(status, &json!(Said { status: word, dangerous: &self.dangerous, reasons }))
+        AdminReply::json(status, &json!(Said { status: word, dangerous: &self.dangerous, warnings, reasons }))
     }
+}
+
+fn failing(checks: &[(&'static str, Check)]) -> Vec<(&'static str, String)> {
+    checks.iter().filter_map(|(name, check)| Some((*name, check().err()?))).collect()
 }

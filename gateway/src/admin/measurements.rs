@@ -23,6 +23,11 @@ pub const MEASUREMENTS: &[(&str, Kind, &str)] = &[
         Gauge,
         "When the newest certificate expires, in Unix time, by usage.",
     ),
+    (
+        "passerelle_clock_difference_seconds",
+        Gauge,
+        "By how much our clock differs from others', as far as an authority or two servers say so.",
+    ),
     ("passerelle_connections_refused_total", Counter, "Connections for which a door had no room."),
     ("passerelle_exchange_seconds", Histogram, "How long an exchange took, by side."),
     ("passerelle_exchanges_total", Counter, "Exchanges, by side and outcome (answered, fault, given up)."),

@@ -102,6 +102,26 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     Ok(())
 }
 
+/// How many strangers are greeted at once, how long a peer that has gone is believed, a request remembered, a wrong clock
+/// put up with.
+fn write_trust(out: &mut String, config: &Config) -> fmt::Result {
+    let transport = &config.transport;
+    let handshakes = (transport.front.handshakes, transport.front.handshakes_per_address);
+    writeln!(out, "limits.handshakes             {}, of one address {}", handshakes.0, handshakes.1)?;
+    let revocations = transport.peers.revocations;
+    let revocations = revocations.map_or_else(|| "off".to_owned(), |interval| Span(interval).to_string());
+    writeln!(out, "peers.revocations             {revocations}")?;
+    let replays = match config.replays.handling {
+        None => "off".to_owned(),
+        Some(Handling::Warn) => format!("warn, for {}", Span(config.replays.window)),
+        Some(Handling::Reject) => format!("reject, for {}", Span(config.replays.window)),
+    };
+    writeln!(out, "peers.replays                 {replays}")?;
+    let refuse = config.clock.refuse.map_or_else(|| "off".to_owned(), |limit| Span(limit).to_string());
+    writeln!(out, "clock.alarm, refuse           {}, {refuse}", Span(config.clock.alarm))?;
+    Ok(())
+}
+
 fn write_archive(out: &mut String, archive: Option<&Archive>) -> fmt::Result {
     match archive {
         None => writeln!(out, "archive                       off")?,

@@ -32,6 +32,7 @@ pub(crate) struct File {
     pub(crate) archive: Option<Spanned<ArchiveFile>>,
     pub(crate) witness: Option<WitnessFile>,
     pub(crate) timestamping: Timestamping,
+    pub(crate) clock: Clock,
     pub(super) monitoring: MonitoringFile,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -175,6 +176,15 @@ pub(crate) struct Timestamping {
     pub(crate) acceptable_failure: Option<OrOff<Duration>>,
     #[serde(default)]
     pub(crate) at_once: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Clock {
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) alarm: Option<Duration>,
+    #[serde(default, deserialize_with = "duration_or_off")]
+    pub(crate) refuse: Option<OrOff<Duration>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -360,6 +370,7 @@ impl File {
         let archive = reader.optional("archive");
         let witness = reader.optional("witness");
         let timestamping = reader.optional("timestamping").unwrap_or_default();
+        let clock = reader.optional("clock").unwrap_or_default();
         let monitoring = reader.optional("monitoring").unwrap_or_default();
         let limits = reader.optional("limits").unwrap_or_default();
         let timeouts = reader.optional("timeouts").unwrap_or_default();
@@ -382,6 +393,7 @@ impl File {
             archive,
             witness,
             timestamping,
+            clock,
             monitoring,
             limits,
             timeouts,

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cert_authority::clocks;
 use cert_authority::x509::Certificate;
 use conf::identifier::{ClientId, GlobalGroupId, LocalGroupId, ServerId};
 use semver::Version;
@@ -77,6 +78,8 @@ pub struct Config {
     pub witness: Option<WitnessSettings>,
     /// Time-stamping.
     pub timestamping: Timestamping,
+    /// How far our clock may be from others'.
+    pub clock: clocks::Limits,
     /// Operational monitoring.
     pub monitoring: opmonitor::Settings,
     /// What the program writes about its work.

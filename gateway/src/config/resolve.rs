@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use cert_authority::clocks;
 use cert_authority::settings::{Problem, Problems, Text, parse_duration};
 use cert_authority::x509::Certificate;
 use conf::identifier::{MemberId, ServerId};
@@ -99,6 +100,8 @@ impl Config {
                 ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
             },
             signing: signing(&file.signing),
+            replays: replays(&file.peers),
+            clock: clock(&file.clock),
             doors: doors(&file),
             monitoring: file.monitoring.resolve(folder, traces),
             dangerous: file.dangerous,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use conf::identifier::{ClientId, ServerId};
+use cert_authority::clock::UnixTime;
+use conf::identifier::{ClientId, MemberId, ServerId};
 use conf::snapshot::{GlobalConf, SecurityServer};
 use semver::Version;
 
@@ -64,6 +65,34 @@ pub fn route(conf: &Arc<GlobalConf>, request: &Request) -> Result<Route, RouteEr
         }),
         _ => Ok(Route { provider: provider.clone(), servers, conf: Arc::clone(conf) }),
     }
+}
+
+/// The key that signs for a member now, while our clock is right enough for evidence to bear its time.
+///
+/// # Errors
+/// Why nothing can be signed.
+pub fn signing_key(
+    gateway: &Gateway,
+    member: &MemberId,
+    conf: &GlobalConf,
+    now: UnixTime,
+) -> Result<Arc<SigningKey>, Fault> {
+    gateway.clocks.check()?;
+    Ok(gateway.keys.signing_key(member, conf, now)?)
+}
+
+/// A verified request must not have been received before; what is given back is held until it is logged.
+///
+/// # Errors
+/// [`ReplayError`].
+pub async fn first_time(
+    gateway: &Gateway,
+    request: &Request,
+    signature: &SignatureBundle,
+    now: UnixTime,
+) -> Result<Entered, ReplayError> {
+    let header = request.header();
+    gateway.replays.enter(&header.client, &header.message_id, &signature.signature_xml, now).await
 }
 
 /// A peer that is too old, or does not say how old it is.

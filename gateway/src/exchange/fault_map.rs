@@ -5,6 +5,7 @@
 //!
 //! Specification: codes and their order as X-Road 7.8 gives them (XROAD-FACTS 2.11, 7).
 
+use cert_authority::clocks::WrongClock;
 use cert_authority::error::VerifyError;
 use conf::error::ConfError;
 
@@ -90,6 +91,12 @@ impl From<IdentifyError> for Fault {
 impl From<TooOld> for Fault {
     fn from(error: TooOld) -> Self {
         Self::new(Leaf::ClientProxyVersionNotSupported, error.to_string())
+    }
+}
+
+impl From<WrongClock> for Fault {
+    fn from(_by: WrongClock) -> Self {
+        Self::new(Leaf::CannotCreateSignature, "The clock of the security server is not right")
     }
 }
 

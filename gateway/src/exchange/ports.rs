@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cert_authority::clock::{Clock, UnixTime};
+use cert_authority::clocks::Clocks;
 use conf::client::ConfHandle;
 use conf::identifier::{ClientId, MemberId, ServerId};
 use conf::snapshot::{GlobalConf, SecurityServer};
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub server: ServerId,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Whether it is right.
+    pub clocks: Arc<Clocks>,
     /// Ids that nobody can foresee.
     pub ids: Arc<dyn Ids>,
     /// The global configuration.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use cert_authority::clock::{Clock, SystemClock};
+use cert_authority::clocks::Clocks;
 use cert_authority::error::KeyError;
 use cert_authority::keys::inventory::Usage;
 use cert_authority::tlog::witness::Witness;
@@ -189,18 +190,27 @@ impl Wired {
         let identity = move || keys.identity(Usage::Tls, time.now()).ok().flatten();
         let services = ServiceNetwork::new(identity, config.transport.services.clone());
         let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local)?;
+        let clocks = Arc::new(Clocks::new(Arc::clone(&clock), config.clock));
+        let log = open_log(&config, &clock)?;
+        let replays = Replays::open(config.replays, log.reader(), clock.now())?;
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),
+            clocks: Arc::clone(&clocks),
             ids: Arc::new(RandomIds),
             conf: conf_client.handle(),
             local: Arc::new(move || snapshots.load_full()),
             signer: Arc::new(BatchSigner::new(keyring.clone(), config.signing)),
             keys: keyring.clone(),
-            trust: TrustCache::default(),
-            log: open_log(&config, &clock)?,
+            trust: TrustCache::knowing(Arc::clone(trust.revocations())),
+            log,
+            replays,
             monitor: own.monitor.clone(),
-            peers: Arc::new(PeerNetwork { connector, trust }),
+            peers: Arc::new(PeerNetwork {
+                connector,
+                trust: Arc::clone(&trust),
+                clocks: Arc::clone(&clocks),
+            }),
             services: Arc::new(AllServices::before(services, own)),
         });
         let checkpoints = witness::checkpoints(&config, &gateway.log, &keyring, &clock)?;

@@ -78,6 +78,7 @@ async fn measure(gateway: Arc<Gateway>, keyring: Arc<Keyring>, mut stop: watch::
         let failing = gateway.log.stamping().failing_since;
         let failing = failing.map_or(0.0, |since| now.since(since).as_secs_f64());
         metrics::gauge!("passerelle_log_unstamped_seconds").set(failing);
+        metrics::gauge!("passerelle_clock_difference_seconds").set(gateway.clocks.difference().as_secs_f64());
         metrics::gauge!("passerelle_log_records").set(approximately(gateway.log.reader().len()));
         for (usage, name) in [(Usage::Sign, "sign"), (Usage::Auth, "auth"), (Usage::Tls, "tls")] {
             if let Some(certificate) = keyring.certificate(usage, now) {

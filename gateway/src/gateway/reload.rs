@@ -146,6 +146,8 @@ impl Reload {
             || config.signing != before.signing
             || config.doors != before.doors
             || config.transport != before.transport
+            || config.replays != before.replays
+            || config.clock != before.clock
             || config.administration.listen != before.administration.listen
             || config.dangerous.legacy_tls != before.dangerous.legacy_tls
             || config.timestamping != before.timestamping

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cert_authority::clock::{Clock, UnixTime};
+use cert_authority::clock::UnixTime;
+use cert_authority::clocks::Clocks;
 use cert_authority::http;
 use cert_authority::keys::inventory::Usage;
 use conf::shared_params::ApprovedTsa;
@@ -48,12 +49,28 @@ pub(super) async fn refresh(
     refresher.run(woken, stop).await;
 }
 
+/// Asks responders about the certificates of peers, if that is asked for.
+pub(super) async fn watch(
+    gateway: Arc<Gateway>,
+    trust: Arc<AuthTrust>,
+    registry: Registry,
+    interval: Option<Duration>,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(interval) = interval else { return };
+    let revocations = Arc::clone(trust.revocations());
+    let clock = Arc::clone(&gateway.clock);
+    let servers: InUse = Arc::new(move |since| trust.in_use(since));
+    let signers: InUse = Arc::new(move |since| gateway.trust.in_use(since));
+    RevocationWatch::new(registry, vec![servers, signers], revocations, clock, interval).run(stop).await;
+}
+
 /// The time-stamping authorities of the configuration, the last one that was good: a stamp is evidence of the past, so
 /// it is asked for though the configuration may have expired meanwhile. With `at_once` each message waits for its stamp.
 pub(super) fn authorities(gateway: &Gateway, at_once: bool) -> Authorities {
-    let (conf, clock) = (gateway.conf.clone(), Arc::clone(&gateway.clock));
+    let (conf, clocks) = (gateway.conf.clone(), Arc::clone(&gateway.clocks));
     let authorities: Authorities =
-        Arc::new(move || conf.last_good().map(|conf| asked(&conf, &clock)).unwrap_or_default());
+        Arc::new(move || conf.last_good().map(|conf| asked(&conf, &clocks)).unwrap_or_default());
     if at_once {
         gateway.log.stamp_at_once(Arc::clone(&authorities));
     }
@@ -106,7 +123,7 @@ pub(super) fn stamping_interval(
     move || interval.or_else(|| Some(conf.last_good()?.timestamping_interval())).unwrap_or(WITHOUT_CONF)
 }
 
-fn asked(conf: &GlobalConf, clock: &Arc<dyn Clock>) -> Vec<Box<dyn TimestampAuthority>> {
+fn asked(conf: &GlobalConf, clocks: &Arc<Clocks>) -> Vec<Box<dyn TimestampAuthority>> {
     let approved = conf.tsa_certificates();
     let authority = |tsa: &ApprovedTsa| -> Box<dyn TimestampAuthority> {
         Box::new(HttpAuthority {
@@ -115,7 +132,7 @@ fn asked(conf: &GlobalConf, clock: &Arc<dyn Clock>) -> Vec<Box<dyn TimestampAuth
             approved: approved.to_vec(),
             client: http::Client::new(),
             limits: STAMP_LIMITS,
-            clock: Arc::clone(clock),
+            clocks: Arc::clone(clocks),
         })
     };
     conf.tsas().iter().map(authority).collect()
@@ -191,7 +208,19 @@ pub(super) fn health(
     let (keys, time_of_keys) = (Arc::clone(keyring), now.clone());
     let (known, time_of_ocsp) = (Arc::clone(keyring), now.clone());
     let refresher = Arc::clone(refresher);
+    let (clocks, alarmed, stamped) =
+        (Arc::clone(&gateway.clocks), Arc::clone(&gateway.clocks), gateway.log.clone());
     Health::new()
+        .check("clock", move || clocks.check().map_err(|wrong| wrong.to_string()))
+        .warn("clock", move || alarmed.check_alarm().map_err(|wrong| wrong.to_string()))
+        .warn("time-stamps", move || match stamped.half_unstamped() {
+            None => Ok(()),
+            Some((failing, acceptable)) => Err(format!(
+                "have failed for {} s; after {} s exchanges are refused",
+                failing.as_secs(),
+                acceptable.as_secs()
+            )),
+        })
         .check("global configuration", move || {
             conf.snapshot(time()).map(|_| ()).map_err(|error| match error {
                 conf::error::ConfError::Expired { .. } => "expired".to_owned(),

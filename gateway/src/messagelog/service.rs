@@ -383,6 +383,13 @@ impl MessageLog {
         *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For how long time-stamping has failed, and for how long it may, once that is more than the half.
+    pub fn half_unstamped(&self) -> Option<(Duration, Duration)> {
+        let acceptable = self.0.config.acceptable_timestamp_failure?;
+        let failing = self.0.clock.now().since(self.stamping().failing_since?);
+        (failing > acceptable / 2).then_some((failing, acceptable))
+    }
+
     pub(crate) fn set_stamping(&self, health: Health) {
         *self.0.stamping.lock().unwrap_or_else(PoisonError::into_inner) = health;
     }

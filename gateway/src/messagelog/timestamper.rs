@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use cert_authority::{
     algorithm::DigestAlgorithm,
-    clock::Clock,
+    clocks::{Clocks, Witness},
     crypto,
     http::{Client, Limits},
     timestamp::{self, Request, Token},
@@ -25,8 +25,8 @@ use super::{
     stamp::{Authorities, Granted, Health, MOST, Question, StampError, StampFuture, TimestampAuthority},
 };
 
-/// How far the authority's clock and ours may be apart.
-const CLOCKS_APART: Duration = Duration::from_secs(300);
+/// How far the authority's clock and ours may be apart, beside the time that its answer took.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// An authority that is asked over HTTP.
 pub struct HttpAuthority {
@@ -40,8 +40,8 @@ pub struct HttpAuthority {
     pub client: Client,
     /// What a question may cost.
     pub limits: Limits,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// The time, and who states it.
+    pub clocks: Arc<Clocks>,
 }
 
 impl HttpAuthority {
@@ -59,6 +59,8 @@ impl HttpAuthority {
             policy: None,
         };
         let der = request.to_der().map_err(|e| e.to_string())?;
+        let clock = self.clocks.clock();
+        let began = clock.elapsed();
         let answer = self
             .client
             .post(&self.url, timestamp::REQUEST_TYPE, Bytes::from(der), self.limits)
@@ -70,7 +72,9 @@ impl HttpAuthority {
         let token = Token::from_response(&answer.body).map_err(|e| e.to_string())?;
         let valid =
             timestamp::verify(&token, data, &self.approved, Some(&nonce)).map_err(|e| e.to_string())?;
-        valid.check_fresh(self.clock.now(), CLOCKS_APART).map_err(|e| e.to_string())?;
+        let took = clock.elapsed().saturating_sub(began);
+        self.clocks.saw(Witness::Authority(&self.name), valid.gen_time(), took);
+        valid.check_fresh(clock.now(), CLOCKS_APART + took).map_err(|e| e.to_string())?;
         Ok(Granted { token: token.der().clone(), time: valid.gen_time() })
     }
 }
@@ -104,6 +108,14 @@ pub async fn run(
             Ok(_) => "granted",
             Err(error) => {
                 tracing::warn!(%error, "no time-stamp for the logged messages");
+                if let Some((failing, acceptable)) = log.half_unstamped() {
+                    let (failing, acceptable) = (failing.as_secs(), acceptable.as_secs());
+                    tracing::error!(
+                        failing_seconds = failing,
+                        acceptable_seconds = acceptable,
+                        "time-stamping has failed for more than half of what is acceptable; then exchanges are refused"
+                    );
+                }
                 "failed"
             }
         };

@@ -26,4 +26,8 @@ impl Clock for TurnedClock {
     fn now(&self) -> UnixTime {
         SystemClock.now() + Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
+
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed() + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
 }
