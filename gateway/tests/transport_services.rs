@@ -416,3 +416,30 @@ async fn certificate_below_a_given_root_is_accepted_for_its_own_name_only() {
     let refused = https(&foreign, "localhost", &trust, None).await;
     assert!(matches!(refused, Err(ServiceError::Tls(_))), "{refused:?}");
 }
+
+/// A name may lead anywhere, and somewhere else a moment later: looked at is the address that is called.
+#[tokio::test]
+async fn a_name_that_leads_to_where_no_service_is_called_gets_not_a_byte() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap();
+    let settings = ServiceSettings { never: vec![own], ..ServiceSettings::default() };
+    for host in ["localhost", "127.0.0.1"] {
+        let url = format!("http://{host}:{}/metrics", own.port());
+        let service = Service::new(&url, None, TIMEOUT, &settings).unwrap();
+        let refused = call(&service, get("/x", None, &[])).await.unwrap_err();
+        assert!(matches!(refused, ServiceError::Address(_)), "{host}: {refused}");
+        let (mut stream, _) = soon(listener.accept()).await.unwrap();
+        let mut came = Vec::new();
+        soon(AsyncReadExt::read_to_end(&mut stream, &mut came)).await.unwrap();
+        assert_eq!(came, b"", "{host}");
+    }
+    for (address, forbidden) in [
+        ("169.254.169.254:80", true),
+        ("[fe80::1]:80", true),
+        ("[::ffff:169.254.169.254]:80", true),
+        ("127.0.0.1:80", false),
+        ("10.0.0.1:80", false),
+    ] {
+        assert_eq!(settings.forbids(address.parse().unwrap()), forbidden, "{address}");
+    }
+}

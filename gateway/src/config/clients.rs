@@ -1,6 +1,7 @@
 //! Clients, the services that they offer, and who may call them: as written, as meant.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::resolve::Resolver;
 use super::{Allow, Authentication, Client, Endpoint, Group, Service, ServiceTrust, Subject, file};
 use crate::access::built_in::BuiltIn;
 use crate::message::Protocol;
+use crate::transport::ServiceSettings;
 
 impl Resolver<'_> {
     pub(super) fn clients(&mut self, file: &[file::Client]) -> Vec<Client> {
@@ -112,6 +114,22 @@ impl Resolver<'_> {
         trust
     }
 
+    /// No service is at an address where none is called; a name is looked at when it has led somewhere.
+    pub(super) fn services_are_elsewhere(&mut self, clients: &[file::Client], settings: &ServiceSettings) {
+        for (n, client) in clients.iter().enumerate() {
+            for (m, service) in client.service.iter().enumerate() {
+                if named(service.url.get_ref()).is_some_and(|address| settings.forbids(address)) {
+                    let key = format!("client[{}].service[{}].url", n + 1, m + 1);
+                    self.fault(
+                        &service.url,
+                        &key,
+                        "is a link-local address, or a port of this gateway's own",
+                    );
+                }
+            }
+        }
+    }
+
     /// An address of a service.
     pub(super) fn address(&mut self, url: &Text, trusted: bool, key: &str) {
         if let Err(reason) = service_address(url.get_ref(), trusted) {
@@ -203,6 +221,16 @@ pub(super) fn service_address(url: &str, trusted: bool) -> Result<(), &'static s
         return Err("is https, so `certificate` or `authorities` must say whom to believe");
     }
     Ok(())
+}
+
+/// The address that a URL names, if it does not leave it to a name; `localhost` is this machine.
+fn named(url: &str) -> Option<SocketAddr> {
+    let uri: http::Uri = url.parse().ok()?;
+    let usual = if url.starts_with("https:") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(usual);
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let ip = if host == "localhost" { IpAddr::from(Ipv4Addr::LOCALHOST) } else { host.parse().ok()? };
+    Some(SocketAddr::new(ip, port))
 }
 
 fn registrable_client(text: &str) -> Result<ClientId, String> {

@@ -80,7 +80,9 @@ impl Config {
         let timestamping = resolver.timestamping(&file.timestamping);
         let traces = file.monitoring.traces.as_ref().and_then(|traces| resolver.traces(traces));
         let output = resolver.output(&file.output);
-        let transport = Resolver::transport(&file);
+        let mut transport = Resolver::transport(&file);
+        transport.services.never = never(&administration, &log);
+        resolver.services_are_elsewhere(&file.client, &transport.services);
         let Resolver { problems, mut warnings, .. } = resolver;
         warnings.0.sort_by_key(|warning| warning.line);
         let path = |given: &Option<PathBuf>, default: &str| {
@@ -126,6 +128,38 @@ fn signing(file: &file::Signing) -> signing::Settings {
         batch: file.batch.unwrap_or(usual.batch),
         most: file.most.unwrap_or(usual.most),
         timeout: file.timeout.unwrap_or(usual.timeout),
+    }
+}
+
+/// Where no service is: our own administration, and the database of the log.
+fn never(administration: &Administration, log: &Log) -> Vec<SocketAddr> {
+    let database = log.postgres.as_ref();
+    let database = database.and_then(|at| Some(SocketAddr::new(at.host.parse().ok()?, at.port)));
+    std::iter::once(administration.listen).chain(database).collect()
+}
+
+fn clock(file: &file::Clock) -> clocks::Limits {
+    let usual = clocks::Limits::default();
+    clocks::Limits {
+        alarm: file.alarm.unwrap_or(usual.alarm),
+        refuse: match file.refuse {
+            None => usual.refuse,
+            Some(OrOff::Off) => None,
+            Some(OrOff::On(limit)) => Some(limit),
+        },
+    }
+}
+
+fn replays(file: &file::Peers) -> replays::Settings {
+    let usual = replays::Settings::default();
+    replays::Settings {
+        handling: match file.replays {
+            None => usual.handling,
+            Some(file::OnReplay::Off) => None,
+            Some(file::OnReplay::Warn) => Some(Handling::Warn),
+            Some(file::OnReplay::Reject) => Some(Handling::Reject),
+        },
+        window: file.replay_window.unwrap_or(usual.window),
     }
 }
 
@@ -561,6 +595,29 @@ mod tests {
                 "Some(21) client[2].certificates",
             ]
         );
+    }
+
+    #[test]
+    fn no_service_is_at_our_own_ports_or_at_a_link_local_address() {
+        let least = format!(
+            "{LEAST}[administration]\nlisten = \"127.0.0.1:4000\"\n[log.postgres]\nhost = \"127.0.0.1\"\n\
+             [[client]]\nid = \"DEMO/GOV/1/a\"\nauthentication = \"http\"\n"
+        );
+        let service = |url: &str| format!("{least}[[client.service]]\ncode = \"a\"\nurl = \"{url}\"\n");
+        for url in [
+            "http://127.0.0.1:4000/metrics",
+            "http://localhost:4000",
+            "http://[::ffff:127.0.0.1]:4000",
+            "http://127.0.0.1:5432/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://169.254.1.1:8080",
+            "http://[fe80::1]/",
+        ] {
+            assert_eq!(faults(&service(url)), ["Some(13) client[1].service[1].url"], "{url}");
+        }
+        for url in ["http://127.0.0.1:4001/", "http://127.0.0.2:5432/", "http://database.example:5432/"] {
+            assert!(Config::parse(&service(url), Path::new("/nowhere")).is_ok(), "{url}");
+        }
     }
 
     #[test]

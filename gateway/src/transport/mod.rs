@@ -42,6 +42,7 @@ pub mod revocation_watch;
 pub mod service_caller;
 pub mod tls;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -123,6 +124,8 @@ pub struct PeerSettings {
     pub idle: Duration,
     /// Unused connections kept to one server.
     pub idle_connections: usize,
+    /// How often responders are asked about the certificates of peers; `None` for never.
+    pub revocations: Option<Duration>,
     /// How long fetching OCSP responses from a peer may take: connect, and in total.
     pub ocsp_timeouts: (Duration, Duration),
 }
@@ -157,6 +160,25 @@ pub struct ServiceSettings {
     pub idle: Duration,
     /// Unused connections kept to one service.
     pub idle_connections: usize,
+    /// Where no service of ours can be, though a name may lead there: administration, the database of the log.
+    pub never: Vec<SocketAddr>,
+}
+
+impl ServiceSettings {
+    /// Whether no service is called at this address: one of [`Self::never`], or one that means something to this machine
+    /// only, where clouds tell secrets (link-local).
+    #[must_use]
+    pub fn forbids(&self, address: SocketAddr) -> bool {
+        let is_link_local = match address.ip().to_canonical() {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        let own = |never: &SocketAddr| {
+            let everywhere = never.ip().is_unspecified() && address.ip().is_loopback();
+            never.port() == address.port() && (never.ip() == address.ip().to_canonical() || everywhere)
+        };
+        is_link_local || self.never.iter().any(own)
+    }
 }
 
 impl Default for ServiceSettings {
@@ -166,6 +188,7 @@ impl Default for ServiceSettings {
             handshake_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(4),
             idle_connections: 256,
+            never: Vec::new(),
         }
     }
 }

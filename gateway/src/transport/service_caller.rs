@@ -181,6 +181,11 @@ impl Service {
         let usual = if self.tls.is_some() { 443 } else { 80 };
         let port = self.authority.port_u16().unwrap_or(usual);
         let stream = reach(host, port, self.settings.connect_timeout).await?;
+        // The address that the name has led to just now, not the name: nothing has been sent yet.
+        let address = stream.peer_addr().map_err(|error| ServiceError::Broken(error.to_string()))?;
+        if self.settings.forbids(address) {
+            return Err(ServiceError::Address("it leads to where no service is called".to_owned()));
+        }
         keep_alive(&stream).map_err(|error| ServiceError::Broken(error.to_string()))?;
         let stream = match &self.tls {
             None => Stream::Plain(stream),
