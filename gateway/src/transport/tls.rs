@@ -14,6 +14,7 @@
 //! Specification: RFC 8446, RFC 5246; XROAD-FACTS 2.10. # Compatibility: the CBC suites that X-Road 7 offers by default do
 //! not exist here; such a peer must be given an AEAD suite (`xroad-tls-ciphers`), or be met over OpenSSL ([`peers`]).
 
+use std::convert::identity;
 use std::fmt;
 use std::sync::Arc;
 
@@ -188,8 +189,9 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The two signature checks are the same for every verifier: the far end holds the key of the certificate it shows.
+/// `$refused` turns what is wrong with one into what the far end is told.
 macro_rules! verify_handshake_signatures {
-    () => {
+    ($refused:expr) => {
         fn verify_tls12_signature(
             &self,
             message: &[u8],
@@ -202,6 +204,7 @@ macro_rules! verify_handshake_signatures {
                 signed,
                 &self.provider.signature_verification_algorithms,
             )
+            .map_err($refused)
         }
 
         fn verify_tls13_signature(
@@ -216,12 +219,19 @@ macro_rules! verify_handshake_signatures {
                 signed,
                 &self.provider.signature_verification_algorithms,
             )
+            .map_err($refused)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
             self.provider.signature_verification_algorithms.supported_schemes()
         }
     };
+}
+
+/// A stranger who shows the certificate of a registered server without its key is told what one is told whose certificate
+/// is not registered: nobody learns which certificates are (THREATS T46).
+fn alike(_wrong: Error) -> Error {
+    CertificateError::ApplicationVerificationFailure.into()
 }
 
 /// Peer door: the certificate must be registered.
@@ -254,7 +264,7 @@ impl ClientCertVerifier for RegisteredOnly {
         Ok(ClientCertVerified::assertion())
     }
 
-    verify_handshake_signatures!();
+    verify_handshake_signatures!(alike);
 }
 
 /// Front door: any certificate, or none.
@@ -284,7 +294,7 @@ impl ClientCertVerifier for AnyClient {
         Ok(ClientCertVerified::assertion())
     }
 
-    verify_handshake_signatures!();
+    verify_handshake_signatures!(identity);
 }
 
 /// Calls to peers: any certificate, judged right afterwards.
@@ -308,7 +318,7 @@ impl ServerCertVerifier for AnyServer {
         Ok(ServerCertVerified::assertion())
     }
 
-    verify_handshake_signatures!();
+    verify_handshake_signatures!(identity);
 }
 
 /// Calls to a service with pinned certificates.
@@ -333,5 +343,5 @@ impl ServerCertVerifier for PinnedServer {
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
-    verify_handshake_signatures!();
+    verify_handshake_signatures!(identity);
 }
