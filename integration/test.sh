@@ -91,7 +91,9 @@ say "building the programs that the tests start (the first build takes some minu
 cargo build --locked --workspace --all-targets
 
 say "running the tests"
+rm -f target/tmp/attack-table.txt
 cargo test --locked --workspace
+say "the attack table: $(tail -n 1 target/tmp/attack-table.txt)"
 
 say "running the tests of TLS over OpenSSL, for peers that have CBC suites only"
 cargo test --locked -p integration --features legacy-tls --test legacy_tls

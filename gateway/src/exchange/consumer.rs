@@ -52,7 +52,7 @@ pub type Reply = Logged<Verified<Answer>>;
 /// # Errors
 /// The fault to be answered.
 pub async fn serve(gateway: &Gateway, call: ClientCall<'_>) -> Result<Reply, Fault> {
-    let mut progress = Progress::default();
+    let mut progress = Progress::asked_from(call.address, None);
     let mut seen = gateway.monitor.begin(ServerType::Client, gateway.clock.now());
     match run(gateway, call, &mut progress, &mut seen).await {
         Ok(reply) => Ok(reply),
@@ -89,7 +89,7 @@ async fn run(
     seen.step(Step::Know);
     client_auth::identify(local.authentication(client), connection, local.own_certificate())?;
     gateway.log.ready()?;
-    let key = gateway.keys.signing_key(client.member(), &conf, began)?;
+    let key = check::signing_key(gateway, client.member(), &conf, began)?;
 
     // 3 route
     seen.step(Step::Route);
@@ -122,9 +122,7 @@ async fn run(
 
     // 7 log
     seen.step(Step::Log);
-    let role = Role::Consumer;
-    let exchange =
-        Exchange { gateway, conf: &conf, local: &local, role, request: &request, far_end: &far_end };
+    let exchange = Exchange::new(gateway, (&conf, &local), Role::Consumer, &request, &far_end);
     let message = Message::of(request.part(), &sealed, &digests, &signature, began).sent(&ocsp_responses);
     seen.request(message.size());
     let logged = exchange.log_request((), &message).await?;

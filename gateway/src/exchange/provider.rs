@@ -77,7 +77,7 @@ pub trait Reply: Send {
 
 /// Serves one message. A failure is noted in the log before it is told.
 pub async fn serve(gateway: &Gateway, call: PeerCall, reply: Box<dyn Reply>) {
-    let mut progress = Progress::default();
+    let mut progress = Progress::asked_from(&call.peer.address, call.peer.certificates.first());
     let mut answer = Answer::Unbegun(reply);
     let mut seen = gateway.monitor.begin(ServerType::Producer, gateway.clock.now());
     if let Err(fault) = run(gateway, call, &mut answer, &mut progress, &mut seen).await {
@@ -117,8 +117,8 @@ async fn run(
     check::server_is_ours(&gateway.server, &head.message)?;
     check::provider_is_ours(&local, &head.message)?;
     let header = head.message.header();
-    let key = gateway.keys.signing_key(header.service.client().member(), &conf, began);
-    let key = key.map_err(|error| Fault::from(error).within(Scope::ServiceFailed))?;
+    let key = check::signing_key(gateway, header.service.client().member(), &conf, began);
+    let key = key.map_err(|fault| fault.within(Scope::ServiceFailed))?;
 
     // 11 trust
     seen.step(Step::Trust);
@@ -149,8 +149,7 @@ async fn run(
     let entered = check::first_time(gateway, &received.message, &bundle, now).await?;
     let (asked, attachments) = (received.message.clone(), received.attachments.clone());
     let (signed_at, ocsp) = (request.facts().signing_time, received.ocsp_responses.clone());
-    let role = Role::Provider;
-    let exchange = Exchange { gateway, conf: &conf, local: &local, role, request: &asked, far_end: &far_end };
+    let exchange = Exchange::new(gateway, (&conf, &local), Role::Provider, &asked, &far_end);
     let message = Message::of(asked.part(), &attachments, &digests, &bundle, began).came(signed_at, &ocsp);
     seen.request(message.size());
     let request: Deliverable = exchange.log_request(request, &message).await?;

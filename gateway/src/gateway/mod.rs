@@ -248,15 +248,14 @@ impl Wired {
             live,
         } = self;
         let metrics = Metrics::install()?;
-        let own = Arc::clone(&keyring);
+        let (own, asked) = (Arc::clone(&keyring), Arc::clone(&registry));
         let own = Arc::new(move || own.certificates());
         let refresher =
             Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
         let archiving = archive::task::Status::default();
         let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone())
             .dangerous(config.dangerous.names());
-        let (wake, woken) = watch::channel(());
-        let (close, closed) = watch::channel(false);
+        let ((wake, woken), (close, closed)) = (watch::channel(()), watch::channel(false));
         let recording = watching.start(&gateway, &keyring, &stop);
         let limits = &config.transport;
 
@@ -269,8 +268,7 @@ impl Wired {
         let interval = config.timestamping.interval;
         running.spawn(tasks::stamp(Arc::clone(&gateway), Arc::clone(&authorities), interval, stop.clone()));
         let every = tasks::stamping_interval(&gateway, interval);
-        let made = checkpoints.clone();
-        let log = gateway.log.clone();
+        let (made, log) = (checkpoints.clone(), gateway.log.clone());
         running.spawn(witness::run(log, made, Arc::clone(&authorities), every, stop.clone()));
         running.spawn(witness::serve(doors.witness, closed.clone()));
         let directory = config.log.directory.clone();
@@ -286,12 +284,11 @@ impl Wired {
 
         running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));
         let peers = Arc::new(Peers(Arc::clone(&gateway)));
-        let peer_limits = limits.peer_door.clone();
         running.spawn(peer_door::serve(
             doors.peers,
             Arc::clone(&live.peer_server),
             registered,
-            peer_limits,
+            limits.peer_door.clone(),
             peers,
             closed.clone(),
         ));

@@ -52,6 +52,8 @@ pub enum Evidence {
     Failed,
     /// On both sides a request whose outcome is not known.
     BothInDoubt,
+    /// A request and its answer at the consumer, of another provider.
+    OnlyAsked,
     /// A request and its answer, at the provider alone (the peer keeps its own) or on both sides.
     Exchange,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cert_authority::clock::Clock as _;
 
-use super::case::{Answer, Case, Expected, asking};
+use super::case::{Answer, Case, Expected, asking, serving};
 use crate::world::{Ask, RECORDS, Served, TsaMode, World};
 
 /// T24: nothing goes by a configuration that has expired, and all goes on once there is another.
@@ -155,9 +155,48 @@ fn unchanged(what: &str, served: Served) -> Case {
     )
 }
 
+/// T27: what another instance could claim, while none is followed.
+pub(super) async fn federation(world: &World) -> Vec<Case> {
+    let target = "/r1/OTHER/GOV/2002/registry/records/x";
+    let mut cases = Vec::new();
+    for verb in ["GET", "POST", "DELETE"] {
+        let ask = Ask::with(verb, target);
+        cases.push(Case::ask(
+            format!("{verb} to a service of another instance"),
+            ask,
+            asking("unknown_member"),
+        ));
+    }
+    let ask = Ask::get(&format!("{RECORDS}/x")).client("OTHER/GOV/1001/portal");
+    cases.push(Case::ask("a client of another instance asks", ask, asking("unknown_member")));
+    let message = super::headers::written(world, "DEMO/GOV/3003/other", "OTHER/GOV/3003/other").await;
+    cases.push(Case::message(
+        "a peer speaks for a client of another instance",
+        message,
+        serving("service_failed.ssl_authentication_failed"),
+    ));
+    let message = world.rogue.request(&world.trust, "GET", target, "of-another-instance", None).await;
+    cases.push(Case::message(
+        "a peer asks for a service of another instance",
+        message,
+        serving("service_failed.unknown_member"),
+    ));
+    cases
+}
+
 /// T28: time-stamps that are not what was asked for.
 pub(super) async fn stamps(_world: &World) -> Vec<Case> {
-    let modes = [TsaMode::Down, TsaMode::WrongImprint, TsaMode::WrongNonce, TsaMode::Unapproved];
+    let modes = [
+        TsaMode::Down,
+        TsaMode::WrongImprint,
+        TsaMode::WrongNonce,
+        TsaMode::Unapproved,
+        TsaMode::Apart(70),
+        TsaMode::Apart(-70),
+        TsaMode::Rejecting,
+        TsaMode::Rubbish,
+        TsaMode::Endless,
+    ];
     modes
         .into_iter()
         .map(|mode| {

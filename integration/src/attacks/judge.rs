@@ -1,8 +1,14 @@
 //! One rule for all cases (R0 of the threat model): the answer is exactly the one expected, nothing reached the service,
 //! the logs hold what they may hold, no text tells what is inside, and everything still runs.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use gateway::cli::output;
+use gateway::config::{Format, Output};
+use gateway::fault::REFUSED;
 use gateway::messagelog::Record;
 use gateway::messagelog::record::Outcome;
 
@@ -21,6 +27,48 @@ pub fn count_panics() {
         PANICS.fetch_add(1, Ordering::SeqCst);
         told(panic);
     }));
+}
+
+/// What the gateways of this process write about their work, as their operators would read it.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps the lines that gateways write, from now on.
+pub fn keep_lines() {
+    static KEPT: OnceLock<()> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let settings = Output { level: "info".to_owned(), format: Format::Text };
+        let lines = output::lines(&settings, || Kept);
+        tracing::subscriber::set_global_default(lines).expect("nobody else listens");
+    });
+}
+
+/// The lines since `mark`, and the mark for the next time.
+pub(super) fn lines_since(mark: usize) -> (Vec<String>, usize) {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    (lines.get(mark..).unwrap_or_default().to_vec(), lines.len())
+}
+
+struct Kept;
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        LINES.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a line could be taken for another: it has an end inside of it, or what turns or hides text.
+fn is_forged(line: &str) -> bool {
+    let inside = line.strip_suffix('\n').unwrap_or(line);
+    inside.chars().any(|c| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    })
 }
 
 /// Memory of this process, in MiB.
@@ -78,6 +126,9 @@ pub struct Judge {
     consumer: Followed,
     provider: Followed,
     secrets: Vec<String>,
+    /// What no line may hold, whatever it tells of.
+    private: Vec<String>,
+    lines: usize,
 }
 
 impl Judge {
@@ -89,11 +140,26 @@ impl Judge {
                 .to_vec();
         secrets.push(world.folder.path().display().to_string());
         secrets.push(format!("{}:", world.service.host));
+        let mut private = Vec::new();
         for node in [&world.consumer, &world.provider] {
             for holder in [&node.sign, &node.auth, &node.tls] {
-                secrets.push(holder.key.id.to_string());
+                private.push(holder.key.id.to_string());
             }
         }
+        secrets.extend_from_slice(&private);
+        private.extend(
+            [
+                "Bearer",
+                "a-token-of-an",
+                "guess-",
+                "a secret question",
+                "the body of it",
+                ".rs:",
+                "panicked",
+                "SELECT ",
+            ]
+            .map(str::to_owned),
+        );
         Self {
             connections: world.service.connections(),
             calls: world.service.calls(),
@@ -101,6 +167,8 @@ impl Judge {
             consumer: Followed::begin(&world.consumer),
             provider: Followed::begin(&world.provider),
             secrets,
+            private,
+            lines: lines_since(0).1,
         }
     }
 
@@ -110,6 +178,17 @@ impl Judge {
         self.calls = world.service.calls();
         self.consumer = Followed::begin(&world.consumer);
         self.provider = Followed::begin(&world.provider);
+        self.lines = lines_since(0).1;
+    }
+
+    /// Waits a little for the line that tells of a refusal: a connection may end before it is written.
+    pub async fn told(&self, case: &Case) {
+        for _ in 0..100 {
+            if untold(&case.expected, &lines_since(self.lines).0).is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// What is wrong with what came of a case; nothing is right.
@@ -122,6 +201,7 @@ impl Judge {
             let told = self.secrets.iter().find(|secret| answer.text.contains(secret.as_str()));
             wrong.extend(told.map(|secret| format!("the answer tells {secret:?}: {}", answer.text)));
         }
+        wrong.extend(self.other_lines(case));
         let panics = PANICS.load(Ordering::SeqCst);
         if panics != self.panics {
             wrong.push(format!("{} panics", panics - self.panics));
@@ -129,6 +209,22 @@ impl Judge {
         }
         if world.has_ended() {
             wrong.push("a gateway has ended".to_owned());
+        }
+        wrong
+    }
+
+    /// Each refusal has its line, and no line holds what it must not.
+    fn other_lines(&mut self, case: &Case) -> Vec<String> {
+        let (lines, mark) = lines_since(self.lines);
+        self.lines = mark;
+        let mut wrong: Vec<String> = untold(&case.expected, &lines).into_iter().collect();
+        for line in &lines {
+            let refused = line.contains(REFUSED).then_some(&self.secrets).into_iter().flatten();
+            let told = self.private.iter().chain(refused).find(|secret| line.contains(secret.as_str()));
+            wrong.extend(told.map(|secret| format!("a line tells {secret:?}: {line}")));
+            if is_forged(line) {
+                wrong.push(format!("a line is more than one: {line:?}"));
+            }
         }
         wrong
     }
@@ -160,10 +256,25 @@ impl Judge {
                 let in_doubt = Counts { in_doubt: 1, ..request };
                 (consumer, provider) == (in_doubt, in_doubt)
             }
+            Evidence::OnlyAsked => (consumer, provider) == (exchange, none),
             Evidence::Exchange => provider == exchange && (consumer == none || consumer == exchange),
         };
         (!fits).then(|| format!("logged are {consumer:?} and {provider:?}, not {:?}", case.evidence))
     }
+}
+
+/// What is missing of the line that tells of a refusal: who, and the code that was answered.
+fn untold(expected: &Expected, lines: &[String]) -> Option<String> {
+    let code = match expected {
+        // By its status, or by what hyper says of its form.
+        Expected::Bare(_) => "code=".to_owned(),
+        Expected::Code(_, code) => format!("code=\"{code}\""),
+        Expected::Closed => "code=".to_owned(),
+        Expected::Verdict(_) | Expected::Passes(_) => return None,
+    };
+    let told =
+        lines.iter().any(|line| line.contains(REFUSED) && line.contains("from=") && line.contains(&code));
+    (!told).then(|| format!("no line of {REFUSED} tells from whom, and {code}: {lines:?}"))
 }
 
 /// How the answer differs from the expected one.

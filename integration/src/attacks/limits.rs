@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::case::{Answer, Case, Evidence, Expected, serving};
 use super::soap::{self, TEXT};
 use super::wire;
-use crate::world::{PORTAL, RECORDS, Wishes, World, envelope};
+use crate::world::{Ask, PORTAL, RECORDS, Wishes, World, envelope};
 
 /// T20.
 pub(super) async fn sizes(world: &World) -> Vec<Case> {
@@ -37,7 +37,9 @@ pub(super) async fn sizes(world: &World) -> Vec<Case> {
             if expected.is_none() { lines[..50_000].rsplit_once("x").unwrap().0.to_owned() } else { lines };
         both(world, &mut cases, &format!("a head of {size} bytes"), &lines, expected, size).await;
     }
-    for (length, expected) in [(8_000, None), (8_193, Some(414)), (9_000, Some(414)), (30_000, Some(414))] {
+    for (length, expected) in
+        [(8_000, None), (8_192, None), (8_193, Some(414)), (9_000, Some(414)), (30_000, Some(414))]
+    {
         let path = format!("/{}", "p".repeat(length - RECORDS.len() - 1));
         let bytes = format!(
             "GET {RECORDS}{path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Road-Client: {PORTAL}\r\n\r\n"
@@ -48,6 +50,7 @@ pub(super) async fn sizes(world: &World) -> Vec<Case> {
         };
         cases.push(Case::plain(format!("a target of {length} bytes"), bytes, expected));
     }
+    exactly(world, &mut cases).await;
     for megabytes in [10, 11, 20] {
         let text = envelope(("people", "v1"), "large", "", "<people/>");
         let text = text.replace("<people/>", &format!("<people>{}</people>", "x".repeat(megabytes << 20)));
@@ -75,6 +78,72 @@ pub(super) async fn sizes(world: &World) -> Vec<Case> {
             Case::message(format!("a peer's {what} is too large"), message, serving(code))
                 .because("X-Road has no limit here, and says so in a comment"),
         );
+    }
+    cases
+}
+
+/// At the limit, and one past it: header lines, the whole head, an envelope.
+async fn exactly(world: &World, cases: &mut Vec<Case>) {
+    let begin = format!(
+        "GET {RECORDS}/exactly HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Road-Client: {PORTAL}\r\n"
+    );
+    let passes = || Expected::Passes("GET /base/exactly HTTP/1.1".to_owned());
+    for (own, expected) in [(197, passes()), (198, Expected::Bare(431))] {
+        let lines: String = (0..own).map(|n| format!("x{n}: 1\r\n")).collect();
+        let name = format!("a client sends {} header lines in all", own + 3);
+        cases.push(Case::plain(name, format!("{begin}{lines}\r\n"), expected));
+    }
+    let target = format!("{RECORDS}/exactly");
+    let mut message = world.rogue.request(&world.trust, "GET", &target, "exactly", None).await;
+    message.headers.push(("connection".to_owned(), "close".to_owned()));
+    // Beside Host and Content-Length.
+    let known = message.headers.len() + 2;
+    for (all, expected) in [(200, passes()), (201, Expected::Bare(431))] {
+        let mut message = message.clone();
+        message.headers.extend((known..all).map(|n| (format!("x{n}"), "1".to_owned())));
+        cases.push(Case::peer(format!("a peer sends {all} header lines in all"), message.bytes(), expected));
+    }
+    for (bytes, expected) in [(64 * 1024, passes()), (64 * 1024 + 1, Expected::Bare(431))] {
+        let mut head = begin.clone();
+        while head.len() < bytes - 2 {
+            let left = bytes - 2 - head.len();
+            let line = if left > 20_000 {
+                10_000
+            } else if left > 10_000 {
+                left / 2
+            } else {
+                left
+            };
+            head.push_str(&format!("x: {}\r\n", "a".repeat(line - 5)));
+        }
+        head.push_str("\r\n");
+        assert_eq!(head.len(), bytes);
+        cases.push(Case::plain(format!("a client sends a head of {bytes} bytes"), head, expected));
+    }
+    // The service gets what is not too long, and its answer is no SOAP.
+    let answered = "server.serverproxy.service_failed.invalid_content_type";
+    for (bytes, code, calls) in [(10 << 20, answered, 1), ((10 << 20) + 1, "client.invalid_soap", 0)] {
+        let text = envelope(("people", "v1"), &format!("exactly-{bytes}"), "", "<people></people>");
+        let filling = "x".repeat(bytes - text.len());
+        let text = text.replace("<people></people>", &format!("<people>{filling}</people>"));
+        assert_eq!(text.len(), bytes);
+        let expected = Expected::Code(200, code.to_owned());
+        let mut case = Case::ask(format!("an envelope of {bytes} bytes"), soap::post(TEXT, text), expected);
+        case.calls = calls;
+        case.evidence = if calls == 0 { Evidence::None } else { Evidence::BothInDoubt };
+        cases.push(case);
+    }
+}
+
+/// T22: what is packed is passed on as it is; nobody unpacks it.
+pub(super) async fn packed(_world: &World) -> Vec<Case> {
+    // 20 bytes of gzip that say that they hold 4 GiB.
+    let bomb: Vec<u8> = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[3, 0], &[0; 4], &[0xff; 4]].concat();
+    let mut cases = Vec::new();
+    for coding in ["gzip", "deflate", "gzip, gzip, gzip", "br"] {
+        let ask = Ask::post(&format!("{RECORDS}/packed"), bomb.clone()).header("Content-Encoding", coding);
+        let expected = Expected::Passes("POST /base/packed HTTP/1.1".to_owned());
+        cases.push(Case::ask(format!("a body with Content-Encoding: {coding}"), ask, expected));
     }
     cases
 }

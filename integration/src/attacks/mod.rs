@@ -27,12 +27,14 @@ mod headers;
 mod http;
 mod judge;
 mod limits;
+mod lines;
 mod multipart;
 mod mutants;
 mod path;
 mod signature;
 mod soap;
 mod table;
+mod timing;
 mod tls;
 mod wire;
 mod xml;
@@ -44,8 +46,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 pub use case::{Answer, Attack, Case, Evidence, Expected};
-pub use judge::{Judge, MEMORY, count_panics, memory};
+pub use judge::{Judge, MEMORY, count_panics, keep_lines, memory};
 pub use table::{ROWS, Row};
+pub use timing::measure;
 
 use crate::world::{Wishes, World};
 
@@ -73,12 +76,13 @@ impl RowReport {
 
 impl fmt::Display for RowReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { id, title, cases, open, .. } = self.row;
-        match open {
-            Some(reason) if *cases == 0 => write!(f, "{id}  {title}  open: {reason}"),
-            Some(reason) => write!(f, "{id}  {title}  {} of {cases}; open: {reason}", self.right),
-            None => write!(f, "{id}  {title}  {} of {cases}", self.right),
+        let Row { id, title, cases, open, elsewhere, .. } = self.row;
+        write!(f, "{id}  {title}")?;
+        if *cases > 0 {
+            write!(f, "  {} of {cases}", self.right)?;
         }
+        elsewhere.iter().try_for_each(|test| write!(f, "\n       {test}"))?;
+        open.map_or(Ok(()), |reason| write!(f, "\n       open: {reason}"))
     }
 }
 
@@ -98,12 +102,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let applies = |row: &&RowReport| row.row.cases > 0;
+        let applies = |row: &&RowReport| row.row.cases > 0 || !row.row.elsewhere.is_empty();
         let rows = self.rows.iter().filter(applies).count();
         let right = self.rows.iter().filter(applies).filter(|row| row.is_right()).count();
         let cases: usize = self.rows.iter().map(|row| row.right).sum();
+        let tests: usize = self.rows.iter().map(|row| row.row.elsewhere.len()).sum();
         let open = self.rows.len() - rows;
-        write!(f, "{right} of {rows} rows, {cases} cases; {open} rows open")
+        write!(f, "{right} of {rows} rows, {cases} cases, {tests} tests named; {open} rows open")
     }
 }
 
@@ -147,6 +152,7 @@ async fn judge_row(world: &World, row: &'static Row, make: Make) -> RowReport {
     let mut found = RowReport { row, right: 0, tried: cases.len(), wrong: Vec::new() };
     for case in &cases {
         let answer = case.attack.make(world).await;
+        judge.told(case).await;
         let wrong = judge.judge(world, case, &answer);
         if wrong.is_empty() {
             found.right += 1;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use integration::attacks::{ROWS, Row, count_panics, list, run};
+use integration::attacks::{ROWS, Row, count_panics, keep_lines, list, measure, run};
 
 /// Attacks two gateways that run, row by row, and prints what came of it. Exits with 0 only when every case came out as
 /// it must.
@@ -15,11 +15,19 @@ struct Arguments {
     /// Lists the cases, and tries none.
     #[arg(long)]
     list: bool,
+    /// Measures how long those wait for their refusal who are refused before anybody knows who they are, and nothing else.
+    #[arg(long)]
+    timing: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.timing {
+        let (lines, alike) = measure().await;
+        lines.iter().for_each(|line| println!("{line}"));
+        return if alike { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let is_wanted = |row: &&Row| arguments.row.is_empty() || arguments.row.iter().any(|id| id == row.id);
     let rows: Vec<&'static Row> = ROWS.iter().filter(is_wanted).collect();
     if rows.is_empty() {
@@ -33,6 +41,7 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     count_panics();
+    keep_lines();
     let report = run(&rows, |row| {
         println!("{row}");
         row.wrong.iter().for_each(|wrong| println!("  FAILED {wrong}"));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::{Clock, FixedClock, UnixTime};
+use cert_authority::clocks::{self, Clocks};
 use cert_authority::durable;
 use cert_authority::x509::Certificate;
 use conf::client::ConfHandle;
@@ -30,6 +31,7 @@ use gateway::config::Config;
 use gateway::doors::Front;
 use gateway::evidence::signature::TrustCache;
 use gateway::exchange::Gateway;
+use gateway::messagelog::replays::{self, Replays};
 use gateway::messagelog::{self, MessageLog};
 use gateway::network::ServiceNetwork;
 use gateway::opmonitor::Monitor;
@@ -103,9 +105,14 @@ impl World {
             };
             let local = Arc::new(local);
             let same = Arc::clone(&local);
+            let log = MessageLog::create(log, Arc::clone(&time)).map_err(said)?;
+            // Recorded cases are played one after the other, and some of them are of the same message.
+            let replays = replays::Settings { handling: None, ..replays::Settings::default() };
+            let replays = Replays::open(replays, log.reader(), time.now()).map_err(said)?;
             Ok(Gateway {
                 server,
                 clock: Arc::clone(&time),
+                clocks: Arc::new(Clocks::new(Arc::clone(&time), clocks::Limits::default())),
                 ids: played.clone(),
                 conf: conf.clone(),
                 local: Arc::new(move || Arc::clone(&same)),
@@ -113,7 +120,8 @@ impl World {
                 signer: Arc::new(BatchSigner::new(keys.clone(), signing::Settings::default())),
                 trust: TrustCache::default(),
                 monitor: Monitor::off(),
-                log: MessageLog::create(log, Arc::clone(&time)).map_err(said)?,
+                log,
+                replays,
                 peers: played.clone(),
                 services: Arc::new(ServiceNetwork::new(
                     || None,

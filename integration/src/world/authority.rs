@@ -231,6 +231,14 @@ pub enum TsaMode {
     WrongNonce,
     /// It is not the one of the configuration.
     Unapproved,
+    /// Its clock is so many seconds ahead.
+    Apart(i64),
+    /// It rejects whatever it is asked for.
+    Rejecting,
+    /// It answers with something else.
+    Rubbish,
+    /// It answers without end: 200 MB.
+    Endless,
 }
 
 /// The trust services, served over HTTP.
@@ -371,8 +379,12 @@ impl State {
         let mut request = timestamp::Request::from_der(body).ok()?;
         let holder = match mode {
             TsaMode::Down => return None,
+            // PKIStatusInfo with the status "rejection", and no token.
+            TsaMode::Rejecting => return Some(vec![0x30, 5, 0x30, 3, 2, 1, 2]),
+            TsaMode::Rubbish => return Some(b"<html>".to_vec()),
+            TsaMode::Endless => return Some(vec![0; 200_000_000]),
             TsaMode::Unapproved => &self.unapproved,
-            TsaMode::Good | TsaMode::WrongImprint | TsaMode::WrongNonce => &self.stamper,
+            TsaMode::Good | TsaMode::WrongImprint | TsaMode::WrongNonce | TsaMode::Apart(_) => &self.stamper,
         };
         if mode == TsaMode::WrongImprint {
             request.imprint.iter_mut().take(1).for_each(|byte| *byte ^= 1);
@@ -388,6 +400,9 @@ impl State {
             policy: ObjectIdentifier::new_unwrap("1.2.3.4"),
         };
         let serial = self.tsa_calls.load(Ordering::SeqCst).to_be_bytes();
-        timestamp::stamp(&request, &stamper, &serial, self.clock.now(), holder.key.as_ref()).await.ok()
+        let now = self.clock.now();
+        let apart = if let TsaMode::Apart(seconds) = mode { seconds } else { 0 };
+        let now = UnixTime::from_millis(now.as_millis() + apart * 1000);
+        timestamp::stamp(&request, &stamper, &serial, now, holder.key.as_ref()).await.ok()
     }
 }

@@ -20,8 +20,11 @@ use gateway::message::multipart::Boundary;
 use gateway::message::rest::{PathRules, RestRequest, RestResponse, request_hash};
 use gateway::message::transport::{Direction, Incoming, Item, header, part};
 use gateway::transport::tls::{self, Identity};
-use rustls::ServerConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -344,17 +347,103 @@ impl Rogue {
 
     /// A connection that can be kept.
     pub async fn connect_as(&self, holder: &Holder, address: &str) -> Option<Line> {
-        let mut config = tls::peer_client(self.auth.identity()).unwrap();
+        self.connect_showing(holder, &[], &[&TLS13, &TLS12], address).await.ok()
+    }
+
+    /// The same, with more certificates behind the own one, in these versions of TLS; or what the other end said.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect_showing(
+        &self,
+        holder: &Holder,
+        behind: &[CertificateDer<'static>],
+        versions: &[&'static SupportedProtocolVersion],
+        address: &str,
+    ) -> std::io::Result<Line> {
+        let usual = tls::peer_client(self.auth.identity()).unwrap();
+        let provider = Arc::clone(usual.crypto_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        config.enable_sni = false;
         // Whatever is shown: rustls would look whether key and certificate belong together.
-        let Identity { chain, key } = holder.identity();
+        let Identity { mut chain, key } = holder.identity();
+        chain.extend_from_slice(behind);
         let key = config.crypto_provider().key_provider.load_private_key(key).unwrap();
         let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         config.client_auth_cert_resolver = Arc::new(shown);
         let config = Arc::new(config);
-        let stream = within("connecting", TcpStream::connect(address)).await.ok()?;
+        let stream = within("connecting", TcpStream::connect(address)).await?;
         let name = rustls_pki_types::ServerName::from(stream.peer_addr().unwrap().ip());
-        let stream = TlsConnector::from(config).connect(name, stream).await.ok()?;
-        Some(Line(stream))
+        Ok(Line(TlsConnector::from(config).connect(name, stream).await?))
+    }
+
+    /// What somebody is told who shows this and is not let in.
+    pub async fn refusal(
+        &self,
+        holder: &Holder,
+        versions: &[&'static SupportedProtocolVersion],
+        address: &str,
+    ) -> String {
+        let mut line = match self.connect_showing(holder, &[], versions, address).await {
+            Ok(line) => line,
+            Err(error) => return error.to_string(),
+        };
+        let mut byte = [0];
+        match within("an end", line.0.read(&mut byte)).await {
+            Ok(0) => "the end".to_owned(),
+            Ok(_) => "an answer".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Believes whoever answers.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &rustls_pki_types::ServerName<'_>,
+        _ocsp: &[u8],
+        _now: rustls_pki_types::UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            SignatureScheme::RSA_PSS_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::ED25519,
+        ]
     }
 }
 
