@@ -19,6 +19,7 @@
 //! | issuing and revoking | [`authority::Authority`] |
 //! | the time, and whether ours is right | [`clock::Clock`], [`clocks::Clocks`] |
 //! | files that survive a crash | [`durable`] |
+//! | a memory that nobody else reads | [`hardening`] |
 //! | settings files, every fault with its line | [`settings`] |
 //!
 //! Three promises:
@@ -45,6 +46,7 @@ mod cms;
 pub mod crypto;
 pub mod durable;
 pub mod error;
+pub mod hardening;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod keys;

@@ -17,7 +17,7 @@ use cert_authority::crypto::Digest;
 use cert_authority::error::KeyError;
 use cert_authority::keys::inventory::{Entry, Inventory, Usage};
 use cert_authority::keys::software::SoftwareKeys;
-use cert_authority::keys::{KeyId, Pin, SignFuture, Signer};
+use cert_authority::keys::{KeyId, SignFuture, Signer};
 use cert_authority::ocsp;
 use cert_authority::x509::Certificate;
 use cert_authority::{algorithm::SignatureAlgorithm, crypto::PublicKey};
@@ -60,9 +60,8 @@ impl Keyring {
     /// # Errors
     /// [`KeyError`]: a wrong PIN, a file that others can read, a certificate that does not fit its key.
     pub fn open(settings: &config::Keys, responses: Arc<OcspCache>) -> Result<Self, KeyError> {
-        let pin = Pin::from_file(&settings.pin)?;
         Ok(Self {
-            keys: SoftwareKeys::open(&settings.directory, &pin)?,
+            keys: SoftwareKeys::open_by_file(&settings.directory, &settings.pin)?,
             inventory: ArcSwap::from_pointee(Inventory::load(&settings.directory)?),
             settings: settings.clone(),
             responses,

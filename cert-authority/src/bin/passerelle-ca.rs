@@ -9,6 +9,7 @@ use cert_authority::authority::Reason;
 use cert_authority::clock::SystemClock;
 use cert_authority::durable;
 use cert_authority::error::PkiError;
+use cert_authority::hardening::keep_memory_private;
 use cert_authority::service::{self, Config, House, Log, LogFormat, Shown};
 use cert_authority::x509::issue::Profile;
 use cert_authority::x509::request::CertificateRequest;
@@ -80,8 +81,9 @@ enum ProfileName {
 }
 
 fn main() -> ExitCode {
+    let begun = keep_memory_private().map_err(|error| store("the memory cannot be kept private", error));
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    match begun.and_then(|()| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "passerelle-ca: {error}");

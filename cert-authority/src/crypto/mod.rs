@@ -55,6 +55,20 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
+/// A private key for rustls, made from the key's own bytes without another copy of them: whoever has them can overwrite
+/// them afterwards. What the library makes of them stays in its memory as long as TLS uses it.
+///
+/// # Errors
+/// Kinds of key that TLS does not know.
+pub fn tls_signing_key(
+    key: &rustls_pki_types::PrivateKeyDer<'_>,
+) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
+    #[cfg(not(feature = "aws-lc"))]
+    return rustls::crypto::ring::sign::any_supported_type(key);
+    #[cfg(feature = "aws-lc")]
+    rustls::crypto::aws_lc_rs::sign::any_supported_type(key)
+}
+
 /// The cryptography that rustls and quinn are given.
 pub fn tls_provider() -> Arc<rustls::crypto::CryptoProvider> {
     #[cfg(not(feature = "aws-lc"))]

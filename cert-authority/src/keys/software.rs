@@ -37,8 +37,23 @@ const LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// The keys of one directory.
 pub struct SoftwareKeys {
     directory: PathBuf,
-    pin: Pin,
+    pin: PinSource,
     keys: RwLock<HashMap<KeyId, Arc<Opened>>>,
+}
+
+/// Where the PIN is when a key is to be opened or encrypted.
+enum PinSource {
+    Held(Pin),
+    File(PathBuf),
+}
+
+impl PinSource {
+    fn with<T>(&self, act: impl FnOnce(&Pin) -> Result<T, KeyError>) -> Result<T, KeyError> {
+        match self {
+            Self::Held(pin) => act(pin),
+            Self::File(path) => act(&Pin::from_file(path)?),
+        }
+    }
 }
 
 struct Opened {
@@ -54,13 +69,31 @@ impl SoftwareKeys {
     /// [`KeyError::WrongPin`]; [`KeyError::Permissions`] when a key file is open to others or a link;
     /// [`KeyError::Malformed`] when one is no key, or not the key that its name says.
     pub fn open(directory: impl Into<PathBuf>, pin: &Pin) -> Result<Self, KeyError> {
-        let directory = directory.into();
+        Self::open_with(directory.into(), PinSource::Held(Pin::new(pin.expose())))
+    }
+
+    /// [`Self::open`] with the PIN of a file. It is read whenever a key is opened or made, and not kept: a program that
+    /// runs for months has no PIN in its memory.
+    ///
+    /// # Errors
+    /// As there; [`KeyError::Permissions`] also when others may read the file of the PIN.
+    pub fn open_by_file(
+        directory: impl Into<PathBuf>,
+        pin_file: impl Into<PathBuf>,
+    ) -> Result<Self, KeyError> {
+        let pin = PinSource::File(pin_file.into());
+        // Also where there is no key yet that needs it.
+        pin.with(|_pin| Ok(()))?;
+        Self::open_with(directory.into(), pin)
+    }
+
+    fn open_with(directory: PathBuf, pin: PinSource) -> Result<Self, KeyError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&directory)
             .map_err(|e| io_failed(&directory, &e))?;
-        let keys = Self { directory, pin: Pin::new(pin.expose()), keys: RwLock::default() };
+        let keys = Self { directory, pin, keys: RwLock::default() };
         keys.reload()?;
         Ok(keys)
     }
@@ -130,7 +163,8 @@ impl SoftwareKeys {
             created,
         };
         let path = key_path(&self.directory, &id);
-        let text = Zeroizing::new(pem::encode(LABEL, &encrypt(pkcs8, &self.pin)?));
+        let encrypted = self.pin.with(|pin| encrypt(pkcs8, pin))?;
+        let text = Zeroizing::new(pem::encode(LABEL, &encrypted));
         durable::write_secret(&path, text.as_bytes()).map_err(|e| io_failed(&path, &e))?;
         // The description is what makes a key known: it comes last.
         description.write(&self.directory)?;
@@ -188,7 +222,7 @@ impl SoftwareKeys {
         let text = std::str::from_utf8(&text).map_err(|_| malformed("no PEM"))?;
         let encrypted =
             pem::decode_one("key file", LABEL, text).map_err(|_| malformed("no encrypted PKCS#8"))?;
-        let pkcs8 = decrypt(&encrypted, &self.pin).map_err(|e| match e {
+        let pkcs8 = self.pin.with(|pin| decrypt(&encrypted, pin)).map_err(|e| match e {
             KeyError::Crypto(reason) => malformed(reason),
             other => other,
         })?;

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::error::PkiError;
 use crate::keys::inventory::{Entry, Inventory, Usage};
 use crate::keys::software::SoftwareKeys;
-use crate::keys::{KeyId, Pin, Signer};
+use crate::keys::{KeyId, Signer};
 use crate::ocsp::Responder;
 use crate::timestamp::Stamper;
 use crate::x509::Certificate;
@@ -76,7 +76,7 @@ impl House {
             )));
         }
         let directory = keys_directory(config);
-        let keys = SoftwareKeys::open(&directory, &Pin::from_file(&config.pin_file)?)?;
+        let keys = SoftwareKeys::open_by_file(&directory, &config.pin_file)?;
         let signer: Arc<dyn Signer> = Arc::new(keys);
         let inventory = Inventory::load(&directory)?;
 

@@ -10,7 +10,7 @@ use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::clock::UnixTime;
 use cert_authority::crypto::{Digest, Hasher};
 use cert_authority::error::KeyError;
-use cert_authority::keys::{Pin, software::SoftwareKeys};
+use cert_authority::keys::software::SoftwareKeys;
 
 use super::folder::{PublicFolder, PublishedPart};
 use super::keys::{SigningKeyError, SigningKeys, SourceKind};
@@ -71,8 +71,7 @@ impl Publisher {
             keys.active(kind)?;
         }
         let of_key = |error: KeyError| PublishError::Keys(error.into());
-        let pin = Pin::from_file(&registry.pin).map_err(of_key)?;
-        let signer = SoftwareKeys::open(&registry.keys, &pin).map_err(of_key)?;
+        let signer = SoftwareKeys::open_by_file(&registry.keys, &registry.pin).map_err(of_key)?;
         let source = |address: &String| Source {
             address: address.clone(),
             internal_certificates: keys.certificates(SourceKind::Internal),

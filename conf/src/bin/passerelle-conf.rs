@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cert_authority::hardening::keep_memory_private;
 use clap::{Args, Parser, Subcommand};
 use conf::authority::SourceKind;
 use conf::service::{authority, client, witness_key};
@@ -116,6 +117,10 @@ enum Key {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Err(error) = keep_memory_private() {
+        eprintln!("the memory cannot be kept private: {error}");
+        return ExitCode::FAILURE;
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     match run(Arguments::parse().command).await {
         Ok(text) => {

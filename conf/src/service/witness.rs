@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cert_authority::clock::{Clock, SystemClock};
+use cert_authority::keys::KeyType;
 use cert_authority::keys::inventory::{Inventory, Usage};
 use cert_authority::keys::software::SoftwareKeys;
-use cert_authority::keys::{KeyType, Pin};
 use cert_authority::tlog::door;
 use cert_authority::tlog::settings::{OpenError, newest};
 use cert_authority::tlog::witness::Witness;
@@ -33,8 +33,7 @@ impl Listening {
     ) -> Result<Option<Self>, ServeError> {
         let Some(settings) = &registry.witness else { return Ok(None) };
         let inventory = Inventory::load(&registry.keys).map_err(OpenError::Key)?;
-        let pin = Pin::from_file(&registry.pin).map_err(OpenError::Key)?;
-        let keys = SoftwareKeys::open(&registry.keys, &pin).map_err(OpenError::Key)?;
+        let keys = SoftwareKeys::open_by_file(&registry.keys, &registry.pin).map_err(OpenError::Key)?;
         let witness = settings.open(&inventory, Arc::new(keys), clock)?;
         let address = settings.listen;
         let listener =

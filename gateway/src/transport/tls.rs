@@ -22,12 +22,14 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, InconsistentKeys,
+    RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use zeroize::Zeroize as _;
 
 use super::handshake::{ClientTls, ServerTls};
 #[cfg(feature = "legacy-tls")]
@@ -119,10 +121,10 @@ const fn legacy_peers(_identity: &Identity, _registered: &Registered) -> Result<
 pub fn peer_server(identity: Identity, registered: Registered) -> Result<ServerConfig, Error> {
     let provider = provider();
     let verifier = Arc::new(RegisteredOnly { registered, provider: Arc::clone(&provider) });
-    ServerConfig::builder_with_provider(provider)
+    let server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&VERSIONS)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)
+        .with_client_cert_verifier(verifier);
+    Ok(server.with_cert_resolver(shown(identity)?))
 }
 
 /// The configuration of calls to peers.
@@ -140,7 +142,7 @@ pub fn peer_client(identity: Identity) -> Result<ClientConfig, Error> {
         .with_protocol_versions(&VERSIONS)?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(identity.chain, identity.key)?;
+        .with_client_cert_resolver(shown(identity)?);
     config.enable_sni = false;
     Ok(config)
 }
@@ -152,10 +154,10 @@ pub fn peer_client(identity: Identity) -> Result<ClientConfig, Error> {
 pub fn front_server(identity: Identity) -> Result<ServerConfig, Error> {
     let provider = provider();
     let verifier = Arc::new(AnyClient { provider: Arc::clone(&provider) });
-    ServerConfig::builder_with_provider(provider)
+    let server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&VERSIONS)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)
+        .with_client_cert_verifier(verifier);
+    Ok(server.with_cert_resolver(shown(identity)?))
 }
 
 /// The configuration of calls to a service; `identity` is what we show when the service asks for a certificate.
@@ -179,8 +181,21 @@ pub fn service_client(trust: &ServiceTrust, identity: Option<Identity>) -> Resul
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     match identity {
-        Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key),
+        Some(identity) => Ok(builder.with_client_cert_resolver(shown(identity)?)),
         None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+/// What we show in a handshake. The bytes of the key are overwritten: rustls has made its own of them.
+fn shown(identity: Identity) -> Result<Arc<SingleCertAndKey>, Error> {
+    let Identity { chain, mut key } = identity;
+    let signing = cert_authority::crypto::tls_signing_key(&key);
+    key.zeroize();
+    let certified = CertifiedKey::new(chain, signing?);
+    match certified.keys_match() {
+        // A kind of key that rustls cannot compare.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(certified.into())),
+        Err(error) => Err(error),
     }
 }
 
