@@ -17,6 +17,7 @@ pub mod fault;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gateway;
+pub mod hardening;
 pub mod keyring;
 pub mod message;
 pub mod messagelog;

@@ -8,6 +8,7 @@
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
+//! | [`memory`] | looks for secrets in the memory of a process |
 //! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
 
 pub mod attacks;
@@ -15,5 +16,6 @@ pub mod browser;
 pub mod conformance;
 pub mod demo;
 pub mod ledger;
+pub mod memory;
 pub mod power_cut;
 pub mod world;

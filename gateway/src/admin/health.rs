@@ -7,12 +7,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AdminReply;
+use crate::hardening::InForce;
 
 #[derive(Serialize)]
 struct Said<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     dangerous: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hardening: Option<&'a InForce>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -28,6 +31,7 @@ pub struct Health {
     checks: Vec<(&'static str, Check)>,
     warnings: Vec<(&'static str, Check)>,
     dangerous: Vec<&'static str>,
+    hardening: Option<InForce>,
 }
 
 impl Health {
@@ -66,6 +70,13 @@ impl Health {
         self
     }
 
+    /// Shows what this process has given up.
+    #[must_use]
+    pub fn hardening(mut self, in_force: Option<InForce>) -> Self {
+        self.hardening = in_force;
+        self
+    }
+
     /// The checks that fail, with their reasons.
     #[must_use]
     pub fn problems(&self) -> Vec<(&'static str, String)> {
@@ -87,7 +98,8 @@ impl Health {
             [] => (StatusCode::OK, "ok"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
         };
-        AdminReply::json(status, &json!(Said { status: word, dangerous: &self.dangerous, warnings, reasons }))
+        let (dangerous, hardening) = (&self.dangerous, self.hardening.as_ref());
+        AdminReply::json(status, &json!(Said { status: word, dangerous, hardening, warnings, reasons }))
     }
 }
 

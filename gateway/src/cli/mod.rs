@@ -22,11 +22,13 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use cert_authority::hardening::keep_memory_private;
 use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::config::{Config, explain};
 use crate::gateway;
+use crate::hardening;
 use crate::serverconf::ServerConf;
 
 /// The secure interoperability gateway of one organisation.
@@ -67,6 +69,10 @@ enum Command {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    if let Err(error) = keep_memory_private() {
+        eprintln!("passerelle-gateway: the memory cannot be kept private: {error}");
+        return ExitCode::FAILURE;
+    }
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve => serve(&arguments.config),
@@ -110,6 +116,8 @@ fn check(path: &Path) -> Result<(), String> {
 fn serve(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
     output::begin(&config.output);
+    // Before there is another thread: what this one gives up, those that it starts have never had.
+    let given_up = hardening::confine(&config, path).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -120,7 +128,7 @@ fn serve(path: &Path) -> Result<(), String> {
             asked_to_stop().await;
             let _ = stop.send(true);
         });
-        gateway::serve(path, stopping).await.map_err(|error| error.to_string())
+        gateway::serve(path, given_up, stopping).await.map_err(|error| error.to_string())
     })
 }
 

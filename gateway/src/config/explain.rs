@@ -96,6 +96,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
         transport.peers.answer_timeout.map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timeouts.answer               {answer}")?;
     writeln!(out, "output                        {} ({:?})", config.output.level, config.output.format)?;
+    writeln!(out, "hardening.confine             {:?}", config.hardening.confine)?;
     for name in config.dangerous.names() {
         writeln!(out, "DANGEROUS                     {name} = true")?;
     }

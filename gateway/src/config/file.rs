@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::archive::ArchiveFile;
+use super::hardening::HardeningFile;
 use super::monitoring::MonitoringFile;
 use super::postgres::PostgresFile;
 use super::transparency::CheckpointsFile;
@@ -37,6 +38,7 @@ pub(crate) struct File {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) output: Output,
+    pub(super) hardening: HardeningFile,
     pub(crate) dangerous: Dangerous,
     pub(crate) client: Vec<Client>,
 }
@@ -375,6 +377,7 @@ impl File {
         let limits = reader.optional("limits").unwrap_or_default();
         let timeouts = reader.optional("timeouts").unwrap_or_default();
         let output = reader.optional("output").unwrap_or_default();
+        let hardening = reader.optional("hardening").unwrap_or_default();
         let dangerous = reader.optional("dangerous").unwrap_or_default();
         let client = reader.list("client");
         let problems = reader.finish();
@@ -398,6 +401,7 @@ impl File {
             limits,
             timeouts,
             output,
+            hardening,
             dangerous,
             client,
         })

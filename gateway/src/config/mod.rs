@@ -4,6 +4,7 @@
 //! - [`resolve`](Config::load): as meant: addresses, durations, certificates; all faults with line and key, together
 //! - [`archive`] as written and meant: archives of the log
 //! - `monitoring`: what is kept of exchanges
+//! - `hardening`: what the gateway gives up
 //! - `postgres`: the database of the log
 //! - [`transparency`] as written and meant: checkpoints of the log
 //! - `clients`: those who use the gateway, what they offer, and who may call it
@@ -18,6 +19,7 @@ mod clients;
 mod described;
 pub mod explain;
 mod file;
+mod hardening;
 mod monitoring;
 mod postgres;
 mod resolve;
@@ -39,6 +41,7 @@ pub use archive::Archive;
 pub use cert_authority::settings::{Problem, Problems};
 use cert_authority::tlog::settings::WitnessSettings;
 pub use file::{Authentication, Dangerous, Format};
+pub use hardening::{Confine, Hardening};
 pub use transparency::Checkpoints;
 
 use crate::admin::Token;
@@ -84,6 +87,8 @@ pub struct Config {
     pub monitoring: opmonitor::Settings,
     /// What the program writes about its work.
     pub output: Output,
+    /// What is given up before the first connection is taken.
+    pub hardening: Hardening,
     /// Departures from what is safe.
     pub dangerous: Dangerous,
     /// Those who use this gateway, with what they offer.

@@ -106,6 +106,7 @@ impl Config {
             clock: clock(&file.clock),
             doors: doors(&file),
             monitoring: file.monitoring.resolve(folder, traces),
+            hardening: file.hardening.resolve(folder),
             dangerous: file.dangerous,
             server,
             transport,
@@ -511,7 +512,7 @@ mod tests {
         assert_eq!(shown.output, least.output);
         assert!(shown.monitoring.traces.is_some());
         assert_eq!(crate::opmonitor::Settings { traces: None, ..shown.monitoring }, least.monitoring);
-        assert_eq!(shown.dangerous, least.dangerous);
+        assert_eq!((shown.hardening, shown.dangerous), (least.hardening, least.dangerous));
         assert_eq!(
             (shown.doors.http, shown.doors.peers, shown.doors.ocsp),
             (least.doors.http, least.doors.peers, least.doors.ocsp)

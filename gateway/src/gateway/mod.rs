@@ -46,6 +46,7 @@ use crate::config::{Config, ConfigError};
 use crate::doors::{Front, Peers};
 use crate::evidence::signature::TrustCache;
 use crate::exchange::Gateway;
+use crate::hardening::InForce;
 use crate::keyring::Keyring;
 use crate::messagelog::checkpoint::{CheckpointError, Checkpoints};
 use crate::messagelog::replays::Replays;
@@ -113,15 +114,16 @@ pub enum StartError {
     Metrics(#[from] MetricsError),
 }
 
-/// Runs the gateway of a settings file until `stop` turns true, then finishes what is under way.
+/// Runs the gateway of a settings file until `stop` turns true, then finishes what is under way. What the process has
+/// given up before is told at `/health`.
 ///
 /// # Errors
 /// [`StartError`]: it has not started.
-pub async fn serve(path: &Path, stop: watch::Receiver<bool>) -> Result<(), StartError> {
-    serve_with(path, Arc::new(SystemClock), stop).await
+pub async fn serve(path: &Path, hardening: InForce, stop: watch::Receiver<bool>) -> Result<(), StartError> {
+    begin(path, Arc::new(SystemClock), Some(hardening), stop).await
 }
 
-/// [`serve`] by another clock.
+/// [`serve`] by another clock, in a process that gives up nothing.
 ///
 /// # Errors
 /// As there.
@@ -130,12 +132,21 @@ pub async fn serve_with(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
+    begin(path, clock, None, stop).await
+}
+
+async fn begin(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    hardening: Option<InForce>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
     let wired = Wired::new(path, clock)?;
     if let Some(checkpoints) = &wired.checkpoints {
         checkpoints.ask_witnesses().await?;
     }
     let doors = Doors::open(&wired).await?;
-    wired.run(doors, stop).await
+    wired.run(doors, hardening, stop).await
 }
 
 /// A gateway whose parts know each other; nothing runs yet.
@@ -231,7 +242,12 @@ impl Wired {
         })
     }
 
-    async fn run(self, doors: Doors, stop: watch::Receiver<bool>) -> Result<(), StartError> {
+    async fn run(
+        self,
+        doors: Doors,
+        hardening: Option<InForce>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
         let Self {
             path,
             config,
@@ -254,7 +270,8 @@ impl Wired {
             Arc::new(OcspRefresher::new(registry, own, Arc::clone(&responses), Arc::clone(&clock)));
         let archiving = archive::task::Status::default();
         let health = tasks::health(&gateway, &keyring, &refresher, checkpoints.as_ref(), archiving.clone())
-            .dangerous(config.dangerous.names());
+            .dangerous(config.dangerous.names())
+            .hardening(hardening);
         let ((wake, woken), (close, closed)) = (watch::channel(()), watch::channel(false));
         let recording = watching.start(&gateway, &keyring, &stop);
         let limits = &config.transport;

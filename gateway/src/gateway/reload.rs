@@ -152,6 +152,7 @@ impl Reload {
             || config.dangerous.legacy_tls != before.dangerous.legacy_tls
             || config.timestamping != before.timestamping
             || config.monitoring != before.monitoring
+            || config.hardening != before.hardening
             || (&config.log.directory, &config.log.key) != (&before.log.directory, &before.log.key)
             || (config.log.body_quota, config.log.reserve) != (before.log.body_quota, before.log.reserve);
         if fixed {
