@@ -12,6 +12,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
+    use cert_authority::durable;
     use gateway::config::Config;
     use gateway::hardening::{InForce, Places, confine};
     use gateway::messagelog::disk::{Disk as _, SystemDisk};
@@ -30,8 +31,8 @@ mod tests {
         for made in [&own, &other] {
             fs::create_dir(made).unwrap();
         }
-        cert_authority::durable::write(own.join("gateway.toml"), settings.as_bytes()).unwrap();
-        cert_authority::durable::write(other.join("file"), b"of others").unwrap();
+        durable::write(own.join("gateway.toml"), settings.as_bytes()).unwrap();
+        durable::write(other.join("file"), b"of others").unwrap();
         (folder, own.join("gateway.toml"), other)
     }
 
@@ -58,7 +59,7 @@ mod tests {
                 "this kernel has no landlock: these tests need one that has"
             );
             for folder in ["globalconf", "ocsp", "log", "monitoring", "keys"] {
-                cert_authority::durable::write(own.join(folder).join("made"), b"own").unwrap();
+                durable::write(own.join(folder).join("made"), b"own").unwrap();
                 fs::rename(own.join(folder).join("made"), own.join(folder).join("moved")).unwrap();
                 fs::remove_file(own.join(folder).join("moved")).unwrap();
             }
@@ -99,10 +100,10 @@ mod tests {
         let (folder, settings, other) = folders(SETTINGS);
         let named = folder.path().join("named");
         fs::create_dir(&named).unwrap();
-        fs::write(named.join("anchor.xml"), "<a/>").unwrap();
+        durable::write(named.join("anchor.xml"), b"<a/>").unwrap();
         let text = SETTINGS.replace("anchor.xml", "../named/anchor.xml");
         let text = format!("{text}[hardening]\nreadable = [\"../other\"]\n");
-        fs::write(&settings, text).unwrap();
+        durable::write(&settings, text.as_bytes()).unwrap();
         confined(&settings, |_| {
             assert_eq!(fs::read(named.join("anchor.xml")).unwrap(), b"<a/>");
             assert_eq!(fs::read(other.join("file")).unwrap(), b"of others");
