@@ -83,7 +83,7 @@ impl SoftwareKeys {
     ) -> Result<Self, KeyError> {
         let pin = PinSource::File(pin_file.into());
         // Also where there is no key yet that needs it.
-        pin.with(|_pin| Ok(()))?;
+        apart(|| pin.with(|_pin| Ok(())))?;
         Self::open_with(directory.into(), pin)
     }
 
@@ -109,7 +109,7 @@ impl SoftwareKeys {
         for description in super::inventory::descriptions(&self.directory)? {
             let opened = match known.get(&description.id) {
                 Some(opened) => Arc::clone(opened),
-                None => Arc::new(self.open_key(&description)?),
+                None => Arc::new(apart(|| self.open_key(&description))?),
             };
             keys.insert(description.id, opened);
         }
@@ -259,6 +259,29 @@ pub fn read_pkcs8_pem(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, KeyE
     let text = file::read_secret(path)?;
     let text = std::str::from_utf8(&text).map_err(|_| malformed("no PEM"))?;
     pem::decode_one("key file", "PRIVATE KEY", text).map(Zeroizing::new).map_err(|_| malformed("no PKCS#8"))
+}
+
+/// Does it in a thread of its own, deep in its stack. Libraries leave copies of keys and PINs on the stack; when the thread
+/// ends the C library gives its stack back to the system, but for what is next to its beginning.
+fn apart<T: Send>(act: impl FnOnce() -> Result<T, KeyError> + Send) -> Result<T, KeyError> {
+    const KEPT: usize = 64 * 1024;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            let (mut act, mut done) = (Some(act), Err(KeyError::Crypto("opening a key")));
+            let kept = std::hint::black_box([0_u8; KEPT]);
+            // Not to be made one with this function, whose own values lie above.
+            let below: &mut dyn FnMut() = &mut || {
+                if let Some(act) = act.take() {
+                    done = act();
+                }
+            };
+            std::hint::black_box(below)();
+            std::hint::black_box(&kept);
+            done
+        });
+        let failed = |_| KeyError::Crypto("a thread for opening a key");
+        thread.map_err(failed)?.join().unwrap_or(Err(KeyError::Crypto("opening a key")))
+    })
 }
 
 fn key_path(directory: &Path, id: &KeyId) -> PathBuf {
