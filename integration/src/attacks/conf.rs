@@ -105,6 +105,13 @@ pub(super) async fn sources(world: &World) -> (Vec<Case>, Vec<Case>) {
     ] {
         changed.push((format!("a directory with {to:?} for {from:?}"), replace(directory, from, to)));
     }
+    for tenth in 1..10 {
+        changed.push((
+            format!("a directory cut off after {tenth} tenths"),
+            spoil(directory, &|bytes| bytes.truncate(bytes.len() * tenth / 10)),
+        ));
+    }
+    // Last, because of these the directory is good: a gateway that has just read it must not find its part in what comes next.
     // A part whose hash is that of the one at hand is not fetched again: changed is the part that is new.
     let part = "shared-params.xml";
     changed.push((format!("{part} with a byte more"), spoil(part, &|bytes| bytes.push(b'\n'))));
@@ -121,12 +128,6 @@ pub(super) async fn sources(world: &World) -> (Vec<Case>, Vec<Case>) {
                 let at = at(bytes);
                 bytes[at] ^= 1;
             }),
-        ));
-    }
-    for tenth in 1..10 {
-        changed.push((
-            format!("a directory cut off after {tenth} tenths"),
-            spoil(directory, &|bytes| bytes.truncate(bytes.len() * tenth / 10)),
         ));
     }
     (
