@@ -13,7 +13,7 @@
 //! - [`service_caller`]: the call to the organisation's own service.
 //! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
 //!   [`peer_registry`] is what it asks the configuration; [`ocsp_cache`] and [`ocsp_refresh`] bring the OCSP responses.
-//! - [`revocation_watch`]: asks the responders itself about peers; [`ocsp_ask`]: one question to a responder.
+//! - [`revocation_watch`]: asks the responders itself about peers; `ocsp_ask`: one question to a responder.
 //! - [`tls`]: the TLS configurations; [`handshake`]: the handshakes; [`body`]: bodies as streams; [`head`]: request heads as received.
 //!
 //! Specification: PR-MESSTRANSP 2 and 3; PR-REST 4; RFC 9110, RFC 9112, RFC 8446.
