@@ -50,6 +50,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a fence is tried, nothing is to be durable")]
     fn only_own_folders_are_written_and_only_what_is_needed_is_read() {
         let (_folder, settings, other) = folders(SETTINGS);
         let own = settings.parent().unwrap().to_owned();

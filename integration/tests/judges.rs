@@ -215,7 +215,11 @@ mod tests {
         let folder = layout.folder(holder.folder);
         let mut patience = 300;
         let number = loop {
-            let lines = gateway(programs, &folder, &["log", "list", "--json", "--message-id", id]);
+            let lines = gateway(
+                programs,
+                &folder,
+                &["log", "list", "--json", "--message-id", id, "--reason", "judges"],
+            );
             let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let record = records.iter().find(|record| record["kind"] == kind).unwrap();
             if record["timestamped_at"].is_string() {
@@ -227,7 +231,11 @@ mod tests {
         };
         let file = folder.join(format!("{kind}-{number}.asice"));
         let out = file.to_str().unwrap();
-        gateway(programs, &folder, &["log", "export", &number.to_string(), "--out", out]);
+        gateway(
+            programs,
+            &folder,
+            &["log", "export", &number.to_string(), "--out", out, "--reason", "judges"],
+        );
         let certificate = layout.folder(signer.folder).join("certificates/sign.pem");
         Exported::new(file, certificate, layout.folder("ca").join("ca.pem"))
     }

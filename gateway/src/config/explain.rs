@@ -95,6 +95,11 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     let answer =
         transport.peers.answer_timeout.map_or_else(|| "off".to_owned(), |period| Span(period).to_string());
     writeln!(out, "timeouts.answer               {answer}")?;
+    write_process(out, config)
+}
+
+/// What the program says, what it gives up, and what in its settings is dangerous.
+fn write_process(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "output                        {} ({:?})", config.output.level, config.output.format)?;
     writeln!(out, "hardening.confine             {:?}", config.hardening.confine)?;
     for name in config.dangerous.names() {

@@ -301,14 +301,8 @@ impl Wired {
 
         running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));
         let peers = Arc::new(Peers(Arc::clone(&gateway)));
-        running.spawn(peer_door::serve(
-            doors.peers,
-            Arc::clone(&live.peer_server),
-            registered,
-            limits.peer_door.clone(),
-            peers,
-            closed.clone(),
-        ));
+        let (tls, bounds) = (Arc::clone(&live.peer_server), limits.peer_door.clone());
+        running.spawn(peer_door::serve(doors.peers, tls, registered, bounds, peers, closed.clone()));
         let front = Arc::new(Front { gateway: Arc::clone(&gateway), authorities, conf_directory });
         for (listener, tls) in doors.front {
             let tls = if tls { live.front_server.clone() } else { None };
