@@ -67,7 +67,7 @@ pub fn query(raw: &str) -> Option<Vec<(String, String)>> {
 /// The fields of a record of this kind, as a frame holds them.
 #[must_use]
 pub fn record(kind: Kind, fields: Bytes) -> Option<Record> {
-    Record::decode(kind, fields).ok()
+    Record::decode(kind, &fields).ok()
 }
 
 /// A record's fields, as a frame holds them.

@@ -17,8 +17,8 @@ use cert_authority::{clock::Clock as _, durable};
 use futures_util::StreamExt as _;
 
 use gateway::messagelog::{
-    Config, Database, KeyGrouping, LogError, LogStore, MessageLog, Record, erase,
-    reader::{Filter, Order},
+    Config, Database, KeyGrouping, LogError, LogStore, MessageLog, MessageRecord, Record, erase,
+    reader::{Filter, Material, Order},
     record::{CheckpointRecord, Kind, Outcome, OutcomeRecord, TimestampRecord},
     stamp::signature_digest,
     timestamper::stamp_pending,
@@ -97,6 +97,68 @@ async fn what_is_appended_is_found_and_read_again_after_a_restart() {
         "no time-stamping authority is configured"
     );
     assert_whole(&log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_read_together_are_what_each_is_alone() {
+    let cluster = Cluster::start();
+    let directory = tempfile::tempdir().unwrap();
+    let log = node(&cluster, directory.path());
+    let small = |n: usize| append_named(&log, format!("small-{n}"));
+    futures_util::future::join_all((0..600).map(small)).await;
+    // More than is read at once, several together and one alone.
+    for length in [3_000_000, 3_000_000, 5_000_000, 3_000_000] {
+        let signature = Bytes::from(vec![b's'; length]);
+        let large = MessageRecord { signature, ..message("large", b"head", b"body") };
+        log.append(Record::Request(large), vec![None, None]).await.unwrap();
+    }
+    futures_util::future::join_all((600..700).map(small)).await;
+    let reader = log.reader();
+    let same = || {
+        let behind = reader.len() + 2;
+        let orders: [Vec<u64>; 3] = [
+            (0..behind).collect(),
+            (0..behind).rev().collect(),
+            (0..behind).map(|n| n * 307 % behind).collect(),
+        ];
+        let mut wrong = Vec::new();
+        for numbers in orders {
+            let together: Vec<_> = reader.each_of(numbers.clone()).collect();
+            let alone: Vec<_> = numbers.iter().map(|number| (*number, reader.get(*number))).collect();
+            assert!(together == alone);
+            let exported = reader.exports(numbers.clone()).zip(&numbers);
+            for ((found, exported), number) in exported {
+                let alone = reader.export(*number);
+                let parts = |of: &Result<Option<Material>, LogError>| {
+                    of.as_ref()
+                        .map(|of| of.as_ref().map(|of| (of.sequence, of.parts.len())))
+                        .map_err(Clone::clone)
+                };
+                assert_eq!((found, parts(&exported)), (*number, parts(&alone)));
+            }
+            wrong = alone.into_iter().filter(|(_, found)| !matches!(found, Ok(Some(_)))).collect();
+        }
+        wrong.sort_unstable_by_key(|(number, _)| *number);
+        wrong
+    };
+    let size = reader.len();
+    assert_eq!(size, 704);
+    assert_eq!(same(), [(size, Ok(None)), (size + 1, Ok(None))]);
+
+    cluster.sql(
+        "UPDATE passerelle_log.record SET frame = overlay(frame placing '\\x00' from 40) WHERE sequence = 5",
+    );
+    cluster.sql("UPDATE passerelle_log.record SET leaf = '' WHERE sequence = 300");
+    cluster.sql("DELETE FROM passerelle_log.record WHERE sequence = 17");
+    let changed = |number| {
+        let said = format!("record {number} in PostgreSQL is not what was written");
+        (number, Err(LogError::Index(said)))
+    };
+    assert_eq!(same(), [changed(5), changed(17), changed(300), (size, Ok(None)), (size + 1, Ok(None))]);
+}
+
+async fn append_named(log: &MessageLog, id: String) {
+    append(log, &id, b"body").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

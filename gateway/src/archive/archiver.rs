@@ -162,15 +162,18 @@ impl<L: LogStore> Archiver<L> {
         loop {
             let Round { groups, damaged, end } = self.round(start).await?;
             summary.damaged.extend(damaged);
-            for (group, mut waiting) in groups {
+            let mut groups = groups.into_iter().peekable();
+            while let Some((group, mut waiting)) = groups.next() {
                 while !waiting.is_empty() {
-                    let below = summary.damaged.iter().copied().min().map_or(start, |bad| bad.min(start));
                     let previous = self.ledger.head(group.as_deref()).cloned();
                     let (built, rest) = self.build(group.clone(), previous.clone(), waiting).await?;
                     waiting = rest;
                     let Some(built) = built else { continue };
                     summary.damaged.extend(&built.damaged);
                     summary.messages += built.records.len();
+                    // With the last one of a round all is archived that it has looked at, and need not be looked at again.
+                    let all = waiting.is_empty() && groups.peek().is_none();
+                    let below = summary.damaged.iter().copied().fold(if all { end } else { start }, u64::min);
                     summary.files.push(self.place(group.clone(), previous, built, below).await?);
                 }
             }
@@ -226,8 +229,8 @@ impl<L: LogStore> Archiver<L> {
             let end = stamped.unwrap_or_else(|| reader.len()).min(start.saturating_add(most)).max(start);
             let mut messages = Vec::new();
             let mut damaged = Vec::new();
-            for number in start..end {
-                match reader.get(number) {
+            for (number, found) in reader.each_of(start..end) {
+                match found {
                     Ok(Some(record)) if record.record.kind().is_message() => {
                         messages.push((number, grouping.of(&record)));
                     }
@@ -360,9 +363,10 @@ fn fill<W: Write + Seek>(
     waiting: &Waiting<'_>,
 ) -> Result<Filled<W>, ArchivingError> {
     let mut records = Vec::new();
-    let mut numbers = waiting.records.iter().copied();
-    for number in numbers.by_ref().filter(|number| !waiting.without.contains(number)) {
-        let container = match LoggedContainer::open(reader, number) {
+    let numbers = waiting.records.iter().filter(|number| !waiting.without.contains(number));
+    let mut rest = Vec::new();
+    for (number, container) in LoggedContainer::each(reader, numbers.copied()) {
+        let container = match container {
             Ok(container) => container,
             // Its key was destroyed before it could be archived: there is nothing that could be.
             Err(ContainerError::MessageGone(_) | ContainerError::NoMessage(_)) => continue,
@@ -380,10 +384,11 @@ fn fill<W: Write + Seek>(
         }
         records.push(number);
         if archive.length() > waiting.rotate_at {
+            rest.extend(waiting.records.iter().filter(|later| **later > number));
             break;
         }
     }
-    Ok(Filled::Done { made: archive.finish()?, records, rest: numbers.collect() })
+    Ok(Filled::Done { made: archive.finish()?, records, rest })
 }
 
 fn damaged<W>(number: u64) -> Filled<W> {

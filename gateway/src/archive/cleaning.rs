@@ -47,14 +47,12 @@ pub async fn clean(
 
 /// The keys with which nothing is sealed that is not archived.
 fn not_needed(reader: &Reader, ledger: &Ledger, mut keys: Vec<String>) -> Result<Vec<String>, LogError> {
-    for number in ledger.complete_below()..reader.len() {
+    let numbers = ledger.complete_below()..reader.len();
+    for (_, found) in reader.each_of(numbers.filter(|number| !ledger.holds(*number))) {
         if keys.is_empty() {
             break;
         }
-        if ledger.holds(number) {
-            continue;
-        }
-        match reader.get(number) {
+        match found {
             Ok(Some(record)) => keys.retain(|key| !record.uses(key)),
             Ok(None) | Err(LogError::Removed { .. }) => {}
             // It cannot be told what it was sealed with.

@@ -160,8 +160,9 @@ pub fn numbers(reader: &Reader, filter: &Filter, form: Form) -> Result<Vec<u64>,
     Ok(numbers)
 }
 
-fn record(reader: &Reader, number: u64) -> Result<StoredRecord, LogError> {
-    reader.get(number)?.ok_or_else(|| LogError::Index(format!("record {number} is not in the log")))
+fn records(reader: &Reader, numbers: &[u64]) -> impl Iterator<Item = Result<StoredRecord, LogError>> {
+    let missing = |number| LogError::Index(format!("record {number} is not in the log"));
+    reader.each_of(numbers.to_vec()).map(move |(number, found)| found?.ok_or_else(|| missing(number)))
 }
 
 /// The last line of an export: that nothing is missing before it.
@@ -185,8 +186,8 @@ impl End {
 fn json_lines(reader: &Reader, numbers: &[u64], out: &mut impl Write) -> Result<(), ExportError> {
     let mut stamps = Stamps::new(reader);
     let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
-    for number in numbers {
-        let record = record(reader, *number)?;
+    for record in records(reader, numbers) {
+        let record = record?;
         let line = format!("{}\n", view::whole(&record, stamps.of(&record)?));
         hasher.update(line.as_bytes());
         out.write_all(line.as_bytes())?;
@@ -205,8 +206,8 @@ fn csv(reader: &Reader, numbers: &[u64], out: &mut impl Write) -> Result<(), Exp
     let mut stamps = Stamps::new(reader);
     let mut table = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     table.write_record(COLUMNS)?;
-    for number in numbers {
-        let record = record(reader, *number)?;
+    for record in records(reader, numbers) {
+        let record = record?;
         let all = view::whole(&record, stamps.of(&record)?);
         table.write_record(COLUMNS.iter().map(|name| match all.get(name) {
             None | Some(Value::Null) => String::new(),
@@ -227,14 +228,14 @@ fn containers(reader: &Reader, numbers: &[u64], out: &mut impl Write) -> Result<
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(1))
         .large_file(true);
-    for number in numbers {
-        match LoggedContainer::open(reader, *number) {
+    for (number, container) in LoggedContainer::each(reader, numbers.iter().copied()) {
+        match container {
             Ok(container) => {
                 zip.start_file(container.file_name(), options)?;
                 container.stream(&mut zip)?;
             }
             Err(ContainerError::Log(error)) => return Err(error.into()),
-            Err(why) => left_out.push((*number, why.to_string())),
+            Err(why) => left_out.push((number, why.to_string())),
         }
     }
     if !left_out.is_empty() {

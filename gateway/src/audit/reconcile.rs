@@ -179,8 +179,8 @@ pub fn read_lines(name: &str, lines: &[u8], scope: &Scope, flip: bool) -> Result
 /// [`ReconcileError::Cleaned`], and those of the log.
 pub fn read_log(reader: &Reader, scope: &Scope, flip: bool) -> Result<Messages, ReconcileError> {
     let mut found = Gathered { messages: Messages::new(), scope, flip, cleaned: false, cleaned_until: None };
-    for number in 0..reader.len() {
-        match reader.get(number) {
+    for (number, stored) in reader.each_of(0..reader.len()) {
+        match stored {
             Ok(Some(stored)) => found.record(number, stored.time, &stored.record),
             Err(LogError::Removed { .. }) => found.removed(number),
             Ok(None) => break,

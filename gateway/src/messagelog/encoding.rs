@@ -9,7 +9,7 @@
 //! ```
 //! Tags ascend. A field of length zero is empty: unknown, unused or absent. FORMAT.md has the tables of tags.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use cert_authority::{algorithm::DigestAlgorithm, clock::UnixTime, crypto::Digest};
 
 /// Writes fields in the order of their tags.
@@ -79,19 +79,26 @@ impl Writer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
-/// Reads fields in the order of their tags. Fields that are not asked for are passed over.
+/// Reads fields in the order of their tags. Fields that are not asked for are passed over. Only what is asked for as
+/// [`Bytes`] keeps what it was read from.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    rest: Bytes,
+pub(crate) struct Reader<'a> {
+    whole: &'a Bytes,
+    rest: &'a [u8],
 }
 
-impl Reader {
-    pub(crate) const fn new(fields: Bytes) -> Self {
-        Self { rest: fields }
+impl<'a> Reader<'a> {
+    pub(crate) fn new(fields: &'a Bytes) -> Self {
+        Self { whole: fields, rest: fields }
+    }
+
+    /// What was not read yet: of an item of a list the item.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// The field `tag`, which must be there.
-    pub(crate) fn bytes(&mut self, tag: u64) -> Result<Bytes, Unreadable> {
+    pub(crate) fn raw(&mut self, tag: u64) -> Result<&'a [u8], Unreadable> {
         loop {
             let found = take_varint(&mut self.rest)?;
             let value = take_item(&mut self.rest)?;
@@ -103,8 +110,12 @@ impl Reader {
         }
     }
 
+    pub(crate) fn bytes(&mut self, tag: u64) -> Result<Bytes, Unreadable> {
+        Ok(self.whole.slice_ref(self.raw(tag)?))
+    }
+
     pub(crate) fn text(&mut self, tag: u64) -> Result<String, Unreadable> {
-        String::from_utf8(self.bytes(tag)?.to_vec()).map_err(|_| Unreadable)
+        std::str::from_utf8(self.raw(tag)?).map(str::to_owned).map_err(|_| Unreadable)
     }
 
     pub(crate) fn maybe_text(&mut self, tag: u64) -> Result<Option<String>, Unreadable> {
@@ -116,11 +127,11 @@ impl Reader {
     }
 
     pub(crate) fn number(&mut self, tag: u64) -> Result<Option<u64>, Unreadable> {
-        let value = self.bytes(tag)?;
+        let value = self.raw(tag)?;
         if value.is_empty() {
             return Ok(None);
         }
-        let value = <[u8; 8]>::try_from(value.as_ref()).map_err(|_| Unreadable)?;
+        let value = <[u8; 8]>::try_from(value).map_err(|_| Unreadable)?;
         Ok(Some(u64::from_be_bytes(value)))
     }
 
@@ -130,20 +141,33 @@ impl Reader {
     }
 
     pub(crate) fn digest(&mut self, tag: u64) -> Result<Option<Digest>, Unreadable> {
-        let value = self.bytes(tag)?;
-        let Some((code, digest)) = value.split_first() else { return Ok(None) };
+        let Some((code, digest)) = self.raw(tag)?.split_first() else { return Ok(None) };
         let algorithm =
             DigestAlgorithm::ALL.into_iter().find(|a| digest_code(*a) == *code).ok_or(Unreadable)?;
         Digest::from_computed(algorithm, digest).map(Some).ok_or(Unreadable)
     }
 
-    pub(crate) fn list(&mut self, tag: u64) -> Result<Vec<Bytes>, Unreadable> {
-        let mut rest = self.bytes(tag)?;
+    /// The items of a list, each read by itself.
+    pub(crate) fn each<T>(
+        &mut self,
+        tag: u64,
+        mut read: impl FnMut(Self) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>, Unreadable> {
+        let mut rest = self.raw(tag)?;
         let mut items = Vec::new();
         while !rest.is_empty() {
-            items.push(take_item(&mut rest)?);
+            items.push(read(Self { whole: self.whole, rest: take_item(&mut rest)? })?);
         }
         Ok(items)
+    }
+
+    /// A list of numbers.
+    pub(crate) fn numbers(&mut self, tag: u64) -> Result<Vec<u64>, Unreadable> {
+        self.each(tag, |item| item.rest.try_into().map(u64::from_be_bytes).map_err(|_| Unreadable))
+    }
+
+    pub(crate) fn list(&mut self, tag: u64) -> Result<Vec<Bytes>, Unreadable> {
+        self.each(tag, |item| Ok(item.whole.slice_ref(item.rest)))
     }
 }
 
@@ -174,25 +198,25 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     }
 }
 
-fn take_varint(from: &mut Bytes) -> Result<u64, Unreadable> {
+fn take_varint(from: &mut &[u8]) -> Result<u64, Unreadable> {
     let mut value = 0u64;
     for shift in (0..63).step_by(7) {
-        let byte = from.try_get_u8().map_err(|_| Unreadable)?;
+        let (byte, rest) = from.split_first().ok_or(Unreadable)?;
+        *from = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             // The shortest form has no zero at its end.
-            return if byte == 0 && shift > 0 { Err(Unreadable) } else { Ok(value) };
+            return if *byte == 0 && shift > 0 { Err(Unreadable) } else { Ok(value) };
         }
     }
     Err(Unreadable)
 }
 
-fn take_item(from: &mut Bytes) -> Result<Bytes, Unreadable> {
+fn take_item<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], Unreadable> {
     let length = usize::try_from(take_varint(from)?).map_err(|_| Unreadable)?;
-    if from.len() < length {
-        return Err(Unreadable);
-    }
-    Ok(from.split_to(length))
+    let (item, rest) = from.split_at_checked(length).ok_or(Unreadable)?;
+    *from = rest;
+    Ok(item)
 }
 
 #[cfg(test)]
@@ -215,7 +239,8 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let mut reader = Reader::new(written().into());
+        let written = Bytes::from(written());
+        let mut reader = Reader::new(&written);
         assert_eq!(reader.text(1).unwrap(), "héé");
         assert_eq!(reader.number(2).unwrap(), Some(u64::MAX));
         assert_eq!(reader.number(3).unwrap(), None);
@@ -227,13 +252,15 @@ mod tests {
 
     #[test]
     fn fields_of_a_later_version_are_passed_over() {
-        let mut reader = Reader::new(written().into());
+        let written = Bytes::from(written());
+        let mut reader = Reader::new(&written);
         assert_eq!(reader.bytes(200).unwrap().as_ref(), b"end");
     }
 
     #[test]
     fn a_missing_field_is_no_empty_field() {
-        let mut reader = Reader::new(written().into());
+        let written = Bytes::from(written());
+        let mut reader = Reader::new(&written);
         assert_eq!(reader.bytes(7), Err(Unreadable));
     }
 
@@ -241,14 +268,15 @@ mod tests {
     fn fields_that_are_cut_off_are_not_read() {
         let whole = written();
         for cut in 0..whole.len() {
-            let mut reader = Reader::new(whole[..cut].to_vec().into());
+            let cut_off = Bytes::copy_from_slice(&whole[..cut]);
+            let mut reader = Reader::new(&cut_off);
             assert_eq!(reader.bytes(200), Err(Unreadable), "cut at {cut}");
         }
     }
 
     #[test]
     fn a_number_in_a_longer_form_than_needed_is_refused() {
-        assert_eq!(take_varint(&mut Bytes::from_static(&[0x81, 0x00])), Err(Unreadable));
-        assert_eq!(take_varint(&mut Bytes::from_static(&[0xff; 10])), Err(Unreadable));
+        assert_eq!(take_varint(&mut [0x81, 0x00].as_slice()), Err(Unreadable));
+        assert_eq!(take_varint(&mut [0xff; 10].as_slice()), Err(Unreadable));
     }
 }

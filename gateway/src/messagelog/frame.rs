@@ -277,7 +277,7 @@ impl Frame {
     /// [`Flaw::Fields`] when it is none.
     pub fn decode(content: &Bytes) -> Result<Self, Flaw> {
         let head = frame_head(content).map_err(|_| Flaw::Fields)?;
-        let record = Record::decode(head.kind, content.slice(FRAME_HEAD..)).map_err(|_| Flaw::Fields)?;
+        let record = Record::decode(head.kind, &content.slice(FRAME_HEAD..)).map_err(|_| Flaw::Fields)?;
         Ok(Self { head, record })
     }
 }

@@ -3,14 +3,16 @@
 //!
 //! ```text
 //! "i" shard, number of the first of 65536 records     -> which message ids of the shard are among them, sorted
-//! "b" number of the first of 256 records              -> their places, times, kinds; clients and services among them
+//! "b" number of the first of 256 records              -> their places, times, kinds, clients and services
+//! "t" number of the first of 65536 records            -> earliest and latest time of them
 //! "s" number of the first record of a time-stamp      -> number of the last, number of the time-stamp's record
 //! "m" ...                                             -> the log's id, how far the index reaches
 //! ```
-//! A block of 256 records says who occurs in it, so that a search passes over the others. Message ids have no order, and
-//! each at a place of its own in a growing tree would cost more and more: they are gathered, sorted, and put away by runs
-//! of 65,536 records, in 256 shards by the first byte of their hash, so that one id is looked for in one shard. The block
-//! and the run that are not full yet are in memory, and read again from their segments after a restart.
+//! A block of 256 records says who occurs in it, and in which record, so that a search reads no others; a run of 65,536
+//! records of when it is, so that a search in a period passes over the others. Message ids have no order, and each at a
+//! place of its own in a growing tree would cost more and more: they are gathered, sorted, and put away by runs, in 256
+//! shards by the first byte of their hash, so that one id is looked for in one shard. The block and the run that are not
+//! full yet are in memory, and read again from their segments after a restart.
 //!
 //! Not here: reading records ([`super::reader`]).
 
@@ -23,9 +25,10 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes};
 use cert_authority::{clock::UnixTime, crypto::Digest};
+use conf::identifier::{ClientId, ServiceId};
 
 use super::{
-    encoding::{Reader, Unreadable, Writer},
+    block::{BLOCK, Block, Times},
     error::LogError,
     record::{Kind, Record},
     recover::From,
@@ -33,7 +36,6 @@ use super::{
     tree,
 };
 
-const BLOCK: usize = 256;
 /// Records of a run; a multiple of [`BLOCK`].
 const RUN: u64 = 65_536;
 /// An entry of a run: 8 bytes of the id's hash, 4 bytes of the record's place in the run.
@@ -46,7 +48,7 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const LOG: &[u8] = b"mlog";
 /// Stands behind the log's id; an index of another format is built anew.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const REACH: &[u8] = b"mreach";
 const TOP: &[u8] = b"mtop";
 const STAMPED: &[u8] = b"mstamped";
@@ -87,8 +89,14 @@ impl Facts {
 }
 
 /// How a service is named in the index.
-pub(crate) fn service_key(service: &conf::identifier::ServiceId) -> String {
+pub(crate) fn service_key(service: &ServiceId) -> String {
     format!("{}\u{0}{}", service.client().encoded(), service.code())
+}
+
+/// The service with this name.
+pub(crate) fn service_of(key: &[u8]) -> Option<ServiceId> {
+    let (client, code) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+    ServiceId::new(ClientId::parse_encoded(client).ok()?, code, None).ok()
 }
 
 /// A record that has become durable.
@@ -104,61 +112,30 @@ pub(crate) struct Indexed {
 impl Indexed {
     /// Stands for a record that cannot be read.
     pub(crate) fn unknown(sequence: u64, position: Position) -> Self {
-        let (kind, time) = (Kind::Access, UnixTime::from_secs(0));
-        Self { sequence, kind, time, position, facts: Facts::default() }
+        Self { sequence, kind: Kind::Access, time: UNKNOWN, position, facts: Facts::default() }
+    }
+
+    /// Whether the record of this time may be one of which nothing is known.
+    pub(crate) fn is_unknown(time: UnixTime) -> bool {
+        time == UNKNOWN
     }
 }
 
-/// 256 records, or fewer in the last block.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Block {
+/// When a record was logged that cannot be read.
+const UNKNOWN: UnixTime = UnixTime::from_secs(0);
+
+/// Records that follow each other, and when they were logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
     pub(crate) first: u64,
-    pub(crate) places: Vec<(Position, Kind, UnixTime)>,
-    pub(crate) clients: BTreeSet<String>,
-    pub(crate) services: BTreeSet<String>,
+    /// The number after the last one.
+    pub(crate) end: u64,
+    pub(crate) times: Times,
 }
 
-impl Block {
-    fn add(&mut self, record: Indexed) {
-        self.places.push((record.position, record.kind, record.time));
-        self.clients.extend(record.facts.client);
-        self.services.extend(record.facts.service);
-    }
-
-    /// Earliest and latest time of its records.
-    pub(crate) fn times(&self) -> Option<(UnixTime, UnixTime)> {
-        let times = || self.places.iter().map(|(_, _, time)| *time);
-        times().min().zip(times().max())
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut places = Vec::with_capacity(self.places.len() * 25);
-        for (position, kind, time) in &self.places {
-            places.put_u64(position.segment);
-            places.put_u64(position.offset);
-            places.put_u8(kind.code());
-            places.put_i64(time.as_millis());
-        }
-        let mut out = Writer::default();
-        out.bytes(1, &places).list(2, &self.clients).list(3, &self.services);
-        out.finish()
-    }
-
-    fn decode(first: u64, bytes: Bytes) -> Result<Self, Unreadable> {
-        let mut from = Reader::new(bytes);
-        let mut encoded = from.bytes(1)?;
-        let mut places = Vec::new();
-        while encoded.has_remaining() {
-            let segment = encoded.try_get_u64().map_err(|_| Unreadable)?;
-            let offset = encoded.try_get_u64().map_err(|_| Unreadable)?;
-            let kind = encoded.try_get_u8().ok().and_then(Kind::from_code).ok_or(Unreadable)?;
-            let time = UnixTime::from_millis(encoded.try_get_i64().map_err(|_| Unreadable)?);
-            places.push((Position { segment, offset }, kind, time));
-        }
-        let texts = |list: Vec<Bytes>| -> Result<BTreeSet<String>, Unreadable> {
-            list.iter().map(|b| std::str::from_utf8(b).map(str::to_owned).map_err(|_| Unreadable)).collect()
-        };
-        Ok(Self { first, places, clients: texts(from.list(2)?)?, services: texts(from.list(3)?)? })
+impl Span {
+    pub(crate) fn holds(&self, sequence: u64) -> bool {
+        (self.first..self.end).contains(&sequence)
     }
 }
 
@@ -172,6 +149,8 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 struct Open {
     block: Block,
+    /// Of the records since the last full run.
+    times: Option<Times>,
     /// Hashes of message ids since the last full run, with their numbers.
     ids: BTreeSet<([u8; 8], u64)>,
     /// Digests of the signatures of messages without a time-stamp, as far as they are known.
@@ -180,9 +159,12 @@ struct Open {
 }
 
 impl Open {
-    /// Puts the ids of a full run away.
+    /// Puts the times and the ids of a full run away.
     fn end_run(&mut self, batch: &mut sled::Batch) {
         let first = self.next().saturating_sub(RUN);
+        if let Some(times) = self.times.take() {
+            batch.insert(&key(b't', first), times.encode().as_slice());
+        }
         let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
         for (hash, number) in std::mem::take(&mut self.ids) {
             let place = u32::try_from(number.saturating_sub(first)).unwrap_or(u32::MAX);
@@ -197,7 +179,7 @@ impl Open {
 
     /// The number after the last one known.
     fn next(&self) -> u64 {
-        self.block.first.saturating_add(u64::try_from(self.block.places.len()).unwrap_or(0))
+        self.block.end()
     }
 }
 
@@ -246,7 +228,7 @@ impl Index {
     }
 
     fn new(db: sled::Db, first: u64) -> Self {
-        let block = Block { first, ..Block::default() };
+        let block = Block::new(first);
         Self { db, open: Mutex::new(Open { block, ..Open::default() }), caught_up: Condvar::new() }
     }
 
@@ -315,10 +297,11 @@ impl Index {
                 batch.insert(REACH, reach.map(u64::to_be_bytes).concat());
                 changed = true;
             }
-            open.block.add(record);
-            if open.block.places.len() == BLOCK {
-                let next = Block { first: sequence.saturating_add(1), ..Block::default() };
-                let full = std::mem::replace(&mut open.block, next);
+            let Indexed { kind, time, position, facts, .. } = record;
+            open.times = Some(Times::with(open.times, time));
+            open.block.push((position, kind, time), facts.client.as_deref(), facts.service.as_deref());
+            if open.block.len() == BLOCK {
+                let full = std::mem::replace(&mut open.block, Block::new(sequence.saturating_add(1)));
                 batch.insert(&key(b'b', full.first), full.encode());
                 changed = true;
             }
@@ -361,8 +344,15 @@ impl Index {
         let Some((found, value)) = found else { return Ok(None) };
         let block = Block::decode(number(&found)?, Bytes::copy_from_slice(&value))
             .map_err(|_| LogError::Index("a block cannot be read".to_owned()))?;
-        let end = block.first.saturating_add(u64::try_from(block.places.len()).unwrap_or(0));
-        Ok((sequence < end).then(|| Arc::new(block)))
+        Ok((sequence < block.end()).then(|| Arc::new(block)))
+    }
+
+    /// The full run that holds `sequence`.
+    pub(crate) fn span_of(&self, sequence: u64) -> Result<Option<Span>, LogError> {
+        let first = sequence - sequence % RUN;
+        let Some(value) = self.db.get(key(b't', first)).map_err(failed)? else { return Ok(None) };
+        let times = Times::decode(&value).map_err(|_| LogError::Index("a run cannot be read".to_owned()))?;
+        Ok(Some(Span { first, end: first.saturating_add(RUN), times }))
     }
 
     /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
@@ -527,7 +517,39 @@ mod tests {
         }
         assert_eq!(index.by_message_id("nobody").unwrap(), Vec::<u64>::new());
         let block = index.block_of(70_000).unwrap().unwrap();
-        assert_eq!((block.first, block.places.len()), (70_000 / 256 * 256, 256));
+        assert_eq!((block.first, block.end()), (70_000 / 256 * 256, 70_000 / 256 * 256 + 256));
+        assert_eq!(block.position(70_001), Some(Position { segment: 1, offset: 70_001 }));
+    }
+
+    #[test]
+    fn a_block_says_of_each_record_whose_it_is_and_a_run_when_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (index, _) = Index::open(directory.path(), &[1; 16]).unwrap();
+        let name = |n: u64| (!n.is_multiple_of(3)).then(|| format!("client {}", n % 5));
+        // The clock is set back now and then.
+        let time = |n: u64| UnixTime::from_secs(i64::try_from(1000 + n - n % 10 * 7).unwrap());
+        let named = |n: u64| {
+            let facts = Facts { client: name(n), service: Some(format!("s{}", n % 2)), ..Facts::default() };
+            Indexed { time: time(n), facts, ..record(n, "id") }
+        };
+        index.add((0..RUN + 300).map(named).collect()).unwrap();
+        // Blocks from the database, and the one that is not full.
+        for n in [0, 1, 2, 3, 255, 256, RUN + 299] {
+            let block = index.block_of(n).unwrap().unwrap();
+            let (client, service) = block.names_of(n);
+            assert_eq!(client.map(<[u8]>::to_vec), name(n).map(String::into_bytes), "{n}");
+            assert_eq!(service, Some(format!("s{}", n % 2).as_bytes()), "{n}");
+        }
+        let first = index.block_of(7).unwrap().unwrap();
+        let of = |numbers: std::ops::Range<u64>| {
+            numbers.map(time).fold(None, |times, time| Some(Times::with(times, time))).unwrap()
+        };
+        assert_eq!(first.times(), Some(of(0..256)));
+        assert_eq!((first.names().0.count(), first.names().1.count()), (5, 2));
+        assert_eq!(first.names_of(300), (None, None));
+        let run = Span { first: 0, end: RUN, times: of(0..RUN) };
+        assert_eq!((index.span_of(0), index.span_of(RUN - 1)), (Ok(Some(run)), Ok(Some(run))));
+        assert_eq!(index.span_of(RUN), Ok(None), "not full");
     }
 
     #[test]

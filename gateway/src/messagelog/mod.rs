@@ -19,7 +19,8 @@
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | [`replays`] | requests that were seen before |
-//! | `index`, `records`, [`reader`] | where records lie; finding and reading them |
+//! | `index`, `block`, `records`, `filter`, [`reader`] | where records lie; what is looked for; finding and reading it |
+//! | [`traffic`] | requests by hour and by service, counted in the index |
 //! | `postgres` | the same log in tables that several nodes write |
 //! | [`migrate`] | a log, moved from files to tables or back |
 //! | [`stamp`], [`timestamper`] | batches to stamp; the background task that stamps them |
@@ -31,6 +32,7 @@
 pub mod append;
 pub mod audit;
 mod beside;
+mod block;
 pub mod body;
 pub mod checkpoint;
 mod cleaned;
@@ -38,6 +40,7 @@ pub mod disk;
 mod encoding;
 pub mod erase;
 pub mod error;
+mod filter;
 #[cfg(test)]
 mod format_example;
 pub mod frame;
@@ -61,6 +64,7 @@ pub mod service;
 pub mod stamp;
 pub mod tiles;
 pub mod timestamper;
+pub mod traffic;
 pub mod tree;
 pub mod verify;
 pub mod witnessing;

@@ -3,26 +3,32 @@
 //! Not here: where records lie (`records`), writing, judging ([`super::verify`]), containers ([`crate::evidence::asic`]).
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use bytes::Bytes;
 use cert_authority::{clock::UnixTime, crypto::Digest};
-use conf::identifier::{ClientId, MemberId, ServiceId};
 
+pub use super::filter::{Condition, Filter};
 use super::{
+    block::Block,
     body::{SealedBody, Vault},
     error::LogError,
+    filter::Names,
     frame::Frame,
-    index::{Block, service_key},
-    record::{Kind, MessageRecord, Outcome, Part, Place, Record, Role, TimestampRecord},
+    index::{Indexed, Span},
+    record::{Kind, MessageRecord, Outcome, Part, Place, Record, TimestampRecord},
     records::{Chunks, Records},
-    segment::Position,
-    stamp,
+    stamp::{self, Stamp},
     tree::{Hash, Tree},
     writer::State,
 };
+
+/// Records that are read at once where that is cheaper: more and more, since nobody knows how many will be wanted.
+const FEW: usize = 16;
+const MANY: usize = 256;
 
 /// Reads a log. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +39,8 @@ struct Shared {
     records: Box<dyn Records>,
     state: Arc<State>,
     vault: Vault,
+    /// The time-stamp that was asked for last: thousands of records share it.
+    stamp: Mutex<Option<Arc<Stamp>>>,
 }
 
 /// A record, read.
@@ -54,46 +62,6 @@ impl StoredRecord {
         let sealed = |part: &Part| part.stored.as_ref().is_some_and(|stored| stored.key == key);
         self.record.message().is_some_and(|message| message.parts.iter().any(sealed))
     }
-}
-
-/// Which records are wanted; what is `None` does not matter. How an exchange ended without a signed answer is of the
-/// client, service, member, side, user and issue of its request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Logged at this time or later.
-    pub from: Option<UnixTime>,
-    /// Logged before this time.
-    pub until: Option<UnixTime>,
-    /// Of this query.
-    pub message_id: Option<String>,
-    /// Of this client.
-    pub client: Option<ClientId>,
-    /// Of this service.
-    pub service: Option<ServiceId>,
-    /// Client or provider is this member or one of its subsystems.
-    pub member: Option<MemberId>,
-    /// Made on this side.
-    pub role: Option<Role>,
-    /// Of these kinds; empty: of all.
-    pub kinds: Vec<Kind>,
-    /// For whom the client acted, as it said.
-    pub user_id: Option<String>,
-    /// Of this file, case or permit.
-    pub issue: Option<String>,
-    /// In this state.
-    pub state: Option<Condition>,
-}
-
-/// How far the evidence of a message has come, or how an exchange without a signed answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// A message with a time-stamp.
-    Stamped,
-    /// A message that waits for one.
-    Pending,
-    /// An exchange that ended so, one record of it. With success: its signed answer, if nothing went wrong behind it; else
-    /// the record that says how it ended.
-    Ended(Outcome),
 }
 
 /// In which order records are given.
@@ -144,7 +112,7 @@ pub struct Material {
 
 impl Reader {
     pub(crate) fn new(log: PathBuf, records: Box<dyn Records>, state: Arc<State>, vault: Vault) -> Self {
-        Self(Arc::new(Shared { log, records, state, vault }))
+        Self(Arc::new(Shared { log, records, state, vault, stamp: Mutex::default() }))
     }
 
     /// How many records are durable.
@@ -169,20 +137,7 @@ impl Reader {
     /// As [`Self::get`].
     pub fn leaves(&self, first: u64, count: usize) -> Result<Vec<Hash>, LogError> {
         self.0.records.wait_for(self.len())?;
-        let mut leaves = Vec::with_capacity(count);
-        let mut next = first;
-        while let Some(block) = self.0.records.block_of(next)? {
-            let skipped = usize::try_from(next.saturating_sub(block.first)).unwrap_or(usize::MAX);
-            let wanted = block.places.iter().skip(skipped).take(count - leaves.len());
-            let positions: Vec<Position> = wanted.map(|(position, _, _)| *position).collect();
-            let begin = next;
-            next = next.saturating_add(u64::try_from(positions.len()).unwrap_or(0));
-            leaves.extend(self.0.records.leaves(begin, &positions)?);
-            if leaves.len() == count {
-                break;
-            }
-        }
-        Ok(leaves)
+        self.0.records.leaves(first, count)
     }
 
     /// The bytes of a frame: what the leaf of the tree is the hash of.
@@ -191,8 +146,8 @@ impl Reader {
     /// As [`Self::get`].
     pub fn frame(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
         self.0.records.wait_for(self.len())?;
-        let Some(position) = self.position(sequence)? else { return Ok(None) };
-        Ok(Some(self.0.records.chunks(sequence, position)?.frame))
+        let found = self.0.records.read(&[sequence], false)?.into_iter().next();
+        found.map(|chunks| Ok(chunks?.frame)).transpose()
     }
 
     /// The directory of the log.
@@ -206,9 +161,16 @@ impl Reader {
     /// [`LogError::Damaged`] when it is not what was written; [`LogError::Removed`]; [`LogError::Index`],
     /// [`LogError::Io`].
     pub fn get(&self, sequence: u64) -> Result<Option<StoredRecord>, LogError> {
-        self.0.records.wait_for(self.len())?;
-        let Some(position) = self.position(sequence)? else { return Ok(None) };
-        self.read(position, sequence).map(|(record, _)| Some(record))
+        self.each_of([sequence]).next().map_or(Ok(None), |(_, found)| found)
+    }
+
+    /// The same for each of these numbers, one after the other; several are read at once where that is cheaper.
+    pub fn each_of(
+        &self,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = (u64, Result<Option<StoredRecord>, LogError>)> {
+        let walk = self.walk(numbers.into_iter(), false);
+        walk.map(|(number, read)| (number, read.map(|read| read.map(|(record, _)| record))))
     }
 
     /// The records of a query, as they were logged.
@@ -218,8 +180,8 @@ impl Reader {
     pub fn by_message_id(&self, message_id: &str) -> Result<Vec<StoredRecord>, LogError> {
         self.0.records.wait_for(self.len())?;
         let (mut records, mut removed) = (Vec::new(), None);
-        for sequence in self.0.records.by_message_id(message_id)? {
-            match self.get(sequence) {
+        for (_, found) in self.each_of(self.0.records.by_message_id(message_id)?) {
+            match found {
                 Err(error @ LogError::Removed { .. }) => removed = removed.or(Some(error)),
                 found => {
                     records.extend(found?.filter(|found| found.record.message_id() == Some(message_id)));
@@ -244,7 +206,7 @@ impl Reader {
         // Backwards, block by block: times follow the numbers but for the clock's own jumps, and more does no harm.
         while let Some(last) = first.checked_sub(1)
             && let Some(block) = self.0.records.block_of(last)?
-            && block.times().is_none_or(|(_, latest)| latest >= since)
+            && block.times().is_none_or(|times| times.latest >= since)
         {
             first = block.first;
         }
@@ -268,31 +230,43 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<StoredRecord>, LogError> {
         self.0.records.wait_for(self.len())?;
+        let search = Search {
+            filter,
+            names: Names::wanted_by(filter),
+            stamped_below: match filter.state {
+                Some(Condition::Stamped | Condition::Pending) => self.0.records.stamped_below()?,
+                Some(Condition::Ended(_)) | None => 0,
+            },
+        };
         if let Some(message_id) = &filter.message_id {
-            return self.find_by_id(filter, message_id, order, cursor, limit);
+            return self.find_by_id(&search, message_id, order, cursor, limit);
         }
         let mut found = Vec::new();
-        let mut next = match (order, cursor) {
+        let start = match (order, cursor) {
             (Order::OldestFirst, cursor) => Some(cursor.map_or(0, |c| c.saturating_add(1))),
             (Order::NewestFirst, cursor) => cursor.unwrap_or_else(|| self.len()).checked_sub(1),
         };
-        while let Some(block) = next.map(|next| self.0.records.block_of(next)).transpose()?.flatten() {
-            let start = next.unwrap_or(0);
-            self.find_in_block(&block, filter, order, start, limit, &mut found)?;
+        let Some(start) = start else { return Ok(found) };
+        for block in self.blocks(filter, order, start) {
+            let block = block?;
+            if filter.may_pass(&search.names, &block) {
+                self.find_in_block(&block, &search, order, start, limit, &mut found)?;
+            }
             if found.len() >= limit {
                 break;
             }
-            next = match order {
-                Order::OldestFirst => Some(block.first + u64::try_from(block.places.len()).unwrap_or(0)),
-                Order::NewestFirst => block.first.checked_sub(1),
-            };
         }
         Ok(found)
     }
 
+    /// The blocks from the one of `start` on, without those that are known to have nothing of the filter's period.
+    pub(super) fn blocks<'a>(&'a self, filter: &'a Filter, order: Order, start: u64) -> Blocks<'a> {
+        Blocks { records: self.records(), filter, order, next: Some(start), span: None }
+    }
+
     fn find_by_id(
         &self,
-        filter: &Filter,
+        search: &Search<'_>,
         message_id: &str,
         order: Order,
         cursor: Option<u64>,
@@ -305,7 +279,7 @@ impl Reader {
         };
         let mut found = Vec::new();
         for record in self.by_message_id(message_id)? {
-            if beyond(&record) && self.passes(filter, &record)? {
+            if beyond(&record) && self.passes(search, &record)? {
                 found.push(record);
             }
         }
@@ -319,36 +293,34 @@ impl Reader {
     fn find_in_block(
         &self,
         block: &Block,
-        filter: &Filter,
+        search: &Search<'_>,
         order: Order,
         start: u64,
         limit: usize,
         found: &mut Vec<StoredRecord>,
     ) -> Result<(), LogError> {
-        if !filter.may_pass(block) {
-            return Ok(());
-        }
-        let numbered = (block.first..).zip(&block.places);
-        let places: Vec<_> = match order {
-            Order::OldestFirst => numbered.filter(|(sequence, _)| *sequence >= start).collect(),
-            Order::NewestFirst => {
-                let mut places: Vec<_> = numbered.filter(|(sequence, _)| *sequence <= start).collect();
-                places.reverse();
-                places
-            }
+        let records = block.records().filter_map(|(sequence, kind, time)| {
+            // An outcome is of the parties of its request.
+            let unnamed = kind == Kind::Outcome || Indexed::is_unknown(time);
+            let may_be = unnamed || search.names.may_be(block.names_of(sequence));
+            (may_be && search.filter.in_time(time) && search.filter.of_kind(kind)).then_some(sequence)
+        });
+        let numbers: Vec<u64> = match order {
+            Order::OldestFirst => records.filter(|sequence| *sequence >= start).collect(),
+            Order::NewestFirst => records.rev().filter(|sequence| *sequence <= start).collect(),
         };
-        for (sequence, (position, kind, time)) in places {
+        for (_, record) in self.each_of(numbers) {
             if found.len() >= limit {
                 break;
             }
-            if filter.in_time(*time) && filter.of_kind(*kind) {
-                let record = match self.read(*position, sequence) {
-                    Err(LogError::Removed { .. }) => continue,
-                    read => read?.0,
-                };
-                if self.passes(filter, &record)? {
-                    found.push(record);
-                }
+            let record = match record {
+                Err(LogError::Removed { .. }) => continue,
+                read => read?,
+            };
+            if let Some(record) = record
+                && self.passes(search, &record)?
+            {
+                found.push(record);
             }
         }
         Ok(())
@@ -386,10 +358,11 @@ impl Reader {
         }
     }
 
-    fn passes(&self, filter: &Filter, record: &StoredRecord) -> Result<bool, LogError> {
+    fn passes(&self, search: &Search<'_>, record: &StoredRecord) -> Result<bool, LogError> {
+        let filter = search.filter;
         let asked = match &record.record {
             Record::Outcome(outcome) if filter.is_of_messages() => {
-                self.request_of(filter, outcome.request)?
+                self.request_of(&search.names, outcome.request)?
             }
             _ => None,
         };
@@ -397,8 +370,7 @@ impl Reader {
             return Ok(false);
         }
         let stamped = |wanted: bool| -> Result<bool, LogError> {
-            let below = self.0.records.stamped_below()?;
-            let is = record.sequence < below || self.timestamp_of(record.sequence)?.is_some();
+            let is = record.sequence < search.stamped_below || self.stamp(record.sequence)?.is_some();
             Ok(record.record.kind().is_message() && is == wanted)
         };
         match filter.state {
@@ -410,9 +382,11 @@ impl Reader {
     }
 
     /// The request with this number, unless it can be seen without reading it that it does not pass.
-    fn request_of(&self, filter: &Filter, request: u64) -> Result<Option<StoredRecord>, LogError> {
+    fn request_of(&self, wanted: &Names, request: u64) -> Result<Option<StoredRecord>, LogError> {
         let Some(block) = self.0.records.block_of(request)? else { return Ok(None) };
-        if !filter.may_be_of_parties(&block) {
+        let names = block.names_of(request);
+        // Of one that cannot be read the index knows none.
+        if names != (None, None) && !wanted.may_be(names) {
             return Ok(None);
         }
         match self.get(request) {
@@ -439,8 +413,13 @@ impl Reader {
     /// As [`Self::get`], and [`LogError::Key`].
     pub fn bodies(&self, record: &StoredRecord) -> Result<Vec<Option<SealedBody>>, LogError> {
         let Some(message) = record.record.message() else { return Ok(Vec::new()) };
-        let position = self.position(record.sequence)?.ok_or_else(|| gone(record.sequence))?;
-        let (_, blobs) = self.read(position, record.sequence)?;
+        let (_, read) =
+            self.walk(std::iter::once(record.sequence), true).next().ok_or_else(|| gone(record.sequence))?;
+        let (_, blobs) = read?.ok_or_else(|| gone(record.sequence))?;
+        self.opened(message, &blobs)
+    }
+
+    fn opened(&self, message: &MessageRecord, blobs: &Blobs) -> Result<Vec<Option<SealedBody>>, LogError> {
         let mut parts = Vec::new();
         for part in &message.parts {
             let Some(stored) = &part.stored else {
@@ -466,13 +445,24 @@ impl Reader {
     /// # Errors
     /// As [`Self::get`].
     pub fn timestamp_of(&self, sequence: u64) -> Result<Option<TimestampRecord>, LogError> {
+        Ok(self.stamp(sequence)?.map(|stamp| stamp.record().clone()))
+    }
+
+    fn stamp(&self, sequence: u64) -> Result<Option<Arc<Stamp>>, LogError> {
+        let held = || self.0.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let covers = |stamp: &Arc<Stamp>| stamp.record().position(sequence).is_some();
+        if let Some(stamp) = held().as_ref().filter(|stamp| covers(stamp)) {
+            return Ok(Some(Arc::clone(stamp)));
+        }
         self.0.records.wait_for(self.len())?;
-        let Some(stamp) = self.0.records.stamp_of(sequence)? else { return Ok(None) };
-        let found = self.get(stamp)?.ok_or_else(|| gone(stamp))?;
-        Ok(match found.record {
-            Record::Timestamp(stamp) => Some(stamp).filter(|stamp| stamp.position(sequence).is_some()),
-            _ => None,
-        })
+        let Some(number) = self.0.records.stamp_of(sequence)? else { return Ok(None) };
+        let found = self.get(number)?.ok_or_else(|| gone(number))?;
+        let Record::Timestamp(record) = found.record else { return Ok(None) };
+        let stamp = Some(Arc::new(Stamp::new(record))).filter(covers);
+        if stamp.is_some() {
+            held().clone_from(&stamp);
+        }
+        Ok(stamp)
     }
 
     /// What the container of a message is made of; none when there is no message with this number.
@@ -480,13 +470,25 @@ impl Reader {
     /// # Errors
     /// As [`Self::bodies`].
     pub fn export(&self, sequence: u64) -> Result<Option<Material>, LogError> {
-        let Some(found) = self.get(sequence)? else { return Ok(None) };
-        let parts = self.bodies(&found)?;
-        let kind = found.record.kind();
-        let (Record::Request(message) | Record::Response(message)) = found.record else { return Ok(None) };
-        let stamp = self.timestamp_of(sequence)?;
-        let timestamp = stamp.map(|stamp| (stamp.time, stamp::material(&stamp, sequence)));
-        Ok(Some(Material { sequence, time: found.time, kind, message, parts, timestamp }))
+        self.exports([sequence]).next().map_or(Ok(None), |(_, found)| found)
+    }
+
+    /// The same for each of these numbers, one after the other; several are read at once where that is cheaper.
+    pub fn exports(
+        &self,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = (u64, Result<Option<Material>, LogError>)> {
+        let walk = self.walk(numbers.into_iter(), true);
+        walk.map(|(number, read)| (number, read.and_then(|read| self.material(read))))
+    }
+
+    fn material(&self, read: Option<(StoredRecord, Blobs)>) -> Result<Option<Material>, LogError> {
+        let Some((StoredRecord { sequence, time, record, .. }, blobs)) = read else { return Ok(None) };
+        let kind = record.kind();
+        let (Record::Request(message) | Record::Response(message)) = record else { return Ok(None) };
+        let parts = self.opened(&message, &blobs)?;
+        let timestamp = self.stamp(sequence)?.map(|stamp| (stamp.record().time, stamp.material(sequence)));
+        Ok(Some(Material { sequence, time, kind, message, parts, timestamp }))
     }
 
     /// Every message below this number has its time-stamp.
@@ -502,47 +504,155 @@ impl Reader {
         let mut found: Option<Unstamped> = None;
         let mut next = self.0.records.stamped_below()?;
         while let Some(block) = self.0.records.block_of(next)? {
-            for (sequence, (position, kind, time)) in (block.first..).zip(&block.places) {
-                if sequence < next || !kind.is_message() {
-                    continue;
-                }
-                if found.as_ref().is_some_and(|found| found.covered.len() >= limit) {
-                    return Ok(found);
-                }
-                let known = self.0.records.signature_digest(sequence);
+            let left = limit - found.as_ref().map_or(0, |found| found.covered.len());
+            let messages =
+                block.records().filter(|(sequence, kind, _)| *sequence >= next && kind.is_message());
+            let digest = |sequence| self.0.records.signature_digest(sequence);
+            let mut messages: Vec<_> =
+                messages.take(left).map(|(sequence, _, time)| (sequence, time, digest(sequence))).collect();
+            if let Some((_, _, first)) = messages.first_mut().filter(|_| found.is_none()) {
+                // Its signature is asked for.
+                *first = None;
+            }
+            let unknown =
+                messages.iter().filter(|(_, _, known)| known.is_none()).map(|(sequence, ..)| *sequence);
+            let mut read = self.each_of(unknown).peekable();
+            for (sequence, time, known) in &messages {
                 if let (Some(found), Some(digest)) = (&mut found, known) {
-                    found.covered.push((sequence, digest));
+                    found.covered.push((*sequence, *digest));
                     continue;
                 }
-                let (record, _) = self.read(*position, sequence)?;
+                let record = match read.next_if(|(number, _)| number == sequence) {
+                    Some((_, record)) => record,
+                    None => self.get(*sequence),
+                };
+                let record = record?.ok_or_else(|| gone(*sequence))?;
                 let Some(message) = record.record.message() else { continue };
-                let one = (sequence, stamp::signature_digest(&message.signature));
+                let one = (*sequence, stamp::signature_digest(&message.signature));
                 let none =
                     || Unstamped { oldest: *time, signature: message.signature.clone(), covered: Vec::new() };
                 found.get_or_insert_with(none).covered.push(one);
             }
-            next = block.first.saturating_add(u64::try_from(block.places.len()).unwrap_or(0));
+            if found.as_ref().is_some_and(|found| found.covered.len() >= limit) {
+                break;
+            }
+            next = block.end();
         }
         Ok(found)
     }
 
-    fn position(&self, sequence: u64) -> Result<Option<Position>, LogError> {
-        let Some(block) = self.0.records.block_of(sequence)? else { return Ok(None) };
-        let at = sequence.checked_sub(block.first).and_then(|at| usize::try_from(at).ok());
-        Ok(at.and_then(|at| block.places.get(at)).map(|(position, _, _)| *position))
+    fn walk<N: Iterator<Item = u64>>(&self, numbers: N, blobs: bool) -> Walk<'_, N> {
+        let known = self.0.records.wait_for(self.len());
+        let (ahead, read) = (VecDeque::new(), VecDeque::new());
+        Walk { records: self.records(), known: Some(known), numbers, blobs, at_once: FEW, ahead, read }
+    }
+}
+
+/// A search, and what it needs to know for each record.
+struct Search<'a> {
+    filter: &'a Filter,
+    names: Names,
+    /// Every message below this number has its time-stamp; 0 when nobody asks.
+    stamped_below: u64,
+}
+
+/// Goes through the index.
+pub(super) struct Blocks<'a> {
+    records: &'a dyn Records,
+    filter: &'a Filter,
+    order: Order,
+    next: Option<u64>,
+    /// What was looked at last.
+    span: Option<Span>,
+}
+
+impl Blocks<'_> {
+    const fn beyond(&self, first: u64, end: u64) -> Option<u64> {
+        match self.order {
+            Order::OldestFirst => Some(end),
+            Order::NewestFirst => first.checked_sub(1),
+        }
     }
 
-    /// Reads the blobs and the frame that stand at a position.
-    fn read(
-        &self,
-        position: Position,
-        sequence: u64,
-    ) -> Result<(StoredRecord, Vec<(Hash, Bytes)>), LogError> {
-        let Chunks { blobs, frame, leaf } = self.0.records.chunks(sequence, position)?;
-        let frame = Frame::decode(&frame).ok().filter(|frame| frame.head.sequence == sequence);
-        let frame = frame.ok_or_else(|| gone(sequence))?;
-        Ok((StoredRecord { sequence, time: frame.head.time, leaf, record: frame.record }, blobs))
+    fn look(&mut self) -> Result<Option<Arc<Block>>, LogError> {
+        while let Some(at) = self.next {
+            if self.filter.is_of_a_period() && self.span.is_none_or(|span| !span.holds(at)) {
+                self.span = self.records.span_of(at)?;
+            }
+            let passed = |span: &Span| span.holds(at) && !self.filter.may_be_within(span.times);
+            if let Some(span) = self.span.filter(passed) {
+                self.next = self.beyond(span.first, span.end);
+                continue;
+            }
+            let block = self.records.block_of(at)?;
+            self.next = block.as_ref().and_then(|block| self.beyond(block.first, block.end()));
+            return Ok(block);
+        }
+        Ok(None)
     }
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = Result<Arc<Block>, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = self.look();
+        if found.is_err() {
+            self.next = None;
+        }
+        found.transpose()
+    }
+}
+
+/// Encrypted bodies that lie beside a record, with their digests.
+type Blobs = Vec<(Hash, Bytes)>;
+
+/// Reads records of these numbers one after the other. What is not there is none.
+struct Walk<'a, N> {
+    records: &'a dyn Records,
+    /// Whether all that is durable can be found; told with the first record.
+    known: Option<Result<(), LogError>>,
+    numbers: N,
+    blobs: bool,
+    at_once: usize,
+    /// Numbers that come next.
+    ahead: VecDeque<u64>,
+    /// What was read.
+    read: VecDeque<(u64, Result<Chunks, LogError>)>,
+}
+
+impl<N: Iterator<Item = u64>> Iterator for Walk<'_, N> {
+    type Item = (u64, Result<Option<(StoredRecord, Blobs)>, LogError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.read.is_empty() {
+            let room = self.at_once.saturating_sub(self.ahead.len());
+            self.ahead.extend(self.numbers.by_ref().take(room));
+            self.at_once = self.at_once.saturating_mul(2).min(MANY);
+            let first = *self.ahead.front()?;
+            let known = self.known.take().unwrap_or(Ok(()));
+            let read = known.and_then(|()| self.records.read(self.ahead.make_contiguous(), self.blobs));
+            match read {
+                Ok(read) if !read.is_empty() => {
+                    let numbers = self.ahead.drain(..read.len().min(self.ahead.len()));
+                    self.read.extend(numbers.zip(read));
+                }
+                nothing => {
+                    self.ahead.pop_front();
+                    return Some((first, nothing.map(|_| None)));
+                }
+            }
+        }
+        let (number, chunks) = self.read.pop_front()?;
+        Some((number, chunks.and_then(|chunks| decoded(number, chunks)).map(Some)))
+    }
+}
+
+fn decoded(sequence: u64, chunks: Chunks) -> Result<(StoredRecord, Blobs), LogError> {
+    let Chunks { blobs, frame, leaf } = chunks;
+    let frame = Frame::decode(&frame).ok().filter(|frame| frame.head.sequence == sequence);
+    let frame = frame.ok_or_else(|| gone(sequence))?;
+    Ok((StoredRecord { sequence, time: frame.head.time, leaf, record: frame.record }, blobs))
 }
 
 /// What waits for a time-stamp.
@@ -558,70 +668,4 @@ pub(crate) struct Unstamped {
 
 fn gone(sequence: u64) -> LogError {
     LogError::Index(format!("record {sequence} is not where the index says"))
-}
-
-impl Filter {
-    fn in_time(&self, time: UnixTime) -> bool {
-        self.from.is_none_or(|from| time >= from) && self.until.is_none_or(|until| time < until)
-    }
-
-    fn of_kind(&self, kind: Kind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&kind)
-    }
-
-    /// Whether a record of the block may pass.
-    fn may_pass(&self, block: &Block) -> bool {
-        let Some((earliest, latest)) = block.times() else { return false };
-        let in_time =
-            self.from.is_none_or(|from| latest >= from) && self.until.is_none_or(|until| earliest < until);
-        // The parties of an outcome stand with its request, which may be in another block.
-        let outcomes =
-            || self.of_kind(Kind::Outcome) && block.places.iter().any(|(_, k, _)| *k == Kind::Outcome);
-        in_time && (self.may_be_of_parties(block) || outcomes())
-    }
-
-    /// Whether a message of the block may be of these parties.
-    fn may_be_of_parties(&self, block: &Block) -> bool {
-        let client = self.client.as_ref().is_none_or(|client| block.clients.contains(&client.encoded()));
-        let service =
-            self.service.as_ref().is_none_or(|service| block.services.contains(&service_key(service)));
-        let member = self.member.as_ref().is_none_or(|member| {
-            let member = member.encoded();
-            block.clients.iter().chain(&block.services).any(|name| name.starts_with(&member))
-        });
-        client && service && member
-    }
-
-    /// Whether it asks for something that only messages say.
-    const fn is_of_messages(&self) -> bool {
-        self.client.is_some()
-            || self.service.is_some()
-            || self.member.is_some()
-            || self.role.is_some()
-            || self.user_id.is_some()
-            || self.issue.is_some()
-    }
-
-    /// Whether a record passes, as far as it says itself; `asked` is the request of an outcome.
-    fn passes(&self, record: &StoredRecord, asked: Option<&MessageRecord>) -> bool {
-        let message = record.record.message().or(asked);
-        let of = |matches: &dyn Fn(&MessageRecord) -> bool| message.is_some_and(matches);
-        self.in_time(record.time)
-            && self.of_kind(record.record.kind())
-            && self.message_id.as_ref().is_none_or(|id| record.record.message_id() == Some(id))
-            && self.client.as_ref().is_none_or(|client| of(&|m| m.client == *client))
-            && self.service.as_ref().is_none_or(|service| of(&|m| m.service == *service))
-            && self.member.as_ref().is_none_or(|member| {
-                of(&|m| m.client.member() == member || m.service.client().member() == member)
-            })
-            && self.role.is_none_or(|role| of(&|m| m.role == role))
-            && self.user_id.as_ref().is_none_or(|user| of(&|m| m.user_id.as_ref() == Some(user)))
-            && self.issue.as_ref().is_none_or(|issue| of(&|m| m.issue.as_ref() == Some(issue)))
-            && match (self.state, &record.record) {
-                (Some(Condition::Ended(wanted)), Record::Outcome(outcome)) => outcome.outcome == wanted,
-                (Some(Condition::Ended(wanted)), Record::Response(_)) => wanted == Outcome::Success,
-                (Some(Condition::Ended(_)), _) => false,
-                _ => true,
-            }
-    }
 }

@@ -393,7 +393,7 @@ impl Record {
     }
 
     /// Reads the fields of a record.
-    pub(crate) fn decode(kind: Kind, fields: Bytes) -> Result<Self, Unreadable> {
+    pub(crate) fn decode(kind: Kind, fields: &Bytes) -> Result<Self, Unreadable> {
         let mut from = Reader::new(fields);
         Ok(match kind {
             Kind::Request => Self::Request(MessageRecord::read(&mut from)?),
@@ -453,7 +453,7 @@ impl MessageRecord {
             .maybe_text(27, more.tls_suite.as_deref());
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             role: match from.number(1)? {
                 Some(1) => Role::Consumer,
@@ -465,8 +465,8 @@ impl MessageRecord {
             user_id: from.maybe_text(4)?,
             issue: from.maybe_text(5)?,
             represented_party: from.maybe_text(6)?,
-            client: ClientId::parse_encoded(&from.text(7)?).map_err(|_| Unreadable)?,
-            service: service(&from.list(8)?)?,
+            client: ClientId::parse_encoded(utf8(from.raw(7)?)?).map_err(|_| Unreadable)?,
+            service: service(&from.each(8, |segment| utf8(segment.rest()))?)?,
             own_server: server(from, 9)?,
             peer_server: server(from, 10)?,
             request: from.number(11)?,
@@ -476,7 +476,7 @@ impl MessageRecord {
             hash_chain_result: from.maybe_bytes(15)?,
             hash_chain: from.maybe_bytes(16)?,
             ocsp_responses: from.list(17)?,
-            parts: from.list(18)?.into_iter().map(Part::decode).collect::<Result<_, _>>()?,
+            parts: from.each(18, |part| Part::read(part))?,
             circumstances: Circumstances {
                 global_configuration: from.digest(19)?,
                 local_configuration: from.digest(20)?,
@@ -500,10 +500,8 @@ fn service_segments(service: &ServiceId) -> [&str; 6] {
     [member.instance(), member.class(), member.code(), subsystem, service.code(), version]
 }
 
-fn service(segments: &[Bytes]) -> Result<ServiceId, Unreadable> {
-    let texts: Vec<&str> =
-        segments.iter().map(|s| std::str::from_utf8(s)).collect::<Result<_, _>>().map_err(|_| Unreadable)?;
-    let &[instance, class, member, subsystem, code, version] = texts.as_slice() else {
+fn service(segments: &[&str]) -> Result<ServiceId, Unreadable> {
+    let &[instance, class, member, subsystem, code, version] = segments else {
         return Err(Unreadable);
     };
     let member = MemberId::new(instance, class, member).map_err(|_| Unreadable)?;
@@ -514,9 +512,13 @@ fn service(segments: &[Bytes]) -> Result<ServiceId, Unreadable> {
     ServiceId::new(client, code, Some(version).filter(|v| !v.is_empty())).map_err(|_| Unreadable)
 }
 
-fn server(from: &mut Reader, tag: u64) -> Result<Option<ServerId>, Unreadable> {
-    let text = from.maybe_text(tag)?;
-    text.map(|text| ServerId::parse_encoded(&text)).transpose().map_err(|_| Unreadable)
+fn utf8(bytes: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(bytes).map_err(|_| Unreadable)
+}
+
+fn server(from: &mut Reader<'_>, tag: u64) -> Result<Option<ServerId>, Unreadable> {
+    let text = Some(utf8(from.raw(tag)?)?).filter(|text| !text.is_empty());
+    text.map(ServerId::parse_encoded).transpose().map_err(|_| Unreadable)
 }
 
 impl Part {
@@ -539,16 +541,15 @@ impl Part {
         out.finish()
     }
 
-    fn decode(fields: Bytes) -> Result<Self, Unreadable> {
-        let mut from = Reader::new(fields);
+    fn read(mut from: Reader<'_>) -> Result<Self, Unreadable> {
         let (media_type, length) = (from.text(1)?, from.number(2)?.ok_or(Unreadable)?);
         let digest = from.digest(3)?.ok_or(Unreadable)?;
-        let ciphertext = from.maybe_bytes(4)?;
+        let ciphertext = Some(from.raw(4)?).filter(|ciphertext| !ciphertext.is_empty());
         let (stored_length, key, place) = (from.number(5)?, from.maybe_text(6)?, from.number(7)?);
         let stored = match (ciphertext, stored_length, key, place) {
             (None, None, None, None) => None,
             (Some(ciphertext), Some(length), Some(key), Some(place)) => Some(Stored {
-                ciphertext: ciphertext.as_ref().try_into().map_err(|_| Unreadable)?,
+                ciphertext: ciphertext.try_into().map_err(|_| Unreadable)?,
                 length,
                 key,
                 place: match place {
@@ -578,7 +579,7 @@ impl OutcomeRecord {
             .number(6, self.status);
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             request: from.number(1)?.ok_or(Unreadable)?,
             message_id: from.text(2)?,
@@ -614,16 +615,15 @@ impl TimestampRecord {
             .bytes(5, self.chain_result.as_deref().unwrap_or_default());
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
-        let one = |fields| {
-            let mut from = Reader::new(fields);
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
+        let one = |mut from: Reader<'_>| {
             Ok((from.number(1)?.ok_or(Unreadable)?, from.digest(2)?.ok_or(Unreadable)?))
         };
         Ok(Self {
             token: from.bytes(1)?,
             time: from.time(2)?.ok_or(Unreadable)?,
             authority: from.text(3)?,
-            covered: from.list(4)?.into_iter().map(one).collect::<Result<_, _>>()?,
+            covered: from.each(4, one)?,
             chain_result: from.maybe_bytes(5)?,
         })
     }
@@ -638,10 +638,10 @@ impl CheckpointRecord {
             .bytes(5, self.token.as_deref().unwrap_or_default());
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             size: from.number(1)?.ok_or(Unreadable)?,
-            root: from.bytes(2)?.as_ref().try_into().map_err(|_| Unreadable)?,
+            root: from.raw(2)?.try_into().map_err(|_| Unreadable)?,
             note: from.bytes(3)?,
             cosignatures: from.list(4)?,
             token: from.maybe_bytes(5)?,
@@ -658,7 +658,7 @@ impl ConfigurationRecord {
             .maybe_text(5, self.note.as_deref());
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             scope: from.text(1)?,
             instance: from.maybe_text(2)?,
@@ -680,17 +680,14 @@ impl AccessRecord {
             .number(7, Some(u64::from(self.bodies)));
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
-        let number = |bytes: Bytes| {
-            <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes).map_err(|_| Unreadable)
-        };
+    fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             who: from.text(1)?,
             role: from.maybe_text(2)?,
             action: from.text(3)?,
             query: from.text(4)?,
             reason: from.maybe_text(5)?,
-            records: from.list(6)?.into_iter().map(number).collect::<Result<_, _>>()?,
+            records: from.numbers(6)?,
             bodies: from.number(7)? == Some(1),
         })
     }

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use cert_authority::crypto::Digest;
 
 use super::{
+    block::Block,
     cleaned::Cleaned,
     error::{Finding, Flaw, LogError},
     frame::{ChunkType, NOBODY},
-    index::{Block, Index},
+    index::{Index, Span},
     removal::{self, Full, Present},
     segment::{self, FIRST_CHUNK, Position, Segment},
     tree::Hash,
@@ -26,7 +27,7 @@ const OPEN_FILES: usize = 32;
 
 /// The bytes of a record and of the bodies that lie beside it, found to be what was written.
 pub(crate) struct Chunks {
-    /// Encrypted bodies and their digests.
+    /// Encrypted bodies and their digests, if they were asked for.
     pub(crate) blobs: Vec<(Hash, Bytes)>,
     /// The frame.
     pub(crate) frame: Bytes,
@@ -42,6 +43,11 @@ pub(crate) trait Records: Send + Sync {
     /// A block of records that holds `sequence`, if there is such a record.
     fn block_of(&self, sequence: u64) -> Result<Option<Arc<Block>>, LogError>;
 
+    /// When a longer run of records that holds `sequence` was logged, where that is known without looking at its blocks.
+    fn span_of(&self, _sequence: u64) -> Result<Option<Span>, LogError> {
+        Ok(None)
+    }
+
     /// The numbers of records that may belong to a message id, ascending: a few others may be among them.
     fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError>;
 
@@ -54,15 +60,21 @@ pub(crate) trait Records: Send + Sync {
     /// Every message below this number has its time-stamp.
     fn stamped_below(&self) -> Result<u64, LogError>;
 
-    /// The leaf hashes of records that follow each other from `first` on, without reading their frames.
-    fn leaves(&self, first: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError>;
+    /// The leaf hashes of `count` records from `first` on, fewer at the end of the log, without reading their frames.
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Hash>, LogError>;
 
-    /// What stands at the position of this record.
-    fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError>;
+    /// What is kept of the first of these records, and of as many behind it as are cheaply read with it; `blobs` says
+    /// whether the bodies beside them are read too. Nothing when the first is not there.
+    fn read(&self, numbers: &[u64], blobs: bool) -> Result<Vec<Result<Chunks, LogError>>, LogError>;
 
     /// The digest of the signature of a message without a time-stamp, where it is at hand without reading.
     fn signature_digest(&self, _sequence: u64) -> Option<Digest> {
         None
+    }
+
+    /// Whether a record that the index knows as a message was removed meanwhile.
+    fn is_removed(&self, _sequence: u64) -> bool {
+        false
     }
 
     /// A segment was written anew.
@@ -113,6 +125,10 @@ impl Files {
         Ok(segment)
     }
 
+    fn position(&self, sequence: u64) -> Result<Option<Position>, LogError> {
+        Ok(self.index.block_of(sequence)?.and_then(|block| block.position(sequence)))
+    }
+
     fn leaf(&self, sequence: u64, position: Position) -> Result<Hash, LogError> {
         let opened = self.segment(position.segment)?;
         let mut offset = opened.offset(sequence, position)?;
@@ -122,6 +138,36 @@ impl Files {
                 return Ok(head.hash);
             }
             offset = offset.saturating_add(head.size());
+        }
+    }
+
+    /// What stands at the position of a record.
+    fn chunks(&self, sequence: u64, position: Position, wanted: bool) -> Result<Chunks, LogError> {
+        let opened = self.segment(position.segment)?;
+        let mut blobs = Vec::new();
+        let mut offset = opened.offset(sequence, position)?;
+        loop {
+            if !wanted {
+                let head = segment::read_head(&opened.segment, offset)?;
+                if head.kind == ChunkType::Blob {
+                    offset = offset.saturating_add(head.size());
+                    continue;
+                }
+            }
+            let chunk = segment::read_chunk(&opened.segment, offset)?;
+            offset = chunk.end();
+            match chunk.head.kind {
+                ChunkType::Blob => blobs.push((chunk.head.hash, chunk.content)),
+                ChunkType::Note => {}
+                ChunkType::Removed => {
+                    let noted = opened.cleaned.as_ref().and_then(|cleaned| cleaned.noted.get(&sequence));
+                    let noted = noted.copied().unwrap_or(NOBODY);
+                    return Err(LogError::Removed { sequence, noted });
+                }
+                ChunkType::Frame => {
+                    return Ok(Chunks { blobs, frame: chunk.content, leaf: chunk.head.hash });
+                }
+            }
         }
     }
 }
@@ -137,6 +183,10 @@ impl Records for Files {
 
     fn by_message_id(&self, message_id: &str) -> Result<Vec<u64>, LogError> {
         self.index.by_message_id(message_id)
+    }
+
+    fn span_of(&self, sequence: u64) -> Result<Option<Span>, LogError> {
+        self.index.span_of(sequence)
     }
 
     fn ids_from(&self, first: u64) -> Result<Option<Vec<[u8; 8]>>, LogError> {
@@ -155,30 +205,28 @@ impl Records for Files {
         self.index.waiting(sequence)
     }
 
-    fn leaves(&self, first: u64, positions: &[Position]) -> Result<Vec<Hash>, LogError> {
-        (first..).zip(positions).map(|(sequence, position)| self.leaf(sequence, *position)).collect()
+    fn is_removed(&self, sequence: u64) -> bool {
+        let found = self.position(sequence).ok().flatten();
+        let opened = found.and_then(|position| self.segment(position.segment).ok());
+        opened
+            .and_then(|opened| Some(opened.cleaned.as_ref()?.noted.contains_key(&sequence)))
+            .unwrap_or(false)
     }
 
-    fn chunks(&self, sequence: u64, position: Position) -> Result<Chunks, LogError> {
-        let opened = self.segment(position.segment)?;
-        let mut blobs = Vec::new();
-        let mut offset = opened.offset(sequence, position)?;
-        loop {
-            let chunk = segment::read_chunk(&opened.segment, offset)?;
-            offset = chunk.end();
-            match chunk.head.kind {
-                ChunkType::Blob => blobs.push((chunk.head.hash, chunk.content)),
-                ChunkType::Note => {}
-                ChunkType::Removed => {
-                    let noted = opened.cleaned.as_ref().and_then(|cleaned| cleaned.noted.get(&sequence));
-                    let noted = noted.copied().unwrap_or(NOBODY);
-                    return Err(LogError::Removed { sequence, noted });
-                }
-                ChunkType::Frame => {
-                    return Ok(Chunks { blobs, frame: chunk.content, leaf: chunk.head.hash });
-                }
-            }
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        let mut leaves = Vec::with_capacity(count);
+        let end = first.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        for sequence in first..end {
+            let Some(position) = self.position(sequence)? else { break };
+            leaves.push(self.leaf(sequence, position)?);
         }
+        Ok(leaves)
+    }
+
+    fn read(&self, numbers: &[u64], blobs: bool) -> Result<Vec<Result<Chunks, LogError>>, LogError> {
+        let Some(first) = numbers.first() else { return Ok(Vec::new()) };
+        let Some(position) = self.position(*first)? else { return Ok(Vec::new()) };
+        Ok(vec![self.chunks(*first, position, blobs)])
     }
 
     fn forget(&self, segment: u64) {

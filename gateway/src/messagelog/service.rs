@@ -279,7 +279,7 @@ impl MessageLog {
         state.reached(&head.tree);
         // No segment is to be made: only the reserve must be free.
         state.room.store(config.segment_size, Ordering::Relaxed);
-        let table = Box::new(postgres::Table(link));
+        let table = Box::new(postgres::Table::new(link));
         let reader = Reader::new(directory, table, Arc::clone(&state), vault.clone());
         let (queue, waiting) = mpsc::channel(config.queue);
         let writer = postgres::Writer {
@@ -569,7 +569,7 @@ fn read_node(
     state.reached(&head.tree);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     let vault = vault_beside(config, Arc::new(Arc::clone(&link)), clock, &disk)?;
-    let table = Box::new(postgres::Table(link));
+    let table = Box::new(postgres::Table::new(link));
     Ok(Reader::new(config.directory.clone(), table, Arc::new(state), vault))
 }
 

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -134,15 +134,34 @@ impl Question {
     }
 }
 
-/// What ties a time-stamp to one of the records it covers.
-pub fn material(stamp: &TimestampRecord, sequence: u64) -> TimestampMaterial {
-    let token = stamp.token.clone();
-    let Some(result) = &stamp.chain_result else { return TimestampMaterial::Single { token } };
-    let chain = stamp.position(sequence).map(|position| batch(&stamp.covered).chain(position));
-    TimestampMaterial::Batch {
-        token,
-        hash_chain_result: result.clone(),
-        hash_chain: chain.unwrap_or_default(),
+/// A time-stamp of the log, with what ties it to each of the records that it covers.
+pub(crate) struct Stamp {
+    record: TimestampRecord,
+    /// Made when it is asked for: of thousands of digests.
+    batch: OnceLock<Batch>,
+}
+
+impl Stamp {
+    pub(crate) const fn new(record: TimestampRecord) -> Self {
+        Self { record, batch: OnceLock::new() }
+    }
+
+    /// What stands in the log.
+    pub(crate) const fn record(&self) -> &TimestampRecord {
+        &self.record
+    }
+
+    /// What ties it to one of the records it covers.
+    pub(crate) fn material(&self, sequence: u64) -> TimestampMaterial {
+        let token = self.record.token.clone();
+        let Some(result) = &self.record.chain_result else { return TimestampMaterial::Single { token } };
+        let batch = self.batch.get_or_init(|| batch(&self.record.covered));
+        let chain = self.record.position(sequence).map(|position| batch.chain(position));
+        TimestampMaterial::Batch {
+            token,
+            hash_chain_result: result.clone(),
+            hash_chain: chain.unwrap_or_default(),
+        }
     }
 }
 

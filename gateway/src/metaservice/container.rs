@@ -56,7 +56,19 @@ impl LoggedContainer {
     /// # Errors
     /// [`ContainerError`].
     pub fn open(reader: &Reader, sequence: u64) -> Result<Self, ContainerError> {
-        let material = reader.export(sequence)?.ok_or(ContainerError::NoMessage(sequence))?;
+        Self::of(sequence, reader.export(sequence))
+    }
+
+    /// The same for each of these numbers, one after the other; several are read at once where that is cheaper.
+    pub fn each(
+        reader: &Reader,
+        sequences: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = (u64, Result<Self, ContainerError>)> {
+        reader.exports(sequences).map(|(sequence, found)| (sequence, Self::of(sequence, found)))
+    }
+
+    fn of(sequence: u64, found: Result<Option<Material>, LogError>) -> Result<Self, ContainerError> {
+        let material = found?.ok_or(ContainerError::NoMessage(sequence))?;
         let Material { sequence, time, kind, message, parts, timestamp } = material;
         let (_, timestamp) = timestamp.ok_or(ContainerError::NotStamped(sequence))?;
         let mut parts = parts.into_iter();

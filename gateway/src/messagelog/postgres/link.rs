@@ -21,6 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Its side of the connection is given up as soon as ours is (`settings`).
 const WHEN_WE_ARE_GONE: &str = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; \
                                 SET tcp_keepalives_count = 3; SET tcp_user_timeout = '5s';";
+/// No question of ours is worth being compiled: each is about few rows, whatever the server expects.
+const FEW_ROWS: &str = "SET jit = off;";
 /// From PostgreSQL 14 on it looks, while it works for us, whether we are still there.
 const LOOK_FOR_US: &str = "SELECT set_config(name, '1s', false) FROM pg_settings \
                            WHERE name = 'client_connection_check_interval'";
@@ -84,7 +86,7 @@ pub(crate) async fn connect(server: &Server, purpose: Purpose) -> Result<Client,
     if matches!(super::column::<&str>(&row, 1)?, "off" | "local") {
         client.batch_execute("SET synchronous_commit = on").await.map_err(|e| failed(&e))?;
     }
-    let limits = format!("{WHEN_WE_ARE_GONE} {}", purpose.limits());
+    let limits = format!("{WHEN_WE_ARE_GONE} {FEW_ROWS} {}", purpose.limits());
     client.batch_execute(&limits).await.map_err(|e| failed(&e))?;
     match client.batch_execute(LOOK_FOR_US).await {
         // Where its system cannot tell, it refuses to look.

@@ -3,7 +3,6 @@
 //!
 //! Not here: the files themselves; the log knows them by name and digest only.
 
-use bytes::Bytes;
 use cert_authority::crypto::Digest;
 
 use super::super::encoding::{Reader, Unreadable, Writer};
@@ -46,10 +45,7 @@ impl ArchiveRecord {
             .list(10, self.records.iter().map(|number| number.to_be_bytes()));
     }
 
-    pub(super) fn read(from: &mut Reader) -> Result<Self, Unreadable> {
-        let number = |bytes: Bytes| {
-            <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes).map_err(|_| Unreadable)
-        };
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             file: from.text(1)?,
             group: from.maybe_text(2)?,
@@ -63,7 +59,7 @@ impl ArchiveRecord {
             hash: from.digest(7)?.ok_or(Unreadable)?,
             length: from.number(8)?.ok_or(Unreadable)?,
             complete_below: from.number(9)?.ok_or(Unreadable)?,
-            records: from.list(10)?.into_iter().map(number).collect::<Result<_, _>>()?,
+            records: from.numbers(10)?,
         })
     }
 }

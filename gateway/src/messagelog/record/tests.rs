@@ -84,7 +84,7 @@ fn all() -> Vec<Record> {
 fn every_kind_of_record_is_read_as_it_was_written() {
     for record in all() {
         let bytes = record.encode();
-        let read = Record::decode(record.kind(), bytes.clone().into()).unwrap();
+        let read = Record::decode(record.kind(), &bytes.clone().into()).unwrap();
         assert_eq!(read, record);
         assert_eq!(read.encode(), bytes, "one content has one encoding");
         assert_eq!(Kind::from_code(record.kind().code()), Some(record.kind()));
@@ -96,7 +96,7 @@ fn no_record_is_read_from_fewer_bytes_than_it_has() {
     for record in all() {
         let bytes = record.encode();
         for cut in 0..bytes.len() {
-            let read = Record::decode(record.kind(), bytes[..cut].to_vec().into());
+            let read = Record::decode(record.kind(), &bytes[..cut].to_vec().into());
             assert_eq!(read, Err(Unreadable), "{:?} cut at {cut}", record.kind());
         }
     }
@@ -125,6 +125,6 @@ fn a_record_of_an_unknown_role_or_service_is_refused() {
                 _ => writer.bytes(tag, &[]),
             };
         }
-        assert_eq!(Record::decode(Kind::Request, writer.finish().into()), Err(Unreadable));
+        assert_eq!(Record::decode(Kind::Request, &writer.finish().into()), Err(Unreadable));
     }
 }
