@@ -84,6 +84,11 @@ fn a_cleaned_log_verifies_as_before_and_says_of_each_message_that_it_was_removed
         assert!(error.starts_with("record 0 was removed from the log, which keeps its hash"), "{error}");
         let messages = Filter { kinds: vec![Kind::Request, Kind::Response], ..Filter::default() };
         assert_eq!(reader.count(&messages).unwrap(), 80 - removed);
+        let traffic = reader.traffic(now(), 1).unwrap();
+        assert_eq!(
+            (traffic.hours.as_slice(), traffic.services[0].1),
+            ([80 - removed].as_slice(), 80 - removed)
+        );
         let stamps = Filter { kinds: vec![Kind::Timestamp], ..Filter::default() };
         assert_eq!(reader.find(&stamps, Order::OldestFirst, None, 9).unwrap().len(), 4);
         match reader.by_message_id("q-0-0") {

@@ -187,8 +187,6 @@ words! {
     show: "Afficher", "Show";
     requests: "Requêtes", "Requests";
     as_table: "En tableau", "As a table";
-    cut: "Il y a plus de requêtes ce jour-là que cette page n’en compte ; les premières seulement sont comptées.",
-        "There are more requests on this day than this page counts; only the first ones are counted.";
 }
 
 #[cfg(test)]
