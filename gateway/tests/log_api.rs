@@ -13,6 +13,10 @@ use cert_authority::{algorithm::DigestAlgorithm, clock::FixedClock, crypto::dige
 use evidence_support::now;
 use gateway::{
     admin::{Admin, Health, Role as TokenRole, Token, Tokens},
+    archive::{
+        archiver::{Archiver, Settings},
+        target::Directory,
+    },
     auditor::Auditor,
     messagelog::{
         LogStore as _, Record,
@@ -85,7 +89,10 @@ impl Port {
         let tokens = Tokens::new(vec![token("anna", TokenRole::Operator), token("ben", TokenRole::Auditor)]);
         let hosts = Arc::new(ArcSwap::from_pointee(vec!["127.0.0.1".to_owned()]));
         let clock = Arc::new(FixedClock::new(now()));
-        let auditor = Auditor::new(tokens.clone(), scene.log.clone(), clock, scene.configuration());
+        let archives = scene.directory.path().join("archives");
+        std::fs::create_dir(&archives).unwrap();
+        let auditor = Auditor::new(tokens.clone(), scene.log.clone(), clock, scene.configuration())
+            .with_archives(Some(archives));
         let admin = auditor.on(Admin::new(tokens, hosts, Health::new()));
         let (stop, stopped) = watch::channel(false);
         let address = scene.runtime.block_on(async {
@@ -354,6 +361,27 @@ fn the_whole_log_is_verified_and_that_is_noted() {
     put(&segment, &bytes);
     let verdict = port.get("/log/verify").json();
     assert_eq!(verdict["problems"][0]["record"], 0, "{verdict}");
+}
+
+#[test]
+fn the_archives_are_verified_with_the_log() {
+    let port = Port::new();
+    let folder = port.scene.directory.path().join("archives");
+    let target = Arc::new(Directory::new(&folder, port.scene.directory.path().join("log/bodies")));
+    let mut archiver =
+        Archiver::new(port.scene.log.clone(), port.scene.reader(), target, Settings::default());
+    let made = port.scene.runtime.block_on(archiver.run()).unwrap();
+    assert_eq!((made.files.len(), made.messages), (1, 2));
+    let verdict = port.get("/log/verify").json();
+    let archives = ["archives_named", "archives"].map(|name| verdict[name].as_u64().unwrap());
+    assert_eq!((archives, verdict["archives_judged"].as_bool()), ([1, 1], Some(true)), "{verdict}");
+    assert_eq!(verdict["problems"], serde_json::json!([]));
+
+    std::fs::remove_file(folder.join(&made.files[0])).unwrap();
+    let verdict = port.get("/log/verify").json();
+    let problem = verdict["problems"][0]["what"].as_str().unwrap();
+    assert_eq!(problem, format!("the archive {}: it is missing", made.files[0]));
+    assert_eq!(verdict["archives"], 0);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! | `/log/verdict?number=N` | whether that container is valid |
 //! | `/log/readers?number=N`, or `message_id` | who has read about it |
 //! | `/log/export?form=F` | what a search finds, as `jsonl`, `csv` or a `zip` of containers, however long it is |
-//! | `/log/verify` | the verdict over the whole log; `key`, `witness`: verifier keys by which checkpoints are believed |
+//! | `/log/verify` | the verdict over the whole log, and its archives if they lie in a folder; `key`, `witness`: verifier keys by which checkpoints are believed |
 //! | POST `/log/reconcile` | this log beside another one, whose JSON lines are the body; `from`, `until`, `between` and `and` (members) |
 //!
 //! A search has `from`, `until` (RFC 3339), `message_id`, `client`, `service`, `member`, `user_id`, `issue`, `role`
@@ -36,7 +36,9 @@ use tokio::sync::Semaphore;
 
 use super::{PageError, exchange};
 use crate::admin::{Admin, AdminCall, AdminReply, Role};
+use crate::archive::encryption::Identities;
 use crate::audit::{
+    archives::Shelves,
     export,
     reconcile::{ReconcileError, Scope, read_lines, read_log, reconcile},
     register,
@@ -144,13 +146,16 @@ struct Api {
     log: MessageLog,
     /// The global configuration as it is kept: what containers are judged by.
     conf: PathBuf,
+    /// Where the archives of the log lie.
+    archives: Option<PathBuf>,
     /// Held by what reads the whole log: one at a time.
     whole: Arc<Semaphore>,
 }
 
-/// Adds all this to the administration port. `conf` is the folder of the global configuration.
-pub(super) fn endpoints(admin: Admin, log: &MessageLog, conf: PathBuf) -> Admin {
-    let api = Api { log: log.clone(), conf, whole: Arc::new(Semaphore::new(1)) };
+/// Adds all this to the administration port. `conf` is the folder of the global configuration, `archives` that of the
+/// log's archives.
+pub(super) fn endpoints(admin: Admin, log: &MessageLog, conf: PathBuf, archives: Option<PathBuf>) -> Admin {
+    let api = Api { log: log.clone(), conf, archives, whole: Arc::new(Semaphore::new(1)) };
     let table: [(&'static str, Fields, Answer); 8] = [
         ("/log/records", [&["order", "beyond", "limit"], SEARCH], Api::records),
         ("/log/count", [&[], SEARCH], Api::count),
@@ -300,12 +305,14 @@ impl Api {
             witnesses: witness.into_iter().collect(),
             quorum: 0,
         });
+        let shelves = self.archives.clone().map(|folder| Shelves::open(vec![folder], Identities::none()));
+        let shelves = shelves.transpose().map_err(Refusal::Broken)?;
         let log = self.log.config();
         let grounds = Grounds {
             conf: Some(&conf),
             trust: trust.as_ref(),
             expected: None,
-            archives: None,
+            archives: shelves.as_ref(),
             kek: Some(&log.key_file),
         };
         let report = verify(log, grounds, &mut |_| ())?;

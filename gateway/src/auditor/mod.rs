@@ -56,6 +56,8 @@ pub struct Auditor {
     clock: Arc<dyn Clock>,
     /// The global configuration as it is kept: what containers are judged by.
     conf: PathBuf,
+    /// Where the archives of the log lie.
+    archives: Option<PathBuf>,
 }
 
 /// What a page shows, and what of that goes into the register.
@@ -88,13 +90,20 @@ impl Auditor {
     /// configuration.
     #[must_use]
     pub fn new(tokens: Tokens, log: MessageLog, clock: Arc<dyn Clock>, conf: PathBuf) -> Self {
-        Self { sessions: Sessions::new(tokens.clone(), Arc::clone(&clock)), tokens, log, clock, conf }
+        let sessions = Sessions::new(tokens.clone(), Arc::clone(&clock));
+        Self { sessions, tokens, log, clock, conf, archives: None }
+    }
+
+    /// The log's archives lie in this folder; they are judged with the log.
+    #[must_use]
+    pub fn with_archives(self, archives: Option<PathBuf>) -> Self {
+        Self { archives, ..self }
     }
 
     /// Shows the log on an administration port: to people as pages, to programs as JSON.
     #[must_use]
     pub fn on(self, admin: Admin) -> Admin {
-        api::endpoints(admin, &self.log, self.conf.clone()).site(Arc::new(self))
+        api::endpoints(admin, &self.log, self.conf.clone(), self.archives.clone()).site(Arc::new(self))
     }
 
     async fn answer(self: Arc<Self>, visit: Visit) -> AdminReply {

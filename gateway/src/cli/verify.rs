@@ -19,7 +19,7 @@ use super::table::printable;
 use crate::archive::encryption::Identities;
 use crate::audit::archives::Shelves;
 use crate::audit::verify::{Grounds, Report, verify};
-use crate::config::{Config, archive::Place};
+use crate::config::Config;
 use crate::gateway::log_settings;
 use crate::messagelog;
 
@@ -97,11 +97,9 @@ pub fn judge(settings: &Path, arguments: &VerifyArguments, out: &mut impl Write)
                 kek = kek.or_else(|| Some(log.key_file.clone()).filter(|file| fs::File::open(file).is_ok()));
             }
             if directory.is_none() && archives.is_empty() && !arguments.no_archives {
-                // What lies in a bucket is judged when it has been fetched: --archives.
-                archives.extend(config.archive.and_then(|archive| match archive.place {
-                    Place::Directory(directory) => Some(directory),
-                    Place::Bucket(_) => None,
-                }));
+                archives.extend(
+                    config.archive.iter().filter_map(|archive| archive.place.folder()).map(Path::to_owned),
+                );
             }
             (log, conf.clone().unwrap_or(config.configuration.directory))
         }

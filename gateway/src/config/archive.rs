@@ -72,6 +72,16 @@ pub enum Place {
     Bucket(Address),
 }
 
+impl Place {
+    /// The folder where they can be judged; what lies in a bucket is judged when it has been fetched.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Bucket(_) => None,
+        }
+    }
+}
+
 /// As meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {

@@ -293,7 +293,9 @@ impl Wired {
         running.spawn(tasks::archive(Arc::clone(&gateway), config.archive.clone(), archiving, stop.clone()));
         let conf_directory = config.configuration.directory.clone();
         let (log, pages_clock) = (gateway.log.clone(), Arc::clone(&clock));
-        let pages = Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone());
+        let archives = config.archive.iter().find_map(|archive| archive.place.folder()).map(Path::to_owned);
+        let pages = Auditor::new(live.tokens.clone(), log, pages_clock, conf_directory.clone())
+            .with_archives(archives);
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let (own, known) = (Arc::clone(&gateway), Arc::clone(&registered));
         let reload = reload::Reload::new(path, &config, live.clone(), keyring, own, known, wake);
