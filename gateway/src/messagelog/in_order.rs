@@ -1,17 +1,24 @@
 //! Work on many things on all cores, whose results are taken in the order of the things.
 //!
 //! ```text
-//! things ──► one after the other to each core ──► work ──► results, taken in the same turn
+//! things ──► whichever core is free ──► work ──► results, taken in the order of the things
+//!    ▲                                                        │
+//!    └──────────── as many more as were taken ────────────────┘
 //! ```
-//! Memory does not grow with their number: each core has at most two things before it and two results behind it.
+//! Memory does not grow with their number: only so many are under way as keep all cores at work.
 
 use std::{
+    collections::BTreeMap,
     num::NonZero,
-    sync::mpsc::{self, Receiver, SyncSender},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Sender},
+    },
     thread,
 };
 
-const AHEAD: usize = 2;
+/// Things under way for each core: one in work, others before and behind it.
+const UNDER_WAY: usize = 4;
 
 /// Does `work` with each thing on all cores, and gives the results to `take` in their order. The things are made on a
 /// thread of their own; an error of `take` ends all.
@@ -21,28 +28,60 @@ pub(crate) fn in_order<T: Send, R: Send, E>(
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let most = workers.saturating_mul(UNDER_WAY);
+    let (begin, waiting) = mpsc::sync_channel(most);
+    let waiting = Mutex::new(waiting);
     thread::scope(|scope| {
-        let (mut begins, mut ends) = (Vec::new(), Vec::new());
+        let (done, ends) = mpsc::channel();
         for _ in 0..workers {
-            let (begin, waiting): (SyncSender<T>, Receiver<T>) = mpsc::sync_channel(AHEAD);
-            let (done, end) = mpsc::sync_channel(AHEAD);
-            let work = &work;
-            // Nobody takes results any more once one was an error.
-            scope.spawn(move || waiting.into_iter().all(|thing| done.send(work(thing)).is_ok()));
-            begins.push(begin);
-            ends.push(end);
+            let (done, waiting, work) = (done.clone(), &waiting, &work);
+            scope.spawn(move || {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((turn, thing)) = next else { return };
+                    let alarm = Alarm(&done);
+                    let result = work(thing);
+                    drop(alarm);
+                    // Nobody takes results any more once one was an error.
+                    if done.send(Some((turn, result))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let (more, room) = mpsc::sync_channel(most);
+        for _ in 0..most {
+            let _ = more.try_send(());
         }
         scope.spawn(move || {
-            let mut turns = begins.iter().cycle().zip(things);
-            turns.all(|(begin, thing)| begin.send(thing).is_ok())
+            let mut turns = (0_u64..).zip(things);
+            turns.all(|thing| room.recv().is_ok() && begin.send(thing).is_ok())
         });
-        for end in ends.iter().cycle() {
-            // Its worker has no more to do, so nobody behind it has. If it panicked, so does the scope.
-            let Ok(result) = end.recv() else { break };
-            take(result)?;
+        let (mut due, mut early) = (0_u64, BTreeMap::new());
+        // If a worker panicked, so does the scope.
+        while let Ok(Some((turn, result))) = ends.recv() {
+            early.insert(turn, result);
+            while let Some(result) = early.remove(&due) {
+                take(result)?;
+                due += 1;
+                // When no more things come nobody waits for room.
+                let _ = more.try_send(());
+            }
         }
         Ok(())
     })
+}
+
+/// Ends all when a worker panics: nobody else would bring its result.
+struct Alarm<'a, R>(&'a Sender<Option<(u64, R)>>);
+
+impl<R> Drop for Alarm<'_, R> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(None);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     error::Flaw,
@@ -90,7 +90,7 @@ pub(crate) struct Pieces<R> {
     from: R,
     offset: u64,
     /// What was read and not given.
-    ahead: BytesMut,
+    ahead: Bytes,
     next: Next,
 }
 
@@ -107,7 +107,7 @@ enum Next {
 impl<R: Read> Pieces<R> {
     /// Of the segment with this number; `last` says that no other follows.
     pub(crate) fn new(log: [u8; 16], segment: u64, last: bool, from: R) -> Self {
-        Self { log, segment, last, from, offset: 0, ahead: BytesMut::new(), next: Next::Header }
+        Self { log, segment, last, from, offset: 0, ahead: Bytes::new(), next: Next::Header }
     }
 
     fn begin(&mut self) -> io::Result<Piece<Chunk>> {
@@ -147,7 +147,7 @@ impl<R: Read> Pieces<R> {
             return Ok(None);
         }
         self.next = Next::Chunk;
-        let padded = self.ahead.split_to(size).freeze().slice(CHUNK_HEAD..);
+        let padded = self.ahead.split_to(size).slice(CHUNK_HEAD..);
         let offset = self.offset;
         self.offset = offset.saturating_add(head.size());
         Ok(Some(Chunk { offset, head, padded, row: None }))
@@ -155,11 +155,13 @@ impl<R: Read> Pieces<R> {
 
     /// Reads on until so much is there, if there is so much.
     fn read(&mut self, wanted: usize) -> io::Result<bool> {
-        let held = self.ahead.len();
-        if held < wanted {
-            self.ahead.resize(held.saturating_add(wanted.max(PIECE)), 0);
-            let read = read_up_to(&mut self.from, self.ahead.get_mut(held..).unwrap_or_default())?;
-            self.ahead.truncate(held + read);
+        if self.ahead.len() < wanted {
+            // A little more than what is read: whether that was all is asked there.
+            let more = wanted.max(PIECE);
+            let mut held = Vec::with_capacity(self.ahead.len().saturating_add(more).saturating_add(64));
+            held.extend_from_slice(&self.ahead);
+            self.from.by_ref().take(u64::try_from(more).unwrap_or(u64::MAX)).read_to_end(&mut held)?;
+            self.ahead = held.into();
         }
         Ok(self.ahead.len() >= wanted)
     }
@@ -194,21 +196,4 @@ impl<R: Read> Iterator for Pieces<R> {
         }
         Some(piece)
     }
-}
-
-/// Fills the buffer as far as there is something.
-fn read_up_to(from: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<usize> {
-    let mut whole = 0;
-    while !buffer.is_empty() {
-        match from.read(buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                whole += read;
-                buffer = buffer.get_mut(read..).unwrap_or_default();
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(whole)
 }
