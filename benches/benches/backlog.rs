@@ -43,7 +43,7 @@ fn main() {
     let count = arguments.iter().find(|argument| *argument != "postgres");
     let count: u64 = count.map_or(100_000, |count| count.parse().unwrap());
     let cluster =
-        arguments.iter().any(|argument| argument == "postgres").then(|| Cluster::start_for(LONGEST));
+        arguments.iter().any(|argument| argument == "postgres").then(|| Cluster::start_on_disk(LONGEST));
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target");
     assert!(!process::on_tmpfs(&target), "{} is a file system in memory", target.display());
     let directory = tempfile::Builder::new().prefix("bench-backlog").tempdir_in(target).unwrap();

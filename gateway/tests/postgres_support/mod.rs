@@ -8,7 +8,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     time::Duration,
 };
 
@@ -20,7 +20,17 @@ use self::proxy::Proxy;
 /// No test takes longer, whatever it waits for, unless it says so.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A cluster in a temporary directory, on a free port, that syncs. Stopped when dropped.
+/// Names the folder with the programs of a PostgreSQL; else that of Debian's newest version is taken.
+const PROGRAMS: &str = "PASSERELLE_POSTGRES";
+
+/// A file system in memory, and what must be free there.
+const MEMORY: &str = "/dev/shm";
+const ENOUGH: u64 = 1 << 30;
+
+/// A cluster in a temporary directory, on a free port. Stopped when dropped.
+///
+/// It lies in memory where there is room: no test cuts the power, and what was written survives whoever is killed. That it
+/// is told to sync is looked at all the same, when nodes connect.
 pub(crate) struct Cluster {
     directory: tempfile::TempDir,
     programs: PathBuf,
@@ -37,17 +47,22 @@ impl Cluster {
 
     /// Starts one for a test that may take so long.
     pub(crate) fn start_for(longest: Duration) -> Self {
-        let programs = programs().expect("PostgreSQL is not installed: apt-get install postgresql");
-        let directory = tempfile::tempdir().unwrap();
-        if root() {
-            run(Command::new("chown").arg("postgres").arg(directory.path()));
-        }
+        let room = rustix::fs::statvfs(MEMORY).map_or(0, |memory| memory.f_bavail * memory.f_frsize);
+        let in_memory = (room >= ENOUGH).then(|| tempfile::tempdir_in(MEMORY).ok()).flatten();
+        Self::start_in(in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap()), longest)
+    }
+
+    /// Starts one on a disk, where syncs take their time.
+    pub(crate) fn start_on_disk(longest: Duration) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), longest)
+    }
+
+    fn start_in(directory: tempfile::TempDir, longest: Duration) -> Self {
+        let programs = programs();
+        give_to_postgres(directory.path());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        run(Command::new("cp").arg("-a").arg(template(&programs)).arg(directory.path().join("data")));
         let cluster = Self { directory, programs, port, _watch: watch(longest) };
-        run(cluster
-            .program("initdb")
-            .args(["--auth=trust", "--username=postgres", "-D"])
-            .arg(cluster.data()));
         cluster.start_again();
         cluster
     }
@@ -94,7 +109,10 @@ impl Cluster {
 
     /// Starts it after it was killed.
     pub(crate) fn start_again(&self) {
-        let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_wal_size=128MB",
+            self.port
+        );
         let log = self.directory.path().join("server.log");
         let mut start = self.program("pg_ctl");
         run(start
@@ -200,15 +218,53 @@ impl Cluster {
         self.directory.path().join("data")
     }
 
-    /// One of its programs; it refuses to be root.
     fn program(&self, name: &str) -> Command {
-        let path = self.programs.join(name);
-        let mut command = Command::new(if root() { Path::new("runuser") } else { &path });
-        if root() {
-            command.args(["-u", "postgres", "--"]).arg(&path);
+        program(&self.programs, name)
+    }
+}
+
+/// One of its programs; it refuses to be root.
+fn program(programs: &Path, name: &str) -> Command {
+    let path = programs.join(name);
+    let mut command = Command::new(if root() { Path::new("runuser") } else { &path });
+    if root() {
+        command.args(["-u", "postgres", "--"]).arg(&path);
+    }
+    command.current_dir("/");
+    command
+}
+
+/// The files of a new cluster, made once for each version: each test has a copy.
+fn template(programs: &Path) -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let said = Command::new(programs.join("initdb")).arg("--version").output().unwrap();
+        let version: String =
+            String::from_utf8(said.stdout).unwrap().chars().filter(char::is_ascii_digit).collect();
+        let user = rustix::process::geteuid().as_raw();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}-{user}"));
+        if folder.exists() {
+            return folder;
         }
-        command.current_dir("/");
-        command
+        // Its user may not be able to reach that place.
+        let made = tempfile::tempdir().unwrap();
+        give_to_postgres(made.path());
+        let data = made.path().join("data");
+        let arguments = ["--no-sync", "--auth=trust", "--username=postgres", "-D"];
+        run(program(programs, "initdb").args(arguments).arg(&data));
+        let beside = folder.with_extension(std::process::id().to_string());
+        run(Command::new("cp").arg("-a").arg(&data).arg(&beside));
+        // Unless another test program was faster.
+        if std::fs::rename(&beside, &folder).is_err() {
+            std::fs::remove_dir_all(&beside).unwrap();
+        }
+        folder
+    })
+}
+
+fn give_to_postgres(directory: &Path) {
+    if root() {
+        run(Command::new("chown").arg("postgres").arg(directory));
     }
 }
 
@@ -241,9 +297,15 @@ fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where Debian keeps its programs: the newest version.
-fn programs() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let newest = versions.filter_map(Result::ok).map(|version| version.path().join("bin")).max()?;
-    newest.join("pg_ctl").exists().then_some(newest)
+/// Where its programs are. It must be installed: a test that is left out unseen proves nothing.
+#[expect(clippy::disallowed_methods, reason = "which version is tested is said from outside")]
+fn programs() -> PathBuf {
+    if let Ok(named) = std::env::var(PROGRAMS) {
+        return PathBuf::from(named);
+    }
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let newest = versions.map(|version| version.path().join("bin")).max();
+    newest
+        .filter(|newest| newest.join("pg_ctl").exists())
+        .expect("PostgreSQL is not installed: apt-get install postgresql")
 }
