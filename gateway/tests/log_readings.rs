@@ -7,32 +7,50 @@
 #![expect(clippy::disallowed_methods, reason = "damages files on purpose")]
 
 mod log_support;
+mod postgres_support;
 
 use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    sync::Arc,
 };
 
 use cert_authority::durable;
 use gateway::{
     audit::{counter, register},
-    messagelog::{LogStore as _, MessageLog, Record, record::AccessRecord},
+    messagelog::{Config, LogStore as _, MessageLog, Record, record::AccessRecord},
 };
 use log_support::*;
+use postgres_support::Cluster;
 use tempfile::TempDir;
 use tokio::sync::watch;
+
+const SETTINGS: &str = "[server]\nid = \"DEMO/GOV/1001/ss1\"\n[configuration]\nanchor = \"anchor.xml\"\n\
+                        [log]\ndirectory = \"log\"\nkey = \"kek\"\n";
 
 /// A log with two requests, and the settings of a gateway that it is of.
 async fn filled() -> (TempDir, MessageLog) {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[server]\nid = \"DEMO/GOV/1001/ss1\"\n[configuration]\nanchor = \"anchor.xml\"\n\
-                [log]\ndirectory = \"log\"\nkey = \"kek\"\n";
-    durable::write(folder.path().join("gateway.toml"), text.as_bytes()).unwrap();
+    durable::write(folder.path().join("gateway.toml"), SETTINGS.as_bytes()).unwrap();
     let log = create(folder.path());
+    fill(&log).await;
+    (folder, log)
+}
+
+async fn fill(log: &MessageLog) {
     for id in ["a", "b"] {
         log.append(Record::Request(message(id, b"head", b"body")), vec![None, None]).await.unwrap();
     }
+}
+
+/// A gateway whose log is in this database.
+fn node(cluster: &Cluster) -> (TempDir, MessageLog) {
+    let folder = tempfile::tempdir().unwrap();
+    let port = cluster.database().port;
+    let tables = format!("[log.postgres]\nport = {port}\nuser = \"postgres\"\ndatabase = \"postgres\"\n");
+    durable::write(folder.path().join("gateway.toml"), format!("{SETTINGS}{tables}").as_bytes()).unwrap();
+    let log = cluster.node(config(folder.path()), cluster.database(), Arc::new(clock()));
     (folder, log)
 }
 
@@ -103,18 +121,49 @@ async fn while_no_gateway_runs_a_command_notes_its_reading_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_gateway_notes_what_commands_read() {
     let (folder, log) = filled().await;
+    assert_eq!(noted_by_a_gateway(folder.path(), &log).await, about(&log, 0));
+}
+
+/// Reads all while a gateway runs on this log; gives what is to be in the register.
+async fn noted_by_a_gateway(folder: &Path, log: &MessageLog) -> Vec<AccessRecord> {
     let (stop, stopped) = watch::channel(false);
-    let directory = folder.path().join("log");
+    let directory = folder.join("log");
     let counter = tokio::spawn(counter::serve(log.clone(), directory.clone(), stopped));
     while !directory.join("readings.sock").exists() {
         tokio::task::yield_now().await;
     }
-    let read = folder.path().to_owned();
+    let read = folder.to_owned();
     let expected = tokio::task::spawn_blocking(move || reads_all(&read)).await.unwrap();
-    assert_eq!(about(&log, 0), expected);
     stop.send(true).unwrap();
     counter.await.unwrap();
     assert!(!directory.join("readings.sock").exists());
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_of_a_log_in_tables_are_noted_there_by_the_node_or_by_the_command() {
+    let cluster = Cluster::start();
+    let ((first, one), (second, two)) = (node(&cluster), node(&cluster));
+    fill(&one).await;
+    let by_the_node = noted_by_a_gateway(first.path(), &one).await;
+    // The other node does not run: its command opens the log itself, and disturbs nobody.
+    drop(two);
+    let read = second.path().to_owned();
+    let by_the_command = tokio::task::spawn_blocking(move || reads_all(&read)).await.unwrap();
+    let expected = [by_the_node, by_the_command].concat();
+    assert_eq!(about(&one, 0), expected);
+    assert_eq!(about(&one, 1), [0, 3, 5, 8].map(|at| expected[at].clone()), "lists and tables show it too");
+    append(&one, "c", b"body").await.unwrap();
+
+    // Nothing of it is noted where the tables cannot be reached, and nothing is shown either.
+    drop(one);
+    let config = Config { postgres: Some(cluster.database()), ..config(second.path()) };
+    let size = MessageLog::open(config, Arc::new(clock())).unwrap().reader().len();
+    cluster.kill();
+    let output = run(second.path(), &["show", "0", "--reason", "case 7"]);
+    assert_eq!((output.status.success(), output.stdout.len()), (false, 0), "{}", said(&output));
+    cluster.start_again();
+    assert_eq!(cluster.value("SELECT size FROM passerelle_log.head"), size.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
