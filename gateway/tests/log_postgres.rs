@@ -18,6 +18,7 @@ use futures_util::StreamExt as _;
 
 use gateway::messagelog::{
     Config, Database, KeyGrouping, LogError, LogStore, MessageLog, MessageRecord, Record, erase,
+    error::{Finding, Flaw},
     reader::{Filter, Material, Order},
     record::{CheckpointRecord, Kind, Outcome, OutcomeRecord, TimestampRecord},
     stamp::signature_digest,
@@ -150,11 +151,19 @@ async fn records_that_are_read_together_are_what_each_is_alone() {
     );
     cluster.sql("UPDATE passerelle_log.record SET leaf = '' WHERE sequence = 300");
     cluster.sql("DELETE FROM passerelle_log.record WHERE sequence = 17");
-    let changed = |number| {
-        let said = format!("record {number} in PostgreSQL is not what was written");
-        (number, Err(LogError::Index(said)))
+    let changed = |sequence, flaw| {
+        (sequence, Err(LogError::Damaged(Finding { segment: 0, offset: sequence, sequence, flaw })))
     };
-    assert_eq!(same(), [changed(5), changed(17), changed(300), (size, Ok(None)), (size + 1, Ok(None))]);
+    assert_eq!(
+        same(),
+        [
+            changed(5, Flaw::Hash),
+            changed(17, Flaw::Sequence),
+            changed(300, Flaw::Hash),
+            (size, Ok(None)),
+            (size + 1, Ok(None)),
+        ]
+    );
 }
 
 async fn append_named(log: &MessageLog, id: String) {

@@ -256,3 +256,23 @@ fn only_what_is_stamped_archived_and_old_is_cleaned_and_is_gone_for_every_node()
     let report = place.report();
     assert_eq!((report.problems.len(), report.archives), (0, 1), "{:?}", report.problems);
 }
+
+#[test]
+fn a_message_that_is_damaged_is_named_and_keeps_no_other_from_its_archive() {
+    let place = Place::new();
+    let one = &place.scene.log;
+    place.lead(one);
+    let numbers: Vec<u64> =
+        ["a", "b", "c"].iter().map(|id| place.scene.log(Message { id, ..REQUEST })).collect();
+    place.scene.stamp();
+    let damage = "UPDATE passerelle_log.record SET frame = overlay(frame placing '\\x00' from 50)";
+    place.cluster.sql(&format!("{damage} WHERE sequence = {}", numbers[1]));
+    place.seen_by_both();
+    let mut archiver = place.archiver(one, Arc::new(place.target()));
+    for expected in [2, 0] {
+        let summary = place.scene.runtime.block_on(archiver.run()).unwrap();
+        assert_eq!((summary.messages, summary.damaged), (expected, vec![numbers[1]]));
+    }
+    let report = place.report();
+    assert_eq!((report.problems[0].record, report.archives), (numbers[1], 1), "{:?}", report.problems);
+}

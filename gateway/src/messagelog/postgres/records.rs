@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Row, types::ToSql};
 use super::{
     super::{
         block::{Block, Times},
-        error::LogError,
+        error::{Finding, Flaw, LogError},
         index::{Span, id_hash},
         record::Kind,
         records::{Chunks, Records},
@@ -86,16 +86,17 @@ async fn fetch(client: &Client, wanted: &[i64], blobs: bool) -> Result<(Vec<Row>
 
 /// What the rows of a record and of the bodies beside it hold.
 fn chunks(sequence: u64, row: &Row, beside: &[&Row]) -> Result<Chunks, LogError> {
-    let changed = || unreadable(sequence);
+    let changed = |flaw| move || damaged(sequence, flaw);
     if column::<Option<i64>>(row, 3)?.is_some() {
         return Err(LogError::Removed { sequence, noted: number(row, 3)? });
     }
     let frame = Bytes::copy_from_slice(column(row, 2)?);
-    let leaf = hash(row, 1)?.filter(|leaf| tree::leaf_hash(&[&frame]) == *leaf).ok_or_else(changed)?;
+    let leaf =
+        hash(row, 1)?.filter(|leaf| tree::leaf_hash(&[&frame]) == *leaf).ok_or_else(changed(Flaw::Hash))?;
     let blobs = beside.iter().map(|row| {
         let content = Bytes::copy_from_slice(column(row, 2)?);
         let digest = hash(row, 1)?.filter(|digest| tree::sha256(&content) == *digest);
-        Ok((digest.ok_or_else(changed)?, content))
+        Ok((digest.ok_or_else(changed(Flaw::Body))?, content))
     });
     Ok(Chunks { blobs: blobs.collect::<Result<_, LogError>>()?, frame, leaf })
 }
@@ -182,7 +183,7 @@ impl Records for Table {
         let found = self.rows(query, bigint(first), bigint(end))?;
         let each = (first..).zip(&found).map(|(expected, row)| {
             let leaf = hash(row, 0)?.filter(|_| number(row, 1).is_ok_and(|found| found == expected));
-            leaf.ok_or_else(|| unreadable(expected))
+            leaf.ok_or_else(|| damaged(expected, Flaw::Sequence))
         });
         each.collect()
     }
@@ -208,7 +209,7 @@ impl Records for Table {
             })
             .collect();
         if read.is_empty() && self.goes_on_behind(*first)? {
-            return Err(unreadable(*first));
+            return Ok(vec![Err(damaged(*first, Flaw::Sequence))]);
         }
         Ok(read)
     }
@@ -238,4 +239,9 @@ fn name(row: &Row, at: usize) -> Result<Option<String>, LogError> {
 
 fn unreadable(sequence: u64) -> LogError {
     LogError::Index(format!("record {sequence} in PostgreSQL is not what was written"))
+}
+
+/// One record is not what was written; others are.
+const fn damaged(sequence: u64, flaw: Flaw) -> LogError {
+    LogError::Damaged(Finding { segment: 0, offset: sequence, sequence, flaw })
 }
