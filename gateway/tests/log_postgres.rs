@@ -385,8 +385,8 @@ async fn a_record_changed_in_the_table_is_not_believed() {
     let log = node(&cluster, directory.path());
     append(&log, "first", b"small").await.unwrap();
     cluster.sql("UPDATE passerelle_log.record SET frame = set_byte(frame, 40, 255 - get_byte(frame, 40))");
-    assert!(matches!(log.reader().get(0), Err(LogError::Index(_))));
-    assert!(matches!(log.reader().frame(0), Err(LogError::Index(_))));
+    assert!(matches!(log.reader().get(0), Err(LogError::Damaged(_))));
+    assert!(matches!(log.reader().frame(0), Err(LogError::Damaged(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
