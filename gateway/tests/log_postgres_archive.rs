@@ -75,13 +75,18 @@ impl Place {
         Archiver::new(log.clone(), log.reader(), target, Settings::default())
     }
 
-    /// Takes the lead from whoever has it, until this one has taken it.
+    /// Takes the lead from whoever has it, until this one has taken it. Both look for it twice a second.
     fn lead(&self, log: &MessageLog) {
         let begun = Instant::now();
+        let mut rival = String::new();
         while !log.leads() {
             assert!(begun.elapsed() < PATIENCE, "it never leads");
-            self.cluster.sql("UPDATE passerelle_log.head SET leader = '', lease = '-infinity'");
-            std::thread::sleep(Duration::from_millis(700));
+            if rival.is_empty() {
+                rival = self.cluster.value("SELECT encode(leader, 'hex') FROM passerelle_log.head");
+            }
+            let vacant = "UPDATE passerelle_log.head SET leader = '', lease = '-infinity'";
+            self.cluster.sql(&format!("{vacant} WHERE leader = decode('{rival}', 'hex')"));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

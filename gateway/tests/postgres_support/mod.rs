@@ -109,8 +109,10 @@ impl Cluster {
 
     /// Starts it after it was killed.
     pub(crate) fn start_again(&self) {
+        // Up to version 13 it would keep passwords in a form that SCRAM cannot use.
         let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_wal_size=128MB",
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_wal_size=128MB \
+             -c password_encryption=scram-sha-256",
             self.port
         );
         let log = self.directory.path().join("server.log");
