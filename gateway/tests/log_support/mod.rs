@@ -83,7 +83,6 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 /// The message ids in the log, as they were logged.
 pub(crate) fn ids(log: &MessageLog) -> Vec<String> {
     let reader = log.reader();
-    (0..reader.len())
-        .map(|n| reader.get(n).unwrap().unwrap().record.message_id().unwrap().to_owned())
-        .collect()
+    let records = reader.each_of(0..reader.len());
+    records.map(|(_, found)| found.unwrap().unwrap().record.message_id().unwrap().to_owned()).collect()
 }
