@@ -109,9 +109,9 @@ fn searches(reader: &Reader, size: u64) {
         let begin = Instant::now();
         let found = reader.find(&filter, Order::NewestFirst, None, 100).unwrap();
         by_member.push(begin.elapsed());
-        // Records that are appended together may be stamped with each other's time.
+        // Records that are appended together may be stamped with each other's time: a quarter of an hour's are.
         let expected = usize::try_from(HOUR / MEMBERS).unwrap();
-        assert!(found.len() >= expected / 2 && found.len() <= expected * 2, "{}", found.len());
+        assert!(found.len() >= expected / 4 && found.len() <= expected * 2, "{}", found.len());
     }
     println!("search by id among {size}: {}", spread(by_id));
     println!("search by member and hour among {size}: {}", spread(by_member));
