@@ -15,6 +15,13 @@ use time::{Date, OffsetDateTime, Time};
 use crate::clock::UnixTime;
 use crate::error::PkiError;
 
+/// An object identifier in dotted form, each arc of 28 bits at most: of one of more than 32 the crate that reads it would
+/// keep the last 32, and take it for another; one of more than 28 it reads, and cannot write.
+pub(crate) fn read_oid(text: &str) -> Option<ObjectIdentifier> {
+    let fits = |arc: &str| arc.parse::<u32>().is_ok_and(|arc| arc < 1 << 28);
+    text.split('.').all(fits).then(|| ObjectIdentifier::new(text).ok()).flatten()
+}
+
 /// A GeneralizedTime in UTC. Reads fractions of a second (kept to the millisecond), writes whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GeneralizedTime(pub(crate) UnixTime);
@@ -232,5 +239,16 @@ mod tests {
         assert_eq!(unsigned(&[0, 0, 0x7f]), [0x7f]);
         assert_eq!(unsigned(&[0x80]), [0, 0x80]);
         assert_eq!(unsigned(&[]), [0]);
+    }
+
+    #[test]
+    fn an_identifier_with_an_arc_that_is_too_long_is_none_and_not_another() {
+        assert_eq!(read_oid("1.3.6.1.5.5.7.3.8"), Some(ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8")));
+        assert_eq!(read_oid("1.3.6.1.5.5.7.3.4294967304"), None);
+        assert_eq!(read_oid("1.2.161614062626262"), None);
+        assert_eq!(read_oid("1.2.268435455").unwrap().to_string(), "1.2.268435455");
+        assert_eq!(read_oid("1.2.268435456"), None);
+        assert_eq!(read_oid("1.2.99999999999999999999999999"), None);
+        assert_eq!((read_oid(""), read_oid("1..2"), read_oid("1.-2")), (None, None, None));
     }
 }

@@ -68,7 +68,8 @@ mod tests {
                 Some("invalid_hash_chain"),
             ),
             ("2", "2-hashchain", None, four, None),
-            ("3", "3-hashchain", None, vec![(message, Known::File(xml))], None),
+            // X-Road: valid. A transform that nobody has signed.
+            ("3", "3-hashchain", None, vec![(message, Known::File(xml))], Some("malformed_hash_chain")),
             (
                 "3",
                 "3-hashchain-invalid",
@@ -235,6 +236,55 @@ mod tests {
         assert_eq!(altered(|_| String::new()), Err("malformed_hash_chain"));
     }
 
+    /// Somebody has a signed document in canonical form, and writes another one with the same form.
+    #[test]
+    fn a_transform_which_no_digest_covers_is_refused() {
+        let parts = [b"<a>x</a>".to_vec(), b"body".to_vec()];
+        let tree = tree(&[parts.to_vec()], Sha512);
+        let chain = String::from_utf8(tree.chain(0, |index| part_name(index).into_owned()).to_vec()).unwrap();
+        let transforms = "<Transforms><Transform Algorithm=\"http://www.w3.org/TR/2001/REC-xml-c14n-20010315\"/></Transforms>";
+        let named = "<ns2:DataRef URI=\"/message.xml\">";
+        let chain = chain.replacen(named, &format!("{named}{transforms}"), 1);
+        let result = tree.result("/sig-hashchain.xml");
+        for message in [b"<a>x</a>".to_vec(), b"<a><!-- not -->x</a>".to_vec()] {
+            let parts = [message, parts[1].clone()];
+            let files = [("/sig-hashchain.xml", chain.as_bytes())];
+            let verdict = verify(&result, &files, &inputs(&parts), Unresolved::Report);
+            assert_eq!(verdict.map_err(|error| error.code()), Err("malformed_hash_chain"));
+        }
+    }
+
+    /// The digest of another message of the batch, passed off as a part of this one.
+    #[test]
+    fn a_neighbour_in_a_batch_is_no_part_of_a_message() {
+        let messages = [b"a", b"b", b"c"].map(|message| vec![message.to_vec()]);
+        let digests = |parts: &Vec<Vec<u8>>| parts.iter().map(|part| digest(Sha512, part)).collect();
+        let of_x_road = tree(&messages, Sha512);
+        let ours = Tree::of_messages(Sha512, messages.iter().map(digests).collect());
+        let judge =
+            |tree: &Tree, neighbour: usize, shown: usize| {
+                let chain = tree.chain(0, |index| part_name(index).into_owned());
+                let chain = String::from_utf8(chain.to_vec()).unwrap();
+                let at = chain.match_indices("<ns2:HashValue>").nth(shown).unwrap().0;
+                let (before, rest) = chain.split_at(at);
+                let rest = rest
+                    .replacen("<ns2:HashValue>", "<ns2:DataRef URI=\"/attachment1\">", 1)
+                    .replacen("</ns2:HashValue>", "</ns2:DataRef>", 1);
+                let chain = format!("{before}{rest}");
+                let parts = [messages[0][0].clone(), messages[neighbour][0].clone()];
+                let result = tree.result("/sig-hashchain.xml");
+                let files = [("/sig-hashchain.xml", chain.as_bytes())];
+                verify(&result, &files, &inputs(&parts), Unresolved::Refuse)
+                    .map(drop)
+                    .map_err(|error| error.code())
+            };
+        // Further up: no message has parts in two steps.
+        assert_eq!(judge(&of_x_road, 2, 0), Err("malformed_hash_chain"));
+        // Beside it, where X-Road has nothing that would tell; in ours there is nothing beside a message.
+        assert_eq!(judge(&of_x_road, 1, 1), Ok(()));
+        assert!(judge(&ours, 1, 1).is_err() && judge(&ours, 2, 0).is_err());
+    }
+
     #[test]
     fn a_chain_that_runs_in_a_circle_is_refused() {
         let chain = "<HashChain xmlns='http://cyber.ee/hashchain' xmlns:d='http://www.w3.org/2000/09/xmldsig#'>\
@@ -247,18 +297,25 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_deeper_than_64_steps_is_refused() {
-        let steps = (0..100)
-            .map(|step| format!("<HashStep id='STEP{step}'><StepRef URI='#STEP{}'/></HashStep>", step + 1))
-            .collect::<String>();
-        let chain = format!(
-            "<HashChain xmlns='http://cyber.ee/hashchain' xmlns:d='http://www.w3.org/2000/09/xmldsig#'>\
-             <DefaultDigestMethod Algorithm='http://www.w3.org/2001/04/xmlenc#sha512'/>{steps}</HashChain>"
-        );
-        let result = tree(&batch(2), Sha512).result("/sig-hashchain.xml");
-        let files = [("/sig-hashchain.xml", chain.as_bytes())];
-        let verdict = verify(&result, &files, &[], Unresolved::Refuse).unwrap_err();
-        assert!(verdict.to_string().contains("too deeply"), "{verdict}");
+    fn a_chain_of_64_steps_is_walked_to_its_end_and_a_deeper_one_is_refused() {
+        let hash = "<HashValue><d:DigestValue>AAAA</d:DigestValue></HashValue>";
+        for (depth, expected) in [(64, "does not match"), (65, "too deeply"), (100, "too deeply")] {
+            let last = depth - 1;
+            let steps = (0..last)
+                .map(|step| {
+                    format!("<HashStep id='STEP{step}'><StepRef URI='#STEP{}'/></HashStep>", step + 1)
+                })
+                .collect::<String>();
+            let chain = format!(
+                "<HashChain xmlns='http://cyber.ee/hashchain' xmlns:d='http://www.w3.org/2000/09/xmldsig#'>\
+                 <DefaultDigestMethod Algorithm='http://www.w3.org/2001/04/xmlenc#sha512'/>{steps}\
+                 <HashStep id='STEP{last}'>{hash}</HashStep></HashChain>"
+            );
+            let result = tree(&batch(2), Sha512).result("/sig-hashchain.xml");
+            let files = [("/sig-hashchain.xml", chain.as_bytes())];
+            let verdict = verify(&result, &files, &[], Unresolved::Refuse).unwrap_err();
+            assert!(verdict.to_string().contains(expected), "{depth}: {verdict}");
+        }
     }
 
     #[test]

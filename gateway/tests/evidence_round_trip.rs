@@ -448,6 +448,18 @@ mod tests {
         assert_eq!(judge(&intermediate, &[MESSAGE], &bundle), Err(status(VerifyError::OcspMissing)));
     }
 
+    /// Digests say nothing of names: the body as the message, the message as its body.
+    #[test]
+    fn parts_under_each_other_s_name_are_refused() {
+        let world = World::new(KeyType::EcP256);
+        let mut bundle = signed(&world, &[MESSAGE, BODY]);
+        let chain = String::from_utf8(bundle.hash_chain.unwrap().to_vec()).unwrap();
+        let chain = chain.replace("/message.xml", "/x").replace("/attachment1", "/message.xml");
+        bundle.hash_chain = Some(Bytes::from(chain.replace("/x", "/attachment1")));
+        let refused = judge(&world, &[BODY, MESSAGE], &bundle).unwrap_err();
+        assert_eq!(refused.code(), "malformed_signature.malformed_hash_chain");
+    }
+
     // -- containers --------------------------------------------------------------------------------
 
     fn container(world: &World, parts: &[&[u8]], batch: bool) -> Vec<u8> {

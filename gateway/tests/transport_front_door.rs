@@ -381,6 +381,56 @@ async fn one_address_may_not_take_all_connections() {
     drop(first);
 }
 
+#[tokio::test]
+async fn a_door_holds_as_many_connections_as_it_may_and_the_next_waits_for_a_place() {
+    let limits = DoorLimits { connections: 2, ..DoorLimits::default() };
+    let door = Door::open(limits, None, None).await;
+    let (mut first, mut second, mut third) =
+        (door.connect().await, door.connect().await, door.connect().await);
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    for stream in [&mut first, &mut second] {
+        stream.write_all(request).await.unwrap();
+        one_answer(stream).await;
+    }
+    third.write_all(request).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), third.readable()).await;
+    assert!(early.is_err() && door.served() == 2, "one more than the door may hold was served");
+    drop(first);
+    one_answer(&mut third).await;
+    assert_eq!(door.served(), 3);
+}
+
+#[tokio::test]
+async fn a_door_is_in_as_many_handshakes_as_it_may_and_the_next_waits_for_a_place() {
+    for limits in [
+        DoorLimits { handshakes: 2, ..DoorLimits::default() },
+        DoorLimits { handshakes_per_address: 2, ..DoorLimits::default() },
+    ] {
+        let ca = Authority::new("CA").await;
+        let own = ca.issue(Profile::Tls, "gateway").await;
+        let door = Door::open(limits, None, Some(own.identity.clone())).await;
+        // The beginning of a handshake, which goes no further.
+        let config = Arc::new(tls::peer_client(own.identity.clone()).unwrap());
+        let mut client = rustls::ClientConnection::new(config, "gateway".try_into().unwrap()).unwrap();
+        let mut begun = Vec::new();
+        client.write_tls(&mut begun).unwrap();
+        let mut held = door.connect().await;
+        held.write_all(&begun).await.unwrap();
+        let url = format!("https://127.0.0.1:{}/", door.address.port());
+        let asked = || curl(vec!["-sk".to_owned(), url.clone()]);
+        assert_eq!(asked().await.0, Some(0), "the last place is free");
+        let mut other = door.connect().await;
+        other.write_all(&begun).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut waiting = Box::pin(asked());
+        let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+        assert!(early.is_err() && door.served() == 1, "one more than may be under way");
+        drop(other);
+        assert_eq!(soon(waiting).await.0, Some(0), "a place was given back");
+        drop(held);
+    }
+}
+
 /// curl with its arguments, off the runtime's threads.
 async fn curl(arguments: Vec<String>) -> (Option<i32>, String) {
     let run = move || Command::new("curl").args(["-s", "-S", "-m", "15"]).args(arguments).output().unwrap();

@@ -245,6 +245,8 @@ async fn curl_reads_the_responses_of_our_own_certificates() {
         (format!("cert={}", sha1.to_uppercase()), 1),
         (format!("cert_hash={sha256}"), 1),
         (format!("cert={sha1}&cert={sha1}"), 2),
+        // As many as one may ask for; one more is below.
+        (vec![format!("cert={sha1}"); 10].join("&"), 10),
     ] {
         let answer = curl(&[&format!("{base}?{query}")]).await;
         let text = String::from_utf8_lossy(&answer);
@@ -259,6 +261,7 @@ async fn curl_reads_the_responses_of_our_own_certificates() {
     for query in [
         String::new(),
         format!("?cert={unknown}"),
+        format!("?{}", vec![format!("cert={sha1}"); 11].join("&")),
         format!("?cert={sha1}&cert={unknown}"),
         "?cert=%22".into(),
     ] {

@@ -7,6 +7,7 @@
 //! | [`browser`] | a real browser, led by the tests |
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
+//! | [`forgeries`] | what can be made of a signed thing without its key |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 //! | [`memory`] | looks for secrets in the memory of a process |
 //! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
@@ -15,6 +16,7 @@ pub mod attacks;
 pub mod browser;
 pub mod conformance;
 pub mod demo;
+pub mod forgeries;
 pub mod ledger;
 pub mod memory;
 pub mod power_cut;

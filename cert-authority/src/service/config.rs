@@ -10,6 +10,7 @@ use std::time::Duration;
 use const_oid::ObjectIdentifier;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::asn1;
 use crate::error::PkiError;
 use crate::keys::KeyType;
 use crate::settings::duration;
@@ -226,7 +227,7 @@ fn key_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyType, D::Er
 
 fn oid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectIdentifier, D::Error> {
     let text = String::deserialize(deserializer)?;
-    ObjectIdentifier::new(&text).map_err(D::Error::custom)
+    asn1::read_oid(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no object identifier")))
 }
 
 #[cfg(test)]

@@ -307,3 +307,15 @@ impl fmt::Debug for Certificate {
         write!(f, "Certificate({}, serial {})", self.subject(), self.serial())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_longer_than_any_is_not_looked_at() {
+        let refused = |length: usize| Certificate::from_der(&vec![0x30; length]).unwrap_err().to_string();
+        assert!(!refused(MAX_LEN).contains("too long"), "{}", refused(MAX_LEN));
+        assert!(refused(MAX_LEN + 1).contains("too long"), "{}", refused(MAX_LEN + 1));
+    }
+}

@@ -13,6 +13,7 @@ use x509_parser::extensions::{
 };
 
 use super::oid;
+use crate::asn1;
 use crate::error::PkiError;
 
 /// The key usage bits.
@@ -142,7 +143,7 @@ fn purposes(usage: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Object
         (usage.email_protection, ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.4")),
     ];
     let known = flags.into_iter().filter(|(set, _)| *set).map(|(_, oid)| oid);
-    let other = usage.other.iter().filter_map(|o| ObjectIdentifier::new(&o.to_id_string()).ok());
+    let other = usage.other.iter().filter_map(|o| asn1::read_oid(&o.to_id_string()));
     known.chain(other).collect()
 }
 

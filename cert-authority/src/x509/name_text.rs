@@ -6,6 +6,7 @@ use const_oid::ObjectIdentifier;
 use der::{Encode, Tag, Tagged};
 
 use super::{name::Attribute, oid};
+use crate::asn1;
 use crate::error::PkiError;
 
 /// Short names in text that we read, first the ones that are also written.
@@ -130,7 +131,7 @@ impl Reader<'_> {
             .iter()
             .find(|(k, _)| k.eq_ignore_ascii_case(keyword))
             .map(|(_, oid)| *oid)
-            .or_else(|| ObjectIdentifier::new(keyword.strip_prefix("OID.").unwrap_or(keyword)).ok())
+            .or_else(|| asn1::read_oid(keyword.strip_prefix("OID.").unwrap_or(keyword)))
             .ok_or_else(|| bad(format!("{keyword:?} is no known attribute")))?;
         self.rest = rest.trim_start_matches(' ');
         let value = match self.rest.chars().next() {

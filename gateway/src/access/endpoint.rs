@@ -10,9 +10,10 @@
 //! ([`ServicePath::decided`]); `%2F` in a pattern stands for an encoded slash.
 //!
 //! # Compatibility
-//! As in X-Road `*` takes all it can get and gives nothing back: `/a*b` matches no path. And `**` takes no line end.
+//! As in X-Road `*` takes all it can get and gives nothing back: `/a*b` matches no path. And `**` takes no line end,
+//! and as little as it can: a path with a line end that would match in another way only is denied.
 //! Stricter: many services take several slashes for one, so a path that holds them must match in both readings. With
-//! `/a/*/b` allowed, X-Road lets `/a//b` through, and the service answers for `/a/b`.
+//! `/a/*/b` allowed, X-Road lets `/a//b` through, and the service answers for `/a/b`. Servlets read `/a/;x/b` so, too.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -35,7 +36,7 @@ impl Endpoint {
         let path = path.decided();
         self.verb.is_none_or(|own| own == verb)
             && self.path.matches(path)
-            && (!path.contains("//") || self.path.matches(&merged(path)))
+            && (!path.contains("//") && !path.contains("/;") || self.path.matches(&merged(path)))
     }
 
     /// Whether it takes the other's method, and the other's pattern as if it were a path: X-Road's way to tell what of a
@@ -116,12 +117,15 @@ impl fmt::Debug for PathGlob {
     }
 }
 
-/// As it is read by those who take several slashes for one.
+/// As it is read by those who take several slashes for one, and nothing for a segment that is parameters alone.
 fn merged(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c != '/' || !merged.ends_with('/') {
-            merged.push(c);
+    for segment in path.split_inclusive('/') {
+        let is_nothing = segment == "/" || segment.starts_with(';');
+        if !is_nothing {
+            merged.push_str(segment);
+        } else if segment.ends_with('/') && !merged.ends_with('/') {
+            merged.push('/');
         }
     }
     merged
@@ -258,6 +262,8 @@ mod tests {
         for (pattern, path, expected) in [
             ("/a/*/b", "/a/x/b", true),
             ("/a/*/b", "/a//b", false),
+            ("/a/*/b", "/a/;x/b", false),
+            ("/a/**", "/a/;x//b", true),
             ("/a/*", "/a/", true),
             ("/a/*", "/a//", false),
             ("/a/*/*", "/a//b", false),

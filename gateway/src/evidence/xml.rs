@@ -234,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn at_its_limits_a_document_is_read_and_one_past_them_it_is_not() {
+        let Limits { bytes, nodes, namespaces, attributes } = Limits::SIGNATURE;
+        let of_bytes = |length: usize| format!("<a>{}</a>", " ".repeat(length - 7));
+        // The document and its root are nodes, too.
+        let of_nodes = |count: usize| format!("<a>{}</a>", "<b/>".repeat(count - 2));
+        let of_namespaces = |count: usize| format!("<a>{}</a>", "<b xmlns='u'/>".repeat(count));
+        let of_attributes =
+            |count: usize| format!("<a{}/>", (0..count).map(|n| format!(" a{n}=''")).collect::<String>());
+        let nodes = usize::try_from(nodes).unwrap();
+        let texts: [(&dyn Fn(usize) -> String, usize); 4] = [
+            (&of_bytes, bytes),
+            (&of_nodes, nodes),
+            (&of_namespaces, namespaces),
+            (&of_attributes, attributes),
+        ];
+        for (number, (text, limit)) in texts.into_iter().enumerate() {
+            assert!(accepted(text(limit).as_bytes()), "{number}: {limit}");
+            assert!(!accepted(text(limit + 1).as_bytes()), "{number}: {limit} and one");
+        }
+    }
+
+    #[test]
     fn base64_may_be_broken_into_lines_and_nothing_else() {
         assert_eq!(decode_base64("QUJD\r\nREVG"), Some(b"ABCDEF".to_vec()));
         assert_eq!(decode_base64("QUJD!"), None);

@@ -92,7 +92,9 @@ impl SegmentHeader {
         {
             return Err(Unreadable);
         }
-        from.try_get_u32().map_err(short)?;
+        if from.try_get_u32().map_err(short)? != 0 {
+            return Err(Unreadable);
+        }
         let log = take(&mut from)?;
         let number = from.try_get_u64().map_err(short)?;
         let created = UnixTime::from_millis(from.try_get_i64().map_err(short)?);
@@ -308,6 +310,16 @@ mod tests {
             previous: [9; 32],
             tree,
         }
+    }
+
+    /// Whoever computes the check anew may not write what is kept for later versions.
+    #[test]
+    fn a_segment_header_with_more_than_zeros_where_zeros_belong_is_refused() {
+        let mut bytes = header().encode();
+        bytes[12] = 0x80;
+        let check = tree::sha256(&bytes[..SEGMENT_CHECK]);
+        bytes[SEGMENT_CHECK..].copy_from_slice(&check);
+        assert_eq!(SegmentHeader::decode(&bytes), Err(Flaw::Header));
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn tile_path(data: &[u8]) {
     }
 }
 
-/// A pattern in a line, then a path: the same verdict as by trying all there is.
+/// A pattern in a line, then a path: the same verdict as by trying all there is; with a line end in it, never a kinder one.
 pub fn path_pattern(data: &[u8]) {
     let Some((pattern, path)) = line(data) else { return };
     let Ok(path) = std::str::from_utf8(path) else { return };
@@ -120,7 +120,9 @@ pub fn path_pattern(data: &[u8]) {
     let verdict = glob.matches(path);
     if pattern.len() <= 24 && path.len() <= 24 && !pattern.contains('%') {
         let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
-        assert_eq!(verdict, tries(&pattern, &path), "{glob} {path:?}");
+        let ends = |c: &char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        let all = tries(&pattern, &path);
+        assert!(verdict == all || all && path.iter().any(ends), "{glob} {path:?}");
     }
 }
 
@@ -161,7 +163,7 @@ pub fn service_path(data: &[u8]) {
 pub fn content_type(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(parsed) = ContentType::parse(text) else { return };
-    assert_eq!(parsed.as_str(), text);
+    assert_eq!(parsed.as_str(), text.trim_matches([' ', '\t']));
     let _ = (parsed.media_type(), parsed.parameter("type"));
     if let Ok(boundary) = parsed.boundary() {
         let again = ContentType::parse(&parsed.with_boundary(&boundary)).unwrap();

@@ -75,7 +75,7 @@ impl Door {
 }
 
 /// Ways to write `Transfer-Encoding: chunked` that somebody takes for it, and somebody else does not.
-const CODINGS: &[&str] = &[
+pub const CODINGS: &[&str] = &[
     "Transfer-Encoding: xchunked\r\n",
     "Transfer-Encoding : chunked\r\n",
     "Transfer-Encoding\t: chunked\r\n",
@@ -111,7 +111,7 @@ const CODINGS: &[&str] = &[
 ];
 
 /// Ways to write a length that somebody reads otherwise.
-const LENGTHS: &[&str] = &[
+pub const LENGTHS: &[&str] = &[
     "Content-Length: 5\r\nContent-Length: 5\r\n",
     "Content-Length: 5\r\nContent-Length: 0\r\n",
     "Content-Length: 0\r\nContent-Length: 5\r\n",
@@ -147,7 +147,7 @@ const LENGTHS: &[&str] = &[
 ];
 
 /// Heads that are not framed twice, but in doubt all the same.
-const HEADS: &[(&str, &str)] = &[
+pub const HEADS: &[(&str, &str)] = &[
     ("a line that is folded", "X: a\r\n b\r\n"),
     ("a line that is folded with a tab", "X: a\r\n\tb\r\n"),
     ("a bare line feed between lines", "X: a\nY: b\r\n"),
@@ -165,7 +165,7 @@ const HEADS: &[(&str, &str)] = &[
 ];
 
 /// Chunks that are none, each with the good request behind it. `{}` stands for a chunk of five bytes.
-const CHUNKS: &[(&str, &str)] = &[
+pub const CHUNKS: &[(&str, &str)] = &[
     ("a size of letters", "xyz\r\nhello\r\n0\r\n\r\n"),
     ("an empty size", "\r\nhello\r\n0\r\n\r\n"),
     ("a size with a sign", "+5\r\nhello\r\n0\r\n\r\n"),
@@ -189,7 +189,7 @@ const CHUNKS: &[(&str, &str)] = &[
 ];
 
 /// First lines that are none.
-const FIRST: &[(&str, &str)] = &[
+pub const FIRST: &[(&str, &str)] = &[
     ("no version", "GET {t}\r\n"),
     ("a version of the future", "GET {t} HTTP/3.0\r\n"),
     ("HTTP/2.0 without its preface", "GET {t} HTTP/2.0\r\n"),

@@ -45,6 +45,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+pub use self::http::{CHUNKS, CODINGS, FIRST, HEADS, LENGTHS};
+pub use self::path::{CHARACTERS, HARMLESS, HAZARDS};
 pub use case::{Answer, Attack, Case, Evidence, Expected};
 pub use judge::{Judge, MEMORY, count_panics, keep_lines, memory};
 pub use table::{ROWS, Row};

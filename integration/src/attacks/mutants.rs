@@ -1,7 +1,7 @@
 //! Mutants of an XML document: each of its elements and attributes removed, doubled, renamed, moved to another
 //! namespace, changed; one change each.
 
-use std::ops::Range;
+use crate::forgeries::{namespaced, retagged, spliced};
 
 /// How a document was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,31 +99,4 @@ pub(super) fn mutants(text: &str) -> Vec<Mutant> {
         }
     }
     mutants
-}
-
-fn spliced(text: &str, range: Range<usize>, with: &str) -> String {
-    format!("{}{with}{}", &text[..range.start], &text[range.end..])
-}
-
-/// The element at this place with another name in both of its tags.
-fn retagged(text: &str, own: Range<usize>, rename: impl Fn(&str) -> String) -> String {
-    let element = &text[own.clone()];
-    let end = element.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
-    let tag = &element[1..end];
-    let renamed = format!("<{}{}", rename(tag), &element[end..]);
-    let renamed = match renamed.rfind(&format!("</{tag}")) {
-        Some(at) if renamed.ends_with('>') && !renamed.ends_with("/>") => {
-            format!("{}</{}>", &renamed[..at], rename(tag))
-        }
-        _ => renamed,
-    };
-    spliced(text, own, &renamed)
-}
-
-/// The element at this place in a namespace of its own.
-fn namespaced(text: &str, own: Range<usize>) -> String {
-    let declared = retagged(text, own.clone(), |tag| format!("other:{}", tag.rsplit(':').next().unwrap()));
-    let at =
-        own.start + declared[own.start..].find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
-    spliced(&declared, at..at, " xmlns:other=\"urn:other\"")
 }

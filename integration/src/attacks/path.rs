@@ -4,7 +4,7 @@ use super::case::{Case, Evidence, Expected, asking, serving};
 use crate::world::{Ask, PORTAL, RECORDS, World};
 
 /// Service paths that lead somewhere else for somebody.
-const HAZARDS: &[&str] = &[
+pub const HAZARDS: &[&str] = &[
     "/..",
     "/../",
     "/../x",
@@ -22,6 +22,9 @@ const HAZARDS: &[&str] = &[
     "/%2E/x",
     "/%2e",
     "/a/%2e%2e",
+    "/..;/x",
+    "/a/..;x=y/b",
+    "/a/%2e%2e%3b/b",
     "/a/%2e%2e/%2e%2e/b",
     "/%2f",
     "/%2F",
@@ -69,7 +72,7 @@ const HAZARDS: &[&str] = &[
 
 /// Service paths that look odd, and mean one thing: decoded once they name no other place. The service sees them as
 /// they were written.
-const HARMLESS: &[&str] = &[
+pub const HARMLESS: &[&str] = &[
     "/%252e%252e/x",
     "/%252f",
     "/%255c",
@@ -78,7 +81,6 @@ const HARMLESS: &[&str] = &[
     "/....",
     "/.../x",
     "/a;v=1/x",
-    "/..;/x",
     "/;/x",
     "/a//b",
     "//a",
@@ -108,7 +110,7 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// What may not stand in a request target at all.
-const CHARACTERS: &[&str] = &["/\\x", "/..\\x", "/a\"b", "/{x}", "/a|b", "/a^b"];
+pub const CHARACTERS: &[&str] = &["/\\x", "/..\\x", "/a\"b", "/{x}", "/a|b", "/a^b"];
 
 /// Targets that name no service.
 const SHAPES: &[&str] = &[

@@ -76,7 +76,7 @@ pub const ROWS: &[Row] = &[
     },
     Row::tried("T16", "Characters", 391, |world| Box::pin(headers::cases(world))),
     Row::tried("T17", "Request smuggling", 364, |world| Box::pin(http::smuggling(world))),
-    Row::tried("T18", "Paths", 180, |world| Box::pin(path::cases(world))),
+    Row::tried("T18", "Paths", 185, |world| Box::pin(path::cases(world))),
     Row::tried("T19", "Rights", 88, |world| Box::pin(access::rights(world))),
     Row::tried("T20", "Sizes", 46, |world| Box::pin(limits::sizes(world))),
     Row {

@@ -322,15 +322,28 @@ impl Rogue {
         let request =
             RestRequest::from_client(verb, target, &headers, &exchange, String::new, PathRules::default())
                 .unwrap();
+        let body = body.map(Bytes::from_static);
+        self.request_of(trust, request.part().clone(), &exchange, body, signatory, spoil).await
+    }
+
+    /// The same of any message part, and the id of its exchange: it is signed as it is.
+    pub async fn request_of(
+        &self,
+        trust: &Trust,
+        message: Bytes,
+        exchange: &str,
+        body: Option<Bytes>,
+        signatory: &Signatory,
+        spoil: impl FnOnce(&mut PartDigests),
+    ) -> Envelope {
         let ocsp = trust.ocsp(&self.auth.certificate).await;
         let mut parts = vec![(part::OCSP_RESPONSE.to_owned(), ocsp)];
-        let message = (part::REST_REQUEST, request.part().clone());
-        parts.extend(signed(message, body.map(Bytes::from_static), signatory, &self.clock, spoil).await);
+        parts.extend(signed((part::REST_REQUEST, message), body, signatory, &self.clock, spoil).await);
         let mut envelope = Envelope::new(parts);
         envelope.first = "POST / HTTP/1.1".to_owned();
         envelope.headers.push((header::MESSAGE_TYPE.to_owned(), header::REST.to_owned()));
         envelope.headers.push((header::ORIGINAL_CONTENT_TYPE.to_owned(), String::new()));
-        envelope.headers.push((header::REQUEST_ID.to_owned(), exchange));
+        envelope.headers.push((header::REQUEST_ID.to_owned(), exchange.to_owned()));
         envelope
     }
 

@@ -418,6 +418,9 @@ mod tests {
         let names = (0..=MAX_ENTRIES).map(|number| number.to_string()).collect::<Vec<_>>();
         let many = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect::<Vec<_>>();
         assert!(refused(&archive(&many, SimpleFileOptions::default())).contains("too many"));
+        assert_eq!(read(&archive(&many[1..], SimpleFileOptions::default())).unwrap().len(), MAX_ENTRIES);
+        let most = archive(&[("no bomb", &zeros[1..])], SimpleFileOptions::default());
+        assert!(read(&most).is_ok());
         // A directory that understates the size.
         let mut bytes = archive(&[("one", &[0; 1000])], SimpleFileOptions::default());
         for header in [(LOCAL, 22), (CENTRAL, 24)] {

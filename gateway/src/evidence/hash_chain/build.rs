@@ -1,7 +1,7 @@
 //! Builds hash chains as X-Road does: byte for byte its XML, node for node its tree.
 //!
 //! The tree of `n` inputs is a complete binary tree in which a node without a right child is left out:
-//! its left child takes its place. An input of several parts is a step of its own below its leaf.
+//! its left child takes its place. An input of several parts is a step of its own below its leaf; so is every message.
 
 use std::fmt::Write as _;
 
@@ -17,6 +17,8 @@ use super::{StepItem, step_digest};
 pub struct Tree {
     algorithm: DigestAlgorithm,
     inputs: Vec<Vec<Digest>>,
+    /// Whether an input of one part is a step of its own, too.
+    apart: bool,
     /// From the leaves up; the last level holds the root alone.
     levels: Vec<Vec<Digest>>,
 }
@@ -25,10 +27,24 @@ impl Tree {
     /// The tree over `inputs`, each the digests of its parts in order.
     #[must_use]
     pub fn new(algorithm: DigestAlgorithm, inputs: Vec<Vec<Digest>>) -> Self {
+        Self::build(algorithm, inputs, false)
+    }
+
+    /// The tree over messages, each of which is a step of its own, also when it is one part.
+    ///
+    /// # Compatibility
+    /// X-Road puts two messages of one part each into one step, where the second could be passed off as the body of the
+    /// first: the digest of a step does not say what its entries are. Whoever verifies X-Road's chains verifies these.
+    #[must_use]
+    pub fn of_messages(algorithm: DigestAlgorithm, messages: Vec<Vec<Digest>>) -> Self {
+        Self::build(algorithm, messages, true)
+    }
+
+    fn build(algorithm: DigestAlgorithm, inputs: Vec<Vec<Digest>>, apart: bool) -> Self {
         let mut level = inputs
             .iter()
             .map(|parts| match parts.as_slice() {
-                [single] if inputs.len() > 1 => *single,
+                [single] if inputs.len() > 1 && !apart => *single,
                 several => combine(algorithm, several),
             })
             .collect::<Vec<_>>();
@@ -44,7 +60,7 @@ impl Tree {
             levels.push(std::mem::replace(&mut level, above));
         }
         levels.push(level);
-        Self { algorithm, inputs, levels }
+        Self { algorithm, inputs, apart, levels }
     }
 
     /// The hash chain result: the document that is signed or time-stamped. `file` is the name that the
@@ -73,7 +89,7 @@ impl Tree {
     #[must_use]
     pub fn chain(&self, input: usize, name: impl Fn(usize) -> String) -> Bytes {
         let parts = self.inputs.get(input).map(Vec::as_slice).unwrap_or_default();
-        let own_step = parts.len() > 1 || self.levels.len() == 1;
+        let own_step = self.apart || parts.len() > 1 || self.levels.len() == 1;
         let uri = self.algorithm.uri();
         let mut xml = format!(
             "{PROLOGUE}<ns2:HashChain {NAMESPACES}>\n    \
@@ -87,7 +103,7 @@ impl Tree {
                 hash_value(&mut xml, sibling);
             }
             match parts {
-                [single] if step + 1 == count => data_ref(&mut xml, &name(0), single),
+                [single] if step + 1 == count && !own_step => data_ref(&mut xml, &name(0), single),
                 _ => {
                     let _ = writeln!(xml, "        <ns2:StepRef URI=\"#STEP{}\"/>", step + 1);
                 }

@@ -12,10 +12,7 @@ use cert_authority::{
 use roxmltree::Node;
 
 use super::{HashChainError, NAMESPACE, StepItem, step_digest};
-use crate::evidence::{
-    canonical::{self, Method},
-    xml::{self, Children, DS, Limits, XmlError},
-};
+use crate::evidence::xml::{self, Children, DS, Limits, XmlError};
 
 /// Steps between the result and a part: a batch of 2^60 messages needs no more.
 const MAX_DEPTH: usize = 64;
@@ -76,7 +73,11 @@ pub struct Proof {
 /// is used on the way up, so that a changed part shows as [`HashChainError::WrongResult`] as in X-Road.
 ///
 /// # Compatibility
-/// X-Road ignores the digest that the chain states for a part it has; here it must be right as well.
+/// X-Road ignores the digest that the chain states for a part it has; here it must be right as well. It takes transforms
+/// of a part, which nobody writes; the digest of a step does not cover them, so that whoever has a signature over a
+/// canonical document could add one, and change the document: here they are refused. Nor does that digest cover what kind
+/// an entry is of, or what it names. So several parts must stand in one step of their own, as everybody writes them: a
+/// digest of another message of the batch cannot be passed off as one more part further up.
 pub fn verify(
     result: &[u8],
     files: &[(&str, &[u8])],
@@ -134,12 +135,17 @@ impl Root {
             unresolved,
             visited: Vec::new(),
             covered: Vec::new(),
+            steps_of_parts: 0,
+            beside_parts: false,
             shared: false,
             lie: None,
         };
         let calculated = walk.step(&self.uri, None, self.algorithm, 0)?;
         if calculated.as_ref() != self.digest.as_slice() {
             return Err(HashChainError::WrongResult);
+        }
+        if walk.covered.len() > 1 && (walk.steps_of_parts > 1 || walk.beside_parts) {
+            return Err(HashChainError::Malformed("the parts of a message in several steps".to_owned()));
         }
         let unused = inputs
             .iter()
@@ -172,7 +178,7 @@ struct Value {
 enum Kind {
     Hash(Vec<u8>),
     Step(String),
-    Data { uri: String, transforms: Vec<Method>, digest: Vec<u8> },
+    Data { uri: String, digest: Vec<u8> },
 }
 
 /// The state of one verification.
@@ -183,6 +189,10 @@ struct Walk<'a> {
     /// Steps already taken: a second visit is a cycle, or work without bound.
     visited: Vec<String>,
     covered: Vec<Covered>,
+    /// How many steps hold parts.
+    steps_of_parts: usize,
+    /// Whether one of them holds something else as well.
+    beside_parts: bool,
     /// Whether there was a digest of something else.
     shared: bool,
     /// A part whose digest the chain states wrongly.
@@ -219,6 +229,11 @@ impl<'a> Walk<'a> {
         self.visited.push(key);
         let steps = chain.steps.get_or_init(|| read_chain(chain.bytes)).as_ref().map_err(Clone::clone)?;
         let values = steps.get(id).ok_or_else(|| malformed("no such step"))?;
+        let parts = values.iter().filter(|value| matches!(value.kind, Kind::Data { .. })).count();
+        if parts > 0 {
+            self.steps_of_parts += 1;
+            self.beside_parts |= parts < values.len();
+        }
         let digests = values
             .iter()
             .map(|value| self.value(value, chain, depth).map(|digest| (value.algorithm, digest)))
@@ -245,7 +260,7 @@ impl<'a> Walk<'a> {
                 let digest = self.step(uri, Some(chain), value.algorithm, depth + 1)?;
                 Ok(Cow::Owned(digest.as_ref().to_vec()))
             }
-            Kind::Data { uri, transforms, digest } => self.data(value.algorithm, uri, transforms, digest),
+            Kind::Data { uri, digest } => self.data(value.algorithm, uri, digest),
         }
     }
 
@@ -254,7 +269,6 @@ impl<'a> Walk<'a> {
         &mut self,
         algorithm: DigestAlgorithm,
         uri: &str,
-        transforms: &[Method],
         stated: &'a [u8],
     ) -> Result<Cow<'a, [u8]>, HashChainError> {
         if self.covered.iter().any(|covered| covered.name == uri) {
@@ -262,15 +276,14 @@ impl<'a> Walk<'a> {
         }
         let input = self.inputs.iter().find(|input| input.name == uri);
         let digest = match input.map(|input| input.content) {
-            Some(Content::Digest(taken, digest)) if taken == algorithm && transforms.is_empty() => {
+            Some(Content::Digest(taken, digest)) if taken == algorithm => {
                 if digest != stated {
                     self.lie = Some(uri.to_owned());
                 }
                 Cow::Borrowed(digest)
             }
             Some(Content::Bytes(bytes)) => {
-                let digest = transformed_digest(algorithm, bytes, transforms)?;
-                if digest.as_ref() != stated {
+                if crypto::digest(algorithm, bytes).as_ref() != stated {
                     return Err(HashChainError::WrongReferenceDigest(uri.to_owned()));
                 }
                 Cow::Borrowed(stated)
@@ -286,26 +299,6 @@ impl<'a> Walk<'a> {
         });
         Ok(digest)
     }
-}
-
-fn transformed_digest(
-    algorithm: DigestAlgorithm,
-    bytes: &[u8],
-    transforms: &[Method],
-) -> Result<Digest, HashChainError> {
-    let Some((first, rest)) = transforms.split_first() else {
-        return Ok(crypto::digest(algorithm, bytes));
-    };
-    let mut octets = canonical_form(bytes, *first)?;
-    for transform in rest {
-        octets = canonical_form(&octets, *transform)?;
-    }
-    Ok(crypto::digest(algorithm, &octets))
-}
-
-fn canonical_form(bytes: &[u8], method: Method) -> Result<Vec<u8>, HashChainError> {
-    let document = xml::parse(bytes, Limits::SIGNATURE)?;
-    Ok(canonical::canonicalize_document(&document, method))
 }
 
 fn read_chain(bytes: &[u8]) -> Result<BTreeMap<String, Vec<Value>>, HashChainError> {
@@ -343,30 +336,12 @@ fn read_value(node: Node<'_, '_>, default: Option<DigestAlgorithm>) -> Result<Va
         (Some(NAMESPACE), "HashValue") => Kind::Hash(xml::base64(children.required(DS, "DigestValue")?)?),
         (Some(NAMESPACE), "DataRef") => Kind::Data {
             uri: xml::attribute(node, "URI")?.to_owned(),
-            transforms: read_transforms(&mut children)?,
             digest: xml::base64(children.required(DS, "DigestValue")?)?,
         },
         _ => return Err(xml::shape(node, "does not belong into a step").into()),
     };
     children.end()?;
     Ok(Value { algorithm, kind })
-}
-
-/// Only canonicalisation is allowed.
-fn read_transforms(children: &mut Children<'_>) -> Result<Vec<Method>, HashChainError> {
-    let Some(transforms) = children.optional(DS, "Transforms") else {
-        return Ok(Vec::new());
-    };
-    let mut methods = Vec::new();
-    let mut list = Children::of(transforms)?;
-    while let Some(transform) = list.optional(DS, "Transform") {
-        Children::of(transform)?.end()?;
-        let uri = xml::attribute(transform, "Algorithm")?;
-        let method = Method::from_uri(uri);
-        methods.push(method.ok_or_else(|| HashChainError::Malformed(format!("transform {uri}")))?);
-    }
-    list.end()?;
-    Ok(methods)
 }
 
 fn named_root<'a>(root: Node<'a, 'a>, name: &str) -> Result<Node<'a, 'a>, XmlError> {

@@ -135,7 +135,7 @@ pub async fn sign_batch(
         .map(|message| std::iter::once(message.message).chain(message.attachments.iter().copied()))
         .map(Iterator::collect)
         .collect();
-    let tree = Tree::new(algorithm, inputs);
+    let tree = Tree::of_messages(algorithm, inputs);
     let result = tree.result(HASH_CHAIN);
     let digest = crypto::digest(DIGEST, &result);
     let media_type = "application/hash-chain-result";

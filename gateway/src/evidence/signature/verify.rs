@@ -7,7 +7,8 @@
 //!
 //! # Compatibility
 //! Stricter than X-Road: every part must be covered, without a hash chain too; the digest that a hash
-//! chain states for a part must be right; the certificate must be the one whose digest was signed.
+//! chain states for a part must be right, and the parts stand in their order; the certificate must be the one whose
+//! digest was signed.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     evidence::{
         canonical::canonicalize,
-        hash_chain::{Content, Covered, Input, Proof, Root, Unresolved},
+        hash_chain::{Content, Covered, HashChainError, Input, Proof, Root, Unresolved},
     },
     message::digests::PartDigests,
 };
@@ -207,10 +208,16 @@ impl Parts<'_> {
         Ok(Some((root, proof)))
     }
 
-    /// Walks the hash chain from its result to the parts.
+    /// Walks the hash chain from its result to the parts. Digests say nothing of names: the first is the message, and its
+    /// attachments follow in their order, so that none can be passed off as another.
     pub(super) fn follow(&self, root: &Root) -> Result<Proof, SignatureError> {
         let files = self.hash_chain.map(|chain| (HASH_CHAIN, chain)).into_iter().collect::<Vec<_>>();
-        Ok(root.verify(&files, &self.inputs, self.unresolved)?)
+        let proof = root.verify(&files, &self.inputs, self.unresolved)?;
+        let in_order = proof.covered.iter().enumerate().all(|(index, part)| part.name == part_name(index));
+        match in_order {
+            true => Ok(proof),
+            false => Err(HashChainError::Malformed("its parts are not in their order".to_owned()).into()),
+        }
     }
 
     /// The hash chain result is the one that is signed.

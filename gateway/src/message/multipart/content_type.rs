@@ -65,7 +65,12 @@ impl ContentType {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
             text.push_str(&format!("; {name}=\"{quoted}\""));
         }
-        text.push_str(&format!("; boundary={}", boundary.as_str()));
+        let boundary = boundary.as_str();
+        let is_token = boundary.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"'+_-.".contains(&byte));
+        match is_token {
+            true => text.push_str(&format!("; boundary={boundary}")),
+            false => text.push_str(&format!("; boundary=\"{boundary}\"")),
+        }
         text
     }
 
@@ -116,6 +121,16 @@ mod tests {
 
     fn boundary(value: &str) -> Result<String, MultipartError> {
         ContentType::parse(value)?.boundary().map(|boundary| boundary.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_boundary_that_is_no_token_is_written_in_quotation_marks() {
+        for value in ["xtopAbc", "a b", "a=b?(c)", "'+_-."] {
+            let own = Boundary::new(value).unwrap();
+            let written = ContentType::parse("multipart/mixed; x=y").unwrap().with_boundary(&own);
+            assert_eq!(boundary(&written), Ok(value.to_owned()), "{written}");
+            assert_eq!(written.contains("boundary=\""), value.contains(['=', ' ']), "{written}");
+        }
     }
 
     #[test]

@@ -230,7 +230,8 @@ impl Reader {
     fn head(&mut self) -> Result<Option<Event>, MultipartError> {
         // The line end before the head is still there: so a head without headers ends like every other.
         let end = memmem::find(&self.front, b"\r\n\r\n");
-        if end.unwrap_or(self.front.len()) > self.limits.part_head {
+        // Of an end that is not there yet, three bytes may be.
+        if end.unwrap_or_else(|| self.front.len().saturating_sub(3)) > self.limits.part_head {
             return Err(MultipartError::TooLong("a part's head is"));
         }
         let Some(end) = end else { return Ok(self.need_more()) };

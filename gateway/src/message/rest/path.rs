@@ -1,8 +1,8 @@
 //! The path of a service: what follows the service code in a request's path.
 //!
 //! Rights are decided on its decoded form, the service gets its raw form. So that both mean one thing, whatever
-//! another reader could take otherwise is a hazard: dot segments, encoded slashes, backslashes, NUL, bytes
-//! that are no UTF-8.
+//! another reader could take otherwise is a hazard: dot segments (also `..;x`, which servlets read as `..`), encoded
+//! slashes, backslashes, NUL, bytes that are no UTF-8.
 //!
 //! Specification: RFC 3986, 3.3 and 5.2.4. Threat T18.
 //!
@@ -111,10 +111,12 @@ impl ServicePath {
         }
         if is_dots(&decoded) {
             self.dot_segments = true;
+        } else if is_dots(without_parameters(&decoded)) {
+            self.hazard.get_or_insert(PathHazard::DotSegment);
         }
         if decoded.contains('/') {
             self.encoded_slash = true;
-            if decoded.split('/').any(is_dots) {
+            if decoded.split('/').map(without_parameters).any(is_dots) {
                 self.hazard.get_or_insert(PathHazard::DotSegment);
             }
             return Cow::Owned(decoded.replace('/', "\0"));
@@ -151,6 +153,11 @@ fn is_dots(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 
+/// What servlets take a segment for: they cut off what follows a semicolon first, and look for dots then.
+fn without_parameters(segment: &str) -> &str {
+    segment.split_once(';').map_or(segment, |(before, _)| before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +172,7 @@ mod tests {
             ("/", "/"),
             ("/a%20b/%C3%A4/c%25d", "/a b/\u{e4}/c%d"),
             ("/a//b;v=1/+/...", "/a//b;v=1/+/..."),
+            ("/;..;/...;x", "/;..;/...;x"),
             ("/%252e%252e/x", "/%2e%2e/x"),
             ("/\u{e4}", "/\u{e4}"),
         ] {
@@ -182,6 +190,11 @@ mod tests {
             ("/..", PathHazard::AboveRoot),
             ("/a/../../b", PathHazard::AboveRoot),
             ("/%2e%2e/b", PathHazard::AboveRoot),
+            ("/a/..;/b", PathHazard::DotSegment),
+            ("/a/..;x=y", PathHazard::DotSegment),
+            ("/a/.%2e%3bx/b", PathHazard::DotSegment),
+            ("/.;/b", PathHazard::DotSegment),
+            ("/a%2f..;x%2fb", PathHazard::DotSegment),
             ("/a\\b", PathHazard::Backslash),
             ("/a%5Cb", PathHazard::Backslash),
             ("/a%5c..%5c", PathHazard::Backslash),

@@ -268,6 +268,15 @@ fn too_large_a_head_is_refused() {
     assert_eq!((refused.leaf(), refused.http_status()), (Leaf::InvalidRequest, Some(431)));
     let many = vec![("X-A", b"a".as_slice()); MAX_HEADERS + 1];
     assert_eq!(ask("GET", TARGET, &many), Err(MessageError::TooLarge));
+    // Received, at the limit and one past it: of bytes, of headers.
+    let good = format!("GET\r\n{TARGET}\r\nX-Road-Client:EE/B/c\r\nx-road-id:i\r\nx-road-request-id:r\r\n");
+    let parse = |part: String| RestRequest::parse(part.into()).map(drop);
+    let of = |bytes: usize| format!("{good}X-A:{}\r\n", "a".repeat(bytes - good.len() - "X-A:\r\n".len()));
+    assert_eq!(parse(of(MAX_PART_BYTES)), Ok(()));
+    assert_eq!(parse(of(MAX_PART_BYTES + 1)), Err(MessageError::TooLarge));
+    let with = |headers: usize| format!("{good}{}", "X-A:a\r\n".repeat(headers - 3));
+    assert_eq!(parse(with(MAX_HEADERS)), Ok(()));
+    assert_eq!(parse(with(MAX_HEADERS + 1)), Err(MessageError::TooLarge));
 }
 
 #[test]

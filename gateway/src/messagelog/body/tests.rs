@@ -121,6 +121,10 @@ async fn the_quota_bounds_what_is_in_flight_and_is_given_back() {
     assert_eq!(vault.ready(), Err(LogError::Quota(1000)));
     drop((first, second));
     assert_eq!((vault.in_flight(), vault.ready()), (0, Ok(())));
+    // At the quota, and one byte past it.
+    let mut whole = vault.writer().unwrap();
+    assert_eq!(whole.write(&content(1000)).await, Ok(()));
+    assert_eq!(whole.write(&content(1)).await, Err(LogError::Quota(1000)));
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 use super::*;
 use cert_authority::{algorithm::DigestAlgorithm, crypto::digest};
+use proptest::prelude::*;
+
+use crate::messagelog::frame::{Frame, FrameHead};
 
 fn message() -> MessageRecord {
     let server = |code| ServerId::parse_encoded(code).ok();
@@ -126,5 +129,71 @@ fn a_record_of_an_unknown_role_or_service_is_refused() {
             };
         }
         assert_eq!(Record::decode(Kind::Request, &writer.finish().into()), Err(Unreadable));
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>().prop_filter("not blank", |text| !text.chars().all(char::is_whitespace))
+}
+
+fn some_bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from)
+}
+
+/// Text that is there is not empty: the empty one is written as none.
+fn maybe_text() -> impl Strategy<Value = Option<String>> {
+    prop::option::of(text())
+}
+
+prop_compose! {
+    fn any_message()(
+        ids in (text(), text(), maybe_text(), maybe_text()),
+        parties in (text(), text(), text(), text(), maybe_text()),
+        times in (prop::option::of(any::<i64>()), prop::option::of(0..i64::MAX), prop::option::of(any::<u64>())),
+        evidence in (some_bytes(), prop::collection::vec(some_bytes(), 0..3)),
+        parts in prop::collection::vec((".{0,20}", any::<u64>(), any::<[u8; 8]>(), prop::option::of(any::<[u8; 32]>())), 0..5),
+        circumstances in (maybe_text(), maybe_text(), maybe_text()),
+    ) -> MessageRecord {
+        let member = MemberId::new(parties.0.clone(), parties.1, parties.2).unwrap();
+        let client = member.subsystem(parties.3).unwrap();
+        let service = ServiceId::new(member.clone().into(), "get", parties.4.as_deref()).unwrap();
+        let mut record = MessageRecord::new(Role::Consumer, ids.0, ids.1, client, service, evidence.0);
+        record.user_id = ids.2;
+        record.issue = ids.3;
+        record.own_server = ServerId::new(member, "ss1").ok();
+        record.began = times.0.map(UnixTime::from_millis);
+        record.signed_at = times.1.map(UnixTime::from_millis);
+        record.request = times.2;
+        record.ocsp_responses = evidence.1;
+        record.parts = parts
+            .into_iter()
+            .map(|(media_type, length, content, stored)| {
+                let mut part = Part::new(media_type, length, digest(DigestAlgorithm::Sha384, &content));
+                part.stored = stored.map(|ciphertext| Stored { ciphertext, length, key: "k".into(), place: Place::Chunk });
+                part
+            })
+            .collect();
+        record.circumstances.purpose = circumstances.0;
+        record.circumstances.agreement = circumstances.1;
+        record.circumstances.tls_suite = circumstances.2;
+        record
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_message_is_read_from_its_frame_as_it_was_written(
+        message in any_message(), sequence in any::<u64>(), millis in any::<i64>(),
+    ) {
+        let record = Record::Response(message);
+        let fields = record.encode();
+        let head = FrameHead { kind: record.kind(), sequence, time: UnixTime::from_millis(millis) };
+        let frame = Bytes::from([&head.encode()[..], &fields].concat());
+        let read = Frame::decode(&frame).unwrap();
+        prop_assert_eq!(&read.record, &record);
+        prop_assert_eq!(read.head, head);
+        prop_assert_eq!(read.record.encode(), fields);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! It is a target as the others are, of which libFuzzer runs only the beginning: what is instrumented needs its runtime.
 #![no_main]
+#![expect(unreachable_code, reason = "the program ends where others begin")]
 
 use std::fs;
 use std::io::{Cursor, Read as _};
@@ -52,7 +53,7 @@ impl Corpus {
 libfuzzer_sys::fuzz_target!(
     init: {
         write();
-        std::process::exit(0)
+        std::process::exit(0);
     },
     |_data: &[u8]| {}
 );

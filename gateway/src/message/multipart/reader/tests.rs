@@ -121,6 +121,22 @@ fn malformed_part_heads_are_refused() {
 }
 
 #[test]
+fn at_its_limits_a_body_is_read() {
+    let Limits { part_head, parts, around, .. } = Limits::default();
+    // With the line end before it, without the empty line behind it.
+    let head =
+        |length: usize| format!("--b\r\nx: {}\r\n\r\nx\r\n--b--", "a".repeat(length - "\r\nx: ".len()));
+    assert_eq!(read(&head(part_head)).map(|parts| parts.len()), Ok(1));
+    assert_eq!(read(&head(part_head + 1)), Err(MultipartError::TooLong("a part's head is")));
+    let many = |count| "--b\r\n\r\nx\r\n".repeat(count) + "--b--";
+    assert_eq!(read(&many(parts)).map(|parts| parts.len()), Ok(parts));
+    assert_eq!(read(&many(parts + 1)), Err(MultipartError::TooManyParts));
+    let epilogue = |length| format!("--b\r\n\r\nx\r\n--b--{}", "a".repeat(length));
+    assert_eq!(read(&epilogue(around)).map(|parts| parts.len()), Ok(1));
+    assert_eq!(read(&epilogue(around + 1)), Err(MultipartError::TooLong("the text around the parts is")));
+}
+
+#[test]
 fn limits_hold() {
     let long_head = format!("--b\r\nx: {}\r\n\r\nx\r\n--b--", "a".repeat(8 * 1024));
     assert_eq!(read(&long_head), Err(MultipartError::TooLong("a part's head is")));
