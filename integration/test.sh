@@ -92,12 +92,13 @@ fi
 say "building the programs that the tests start (the first build takes some minutes)"
 cargo build --locked --workspace --all-targets
 
-say "running the tests"
+say "running the tests, as many programs at a time as there are cores"
 rm -f target/tmp/attack-table.txt
-cargo test --locked --workspace
+integration/run_tests.py
+cargo test --locked --workspace --doc
 say "the attack table: $(tail -n 1 target/tmp/attack-table.txt)"
 
 say "running the tests of TLS over OpenSSL, for peers that have CBC suites only"
-cargo test --locked -p integration --features legacy-tls --test legacy_tls
+cargo test --locked --workspace --features gateway/legacy-tls,integration/legacy-tls --test legacy_tls
 
 say "all tests passed${left_out:+ that were run. $left_out}"

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use benches::filled::{append, append_one, config};
+use benches::filled::{Filling, config};
 use benches::process;
 use cert_authority::clocks::{self, Clocks};
 use cert_authority::http::{Client, Limits};
@@ -65,7 +65,7 @@ async fn measure(count: u64, config: Config) {
     });
     let log = MessageLog::create(config, clock.shared()).unwrap();
     let begin = Instant::now();
-    append(&log, 0, count, |_| {}).await;
+    Filling::USUAL.append(&log, 0, count, |_| {}).await;
     println!("{count} messages logged in {:.1?}", begin.elapsed());
 
     let alone = timed(&log, count, count + ALONE, &AtomicBool::new(false)).await;
@@ -92,7 +92,7 @@ async fn timed(log: &MessageLog, first: u64, end: u64, done: &AtomicBool) -> Vec
             break;
         }
         let begin = Instant::now();
-        append_one(log, number).await;
+        Filling::USUAL.append_one(log, number).await;
         times.push(begin.elapsed());
     }
     times

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use benches::filled::{append, config};
+use benches::filled::{Filling, config};
 use benches::process;
 use cert_authority::clock::SystemClock;
 use gateway::messagelog::MessageLog;
@@ -39,7 +39,7 @@ fn measure(count: u64) {
     let directory = tempfile::Builder::new().prefix("bench-recovery").tempdir_in(target).unwrap();
     let begin = Instant::now();
     let log = MessageLog::create(config(directory.path()), Arc::new(SystemClock)).unwrap();
-    Runtime::new().unwrap().block_on(append(&log, 0, count, |_| {}));
+    Runtime::new().unwrap().block_on(Filling::USUAL.append(&log, 0, count, |_| {}));
     drop(log);
     println!("made {count} records in {:.1?}", begin.elapsed());
     open("closed well", directory.path());
@@ -79,5 +79,5 @@ fn append_until_killed(directory: &Path) {
     let log = MessageLog::open(config(directory), Arc::new(SystemClock)).unwrap();
     println!("open");
     let first = log.reader().len();
-    Runtime::new().unwrap().block_on(append(&log, first, u64::MAX, |_| {}));
+    Runtime::new().unwrap().block_on(Filling::USUAL.append(&log, first, u64::MAX, |_| {}));
 }

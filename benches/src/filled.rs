@@ -34,36 +34,59 @@ pub const fn member(number: u64) -> u64 {
     1000 + number % MEMBERS
 }
 
-/// Appends the records `first..end` of about 2 KiB; 256 tasks share syncs. `before` is told each number before it is
-/// appended.
-pub async fn append(log: &MessageLog, first: u64, end: u64, before: impl Fn(u64) + Clone + Send + 'static) {
-    const TASKS: u64 = 256;
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let (log, before) = (log.clone(), before.clone());
-        tasks.spawn(async move {
-            let mut number = first + task;
-            while number < end {
-                before(number);
-                append_one(&log, number).await;
-                number += TASKS;
-            }
-        });
-    }
-    tasks.join_all().await;
+/// How a log is filled.
+#[derive(Debug, Clone, Copy)]
+pub struct Filling {
+    /// Tasks that append at once: those that wait together share syncs.
+    pub tasks: u64,
+    /// About the length of a record on the disk, bytes; none is shorter than some 300.
+    pub record: usize,
 }
 
-/// Appends one record.
-pub async fn append_one(log: &MessageLog, number: u64) {
-    let client = format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
-    let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
-    let signature = Bytes::from(vec![b's'; 1500]);
-    let request = format!("{number:036}");
-    let mut record = MessageRecord::new(Role::Consumer, id(number), request, client, service, signature);
-    let length = HEAD.len().try_into().unwrap();
-    record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
-    let head = log.vault().seal(&HEAD).unwrap();
-    log.append(Record::Request(record), vec![Some(head)]).await.unwrap();
+impl Filling {
+    /// Records of about 2 KiB.
+    pub const USUAL: Self = Self { tasks: 256, record: 2100 };
+
+    /// Appends the records `first..end`. `before` is told each number before it is appended.
+    pub async fn append(
+        self,
+        log: &MessageLog,
+        first: u64,
+        end: u64,
+        before: impl Fn(u64) + Clone + Send + 'static,
+    ) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..self.tasks {
+            let (log, before) = (log.clone(), before.clone());
+            tasks.spawn(async move {
+                let mut number = first + task;
+                while number < end {
+                    before(number);
+                    self.append_one(&log, number).await;
+                    number += self.tasks;
+                }
+            });
+        }
+        tasks.join_all().await;
+    }
+
+    /// Appends one record.
+    pub async fn append_one(self, log: &MessageLog, number: u64) {
+        let client = format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
+        let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
+        // What stands around head and signature takes some 300 bytes.
+        let head = if self.record > 1000 { HEAD.len() } else { 0 };
+        let signature = Bytes::from(vec![b's'; self.record.saturating_sub(300 + head)]);
+        let request = format!("{number:036}");
+        let mut record = MessageRecord::new(Role::Consumer, id(number), request, client, service, signature);
+        let mut contents = Vec::new();
+        if head > 0 {
+            let length = HEAD.len().try_into().unwrap();
+            record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
+            contents.push(Some(log.vault().seal(&HEAD).unwrap()));
+        }
+        log.append(Record::Request(record), contents).await.unwrap();
+    }
 }
 
 /// Appends a message with these digests and their signature; nothing is kept of its parts but their digests.

@@ -1,4 +1,4 @@
-//! Closed-loop load over kept connections: each connection sends its next request when the last is answered.
+//! Closed-loop load: each connection sends its next request when the last is answered, or gives way to a new one.
 //!
 //! Bounded in time, in requests and in connections; to loopback only. Every latency is kept.
 
@@ -28,6 +28,8 @@ pub struct Load {
     pub body: Bytes,
     /// Connections, each with one request under way.
     pub connections: usize,
+    /// Whether connections are kept; otherwise each request has a connection of its own.
+    pub kept: bool,
     /// How long to send; answers under way are waited for.
     pub duration: Duration,
     /// How many requests to send at most, each connection its share.
@@ -150,6 +152,9 @@ async fn until_it_breaks(
             return Err(format!("{status}: {}", String::from_utf8_lossy(&first.unwrap_or_default())));
         }
         latencies.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+        if !load.kept {
+            return Ok(());
+        }
         sender.ready().await.map_err(|error| error.to_string())?;
     }
     Ok(())

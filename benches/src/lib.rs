@@ -4,16 +4,19 @@
 //! |---|---|
 //! | `benches/` | micro-benchmarks of the hot steps, each beside the floor it cannot go below |
 //! | [`world`], [`filled`] | the signing member that they need, and the log |
-//! | `bin/load.rs` | the load run: the whole chain against tuned nginx |
+//! | [`goals`], `bin/goals.rs` | the goals of the project, each beside its baseline: one table, one picture |
+//! | [`chain`], `bin/load.rs` | a chain of two hops under a load; the gateways' beside tuned nginx, to look into |
 //! | [`generator`] | closed-loop load over kept connections, with latencies |
 //! | [`nginx`] | the baseline: a tuned pair of nginx hops with mutual TLS between them |
 //! | [`floor`] | what an exchange cannot cost less than, measured in the same run |
 //! | [`process`], [`machine`] | CPU time and memory of other processes, from `/proc`; what the machine is |
-//! | [`report`] | medians, ratios and goals as Markdown |
+//! | [`report`] | medians and ratios of the load run as Markdown |
 
+pub mod chain;
 pub mod filled;
 pub mod floor;
 pub mod generator;
+pub mod goals;
 pub mod machine;
 pub mod nginx;
 pub mod process;

@@ -1,6 +1,6 @@
 //! The baseline: client -> nginx -> mutual TLS 1.3 -> nginx -> service, buffers tuned, upstream connections kept.
 //!
-//! What a user would pick without evidence (PERFORMANCE, chain b). Both hops are one nginx each, two workers,
+//! What a user would pick without evidence (PERFORMANCE, chain b); or the same with a new connection for each request (b0). Both hops are one nginx each, two workers,
 //! access logs off, request buffering off so that bodies stream.
 
 use std::fs::{File, create_dir_all};
@@ -12,6 +12,24 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{machine, process};
+
+/// How the hops speak to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Connections are kept (PERFORMANCE, chain b); keys of P-256.
+    Kept,
+    /// A connection with a whole handshake for each request (chain b0).
+    Fresh(Keys),
+}
+
+/// Keys of the hops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// ECDSA over P-256.
+    P256,
+    /// RSA of 2048 bits.
+    Rsa2048,
+}
 
 /// A running pair of nginx hops; stopped when dropped.
 #[derive(Debug)]
@@ -32,15 +50,19 @@ pub struct Ports {
 }
 
 impl Pair {
-    /// Writes certificates (P-256, made with `openssl`) and configurations into `folder`, and starts both hops.
+    /// Writes certificates (made with `openssl`) and configurations into `folder`, and starts both hops.
     ///
     /// # Errors
     /// What could not be made or started, in words.
-    pub fn start(folder: &Path, ports: Ports) -> Result<Self, String> {
+    pub fn start(folder: &Path, ports: Ports, link: Link) -> Result<Self, String> {
         create_dir_all(folder).map_err(|error| error.to_string())?;
         for name in ["front", "back"] {
-            certificate(folder, name)?;
+            certificate(folder, name, if let Link::Fresh(keys) = link { keys } else { Keys::P256 })?;
         }
+        let (kept, reuse) = match link {
+            Link::Kept => ("keepalive 256; keepalive_requests 1000000;", "on"),
+            Link::Fresh(_) => ("", "off"),
+        };
         let tuned = "worker_processes 2; daemon off; error_log stderr error; pid {PID};
             events { worker_connections 4096; }
             http { access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000; client_max_body_size 0;
@@ -49,11 +71,11 @@ impl Pair {
             uwsgi_temp_path {DIR}/u; scgi_temp_path {DIR}/s; proxy_http_version 1.1; proxy_set_header Connection '';
             proxy_request_buffering off; proxy_max_temp_file_size 0;";
         let front = format!(
-            "{tuned} upstream up {{ server {back}; keepalive 256; keepalive_requests 1000000; }}
+            "{tuned} upstream up {{ server {back}; {kept} }}
             server {{ listen {front}; location / {{ proxy_pass https://up; proxy_ssl_protocols TLSv1.3;
             proxy_ssl_certificate {{DIR}}/front.pem; proxy_ssl_certificate_key {{DIR}}/front.key;
             proxy_ssl_trusted_certificate {{DIR}}/back.pem; proxy_ssl_verify on; proxy_ssl_name back;
-            proxy_ssl_session_reuse on; }} }} }}",
+            proxy_ssl_session_reuse {reuse}; }} }} }}",
             back = ports.back,
             front = ports.front
         );
@@ -86,19 +108,15 @@ impl Drop for Pair {
     }
 }
 
-fn certificate(folder: &Path, name: &str) -> Result<(), String> {
+fn certificate(folder: &Path, name: &str, keys: Keys) -> Result<(), String> {
+    let kind: &[&str] = match keys {
+        Keys::P256 => &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        Keys::Rsa2048 => &["rsa:2048"],
+    };
     let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "30",
-        ])
+        .args(["req", "-x509", "-newkey"])
+        .args(kind)
+        .args(["-nodes", "-days", "30"])
         .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName=DNS:{name}")])
         .arg("-keyout")
         .arg(folder.join(format!("{name}.key")))

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// User and system time that the processes have used so far, their waited-for children not counted.
 pub fn cpu(pids: &[u32]) -> Duration {
     let ticks: u64 = pids.iter().filter_map(|pid| cpu_ticks(*pid)).sum();
@@ -16,6 +18,36 @@ pub fn cpu(pids: &[u32]) -> Duration {
 /// Proportional set size of the processes, bytes: what they hold, shared pages divided by their sharers.
 pub fn pss(pids: &[u32]) -> u64 {
     pids.iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>() * 1024
+}
+
+/// User and system time of this process so far, all its threads.
+pub fn own_cpu() -> Duration {
+    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
+}
+
+/// User and system time of the children of this process that have ended and were waited for.
+pub fn children_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
+    let ticks = fields
+        .map(|fields| fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>());
+    Duration::from_millis(ticks.unwrap_or_default() * 10)
+}
+
+/// The highest resident memory of a process so far, bytes.
+pub fn peak(pid: u32) -> u64 {
+    kib(&format!("/proc/{pid}/status"), "VmHWM:") * 1024
+}
+
+/// Makes the highest resident memory of each process what it is now.
+///
+/// # Errors
+/// In words: a process that is not ours.
+pub fn forget_peaks(pids: &[u32]) -> Result<(), String> {
+    pids.iter().try_for_each(|pid| {
+        let file = format!("/proc/{pid}/clear_refs");
+        fs::write(&file, "5").map_err(|error| format!("{file}: {error}"))
+    })
 }
 
 /// The process and all its descendants.

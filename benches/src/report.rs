@@ -1,4 +1,4 @@
-//! What the load run found, as Markdown: medians of the rounds, the ratio of each round, and the goals.
+//! What the load run found, as Markdown: medians of the rounds, and the ratio of each round.
 //!
 //! A ratio is taken within one round, where both chains ran one after the other, never between medians; its worst is
 //! the worst of any round.
@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::floor::Floor;
+use crate::goals::median;
 
 /// What one load showed of one chain.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +59,7 @@ pub struct Results {
 
 impl Results {
     fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
-        median(self.rounds.iter().map(of).collect())
+        median(&self.rounds.iter().map(of).collect::<Vec<_>>())
     }
 
     /// The largest of the rounds.
@@ -140,74 +141,4 @@ pub fn floors(results: &[Results]) -> String {
         let _ = writeln!(text, "| **exchange**: {} | {floor:.1} ({times:.1} x nginx) |", case.name);
     }
     text
-}
-
-/// The loads that goals speak of.
-#[derive(Debug)]
-pub struct Goals<'a> {
-    /// 1 KB, 64 connections.
-    pub small: &'a Results,
-    /// 20 KB.
-    pub medium: &'a Results,
-    /// 1 MB.
-    pub large: &'a Results,
-    /// One connection.
-    pub single: &'a Results,
-    /// 256 connections.
-    pub many: &'a Results,
-}
-
-impl Goals<'_> {
-    /// The table of the goals: held when the median holds, by which the worst round is told.
-    pub fn table(&self) -> String {
-        let mut text =
-            "| goal | at most (at least) | median | worst round | |\n|---|---|---|---|---|\n".to_owned();
-        let cpu = |round: &Round| round.ours.cpu / round.nginx.cpu;
-        let floor = |round: &Round| round.ours.cpu / round.floor_cpu();
-        at_most(&mut text, "G1: CPU against nginx, 1 KB, 64 connections", 5.8, self.small, cpu);
-        at_most(&mut text, "G2: CPU against the floor, 1 KB", 1.25, self.small, floor);
-        at_most(&mut text, "G2: CPU against the floor, 20 KB", 1.25, self.medium, floor);
-        at_most(&mut text, "G2: CPU against the floor, 1 MB", 1.15, self.large, floor);
-        let rate = |round: &Round| round.ours.rate / round.nginx.rate;
-        let (median, worst) = (self.small.median(rate), self.small.least(rate));
-        let held = if median >= 0.24 { "held" } else { "**missed**" };
-        let _ = writeln!(
-            text,
-            "| G4: exchanges a second against nginx's requests, 1 KB, 64 connections | (0.24) | {median:.3} | {worst:.3} | {held} |"
-        );
-        let p50 = |round: &Round| round.ours.p50 / (1.3 * (round.nginx.p50 + 4.0 * round.floor.sync + 100.0));
-        at_most(
-            &mut text,
-            "G5: p50 of one connection against 1.3 x (nginx + 4 syncs + 0.1 ms)",
-            1.0,
-            self.single,
-            p50,
-        );
-        let spread = |round: &Round| round.ours.p99 / round.ours.p50;
-        at_most(&mut text, "G5: p99 of one connection against its p50", 3.0, self.single, spread);
-        let hop = |round: &Round| {
-            let larger = round.ours.memory.iter().copied().fold(0.0, f64::max);
-            larger / (round.nginx.pair() / 2.0)
-        };
-        at_most(
-            &mut text,
-            "G7: memory of the larger gateway against an nginx hop, 256 connections",
-            1.5,
-            self.many,
-            hop,
-        );
-        at_most(&mut text, "G7: memory of both gateways, MB", 80.0, self.many, |round| round.ours.pair());
-        text
-    }
-}
-
-fn at_most(text: &mut String, goal: &str, limit: f64, case: &Results, of: impl Fn(&Round) -> f64) {
-    let (median, worst) = (case.median(&of), case.most(&of));
-    let held = if median <= limit { "held" } else { "**missed**" };
-    let _ = writeln!(text, "| {goal} | {limit} | {median:.2} | {worst:.2} | {held} |");
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -44,6 +44,8 @@ pub struct World {
     pub keys: SoftwareKeys,
     /// What a gateway knows of the network.
     pub conf: GlobalConf,
+    /// The root of all certificates.
+    pub root: Certificate,
     /// Who signs.
     pub member: MemberId,
     /// With what, its OCSP response included.
@@ -85,7 +87,7 @@ impl World {
         let conf = configuration(&directory.path().join("conf"), &root)?;
         let signing = SigningKey::new(key.clone(), certificate, &[], &[Bytes::from(response)], algorithm);
         let member = "DEMO/GOV/1001".parse()?;
-        Ok(Self { keys, conf, member, signing, key, algorithm, _directory: directory })
+        Ok(Self { keys, conf, root, member, signing, key, algorithm, _directory: directory })
     }
 }
 
@@ -161,9 +163,9 @@ fn template<'a>(
     }
 }
 
-/// The configuration as a gateway keeps it, read from files.
-fn configuration(directory: &Path, root: &Certificate) -> Result<GlobalConf, Failure> {
-    let parameters = SharedParams {
+/// A network without members that trusts this root.
+pub fn parameters(root: &Certificate) -> SharedParams {
+    SharedParams {
         instance: "DEMO".to_owned(),
         sources: vec![Source {
             address: "cs.test".to_owned(),
@@ -192,7 +194,12 @@ fn configuration(directory: &Path, root: &Certificate) -> Result<GlobalConf, Fai
         servers: Vec::new(),
         global_groups: Vec::new(),
         settings: GlobalSettings { member_classes: Vec::new(), ocsp_freshness: Duration::from_secs(3600) },
-    };
+    }
+}
+
+/// The configuration as a gateway keeps it, read from files.
+fn configuration(directory: &Path, root: &Certificate) -> Result<GlobalConf, Failure> {
+    let parameters = parameters(root);
     let folder = directory.join(&parameters.instance);
     fs::create_dir_all(&folder)?;
     durable::write(directory.join("instance-identifier"), parameters.instance.as_bytes())?;

@@ -300,6 +300,36 @@ fn random_changes_are_found_at_the_record_that_they_touch_and_all_others_can_be_
     assert!(untouched < mutations / 4 && had > mutations);
 }
 
+/// Zeros from where a record begins look like the end of the log, but others stand behind them.
+#[test]
+fn a_record_that_is_zeroed_from_its_first_byte_hides_none_behind_it() {
+    let judged = Judged::new(30);
+    let segments = segments_of(&judged);
+    let places = map(&segments, &id_of(&judged.directory()));
+    let copy = with_segments(&judged, &segments);
+    let log = copy.path().join("log");
+    let whole = Whole::of(&judged, &log);
+    let records = u64::try_from(whole.records.len()).unwrap();
+    let mut had = 0;
+    for (segment, old) in segments.iter().enumerate() {
+        let written = places[segment].last().unwrap().0;
+        for (begin, _, of) in places[segment].iter().filter(|at| at.0 >= SEGMENT_HEADER && at.0 < written) {
+            let mut new = old.clone();
+            new[*begin..*begin + CHUNK_HEAD].fill(0);
+            put(&paths(&log)[segment], &new);
+            let reader = whole.reader();
+            for number in [of.checked_sub(1), Some(of + 1), Some(of + 2)].into_iter().flatten() {
+                if number < records {
+                    whole.is_had_from(&reader, number, &format!("{begin} of segment {segment} zeroed"));
+                    had += 1;
+                }
+            }
+        }
+        put(&paths(&log)[segment], old);
+    }
+    assert!(had > 100, "{had}");
+}
+
 #[test]
 fn random_changes_of_data_keys_and_large_bodies_are_found_where_they_are_first_needed() {
     let scene = Scene::grouped(KeyGrouping::Subsystem);

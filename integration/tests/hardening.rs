@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_programs_keep_their_memory_to_themselves_and_no_pin_in_it() {
-        let (_folder, programs, layout) = made(18_900);
+        let (_folder, programs, layout) = made(19_300);
         let mut ecosystem = Ecosystem::start(programs, layout.clone()).await.unwrap();
         exchange(&layout, "{\"canary\":\"a small one\"}".to_owned()).await;
         let pins = pins(&layout);
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_gateway_without_rights_does_its_work_and_its_user_cannot_look_into_it() {
-        let (folder, programs, layout) = made(18_940);
+        let (folder, programs, layout) = made(19_340);
         let gateway = folder.path().join("passerelle-gateway");
         fs::copy(programs.path("passerelle-gateway"), &gateway).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -184,6 +184,7 @@ impl Wired {
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
         let responses = Arc::new(OcspCache::new(Some(cache.clone())));
         let keyring = Arc::new(Keyring::open(&config.keys, Arc::clone(&responses))?);
+        tracing::info!("keys are open"); // slow by intention: what a start takes besides counts from here
         let own_certificate = keyring.certificate(Usage::Tls, clock.now());
         let (config, local) = ServerConf::load(path, own_certificate)?;
         warn_of_dangers(&config);

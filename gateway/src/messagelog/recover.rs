@@ -32,20 +32,25 @@ pub(crate) struct Recovered {
     last_write: u64,
     /// Bytes that were cut off.
     pub(crate) torn: u64,
-    /// Why it ends there, if not because nothing more was written.
-    flaw: Option<Flaw>,
 }
 
 impl Recovered {
-    /// Not what a power cut leaves, but damage: something stands behind the end that was written later.
+    /// Nothing that is whole stands behind the end: neither what was written later nor the rest of a write whose beginning is
+    /// gone. What a writer has appended since the end was found is no damage.
     pub(crate) fn undamaged(self) -> Result<Self, LogError> {
-        if self.flaw.is_none() {
+        let failed = |e: io::Error| LogError::io("the end of the log cannot be read", &e);
+        let whole_behind = segment::whole_from(&self.segment, self.end).map_err(failed)?;
+        // Only now: a writer makes one write durable before it begins the next.
+        let flaw = match Scanner::new(&self.segment, self.end).next().map_err(failed)? {
+            Found::Chunk(_) => return Ok(self),
+            Found::Nothing => Flaw::Chunk,
+            Found::Broken(flaw) => flaw,
+        };
+        if !whole_behind {
             return Ok(self);
         }
-        match remnant(&self.segment, self.end, self.tree.size())? {
-            Remnant::Damage(finding) => Err(LogError::Damaged(finding)),
-            Remnant::Nothing | Remnant::Torn(_) => Ok(self),
-        }
+        let (segment, sequence) = (self.segment.header.number, self.tree.size());
+        Err(LogError::Damaged(Finding { segment, offset: self.end, sequence, flaw }))
     }
 }
 
@@ -111,7 +116,6 @@ pub(crate) fn read(
         tree: tree.unwrap_or_default(),
         last_write: end.last_write.min(end.offset),
         torn: 0,
-        flaw: end.flaw,
     })
 }
 

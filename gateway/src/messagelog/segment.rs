@@ -304,6 +304,21 @@ pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64
     Ok(None)
 }
 
+/// Whether a whole chunk stands anywhere at or behind `offset`.
+pub(crate) fn whole_from(segment: &Segment, offset: u64) -> io::Result<bool> {
+    let Some(data) = data_from(segment, offset)? else { return Ok(false) };
+    let aligned = data / super::frame::ALIGNMENT * super::frame::ALIGNMENT;
+    let mut scanner = Scanner::new(segment, aligned);
+    loop {
+        if let Found::Chunk(_) = scanner.next()? {
+            return Ok(true);
+        }
+        if !scanner.find_next()? {
+            return Ok(false);
+        }
+    }
+}
+
 /// Whether anything after `offset` was written when the bytes at `offset` were already durable. If so they were not
 /// torn by a power cut: they were changed, or the disk lost them.
 pub(crate) fn later_write(segment: &Segment, offset: u64) -> io::Result<bool> {

@@ -117,13 +117,29 @@ impl Ecosystem {
     /// # Errors
     /// As [`Ecosystem::start`]; there is no such part.
     pub async fn restart(&mut self, name: &str) -> Result<(), String> {
-        let part = PARTS.into_iter().find(|part| part.name == name);
-        let part = part.ok_or_else(|| format!("{name} is no part of the ecosystem"))?;
-        if let Ok(mut running) = self.take(name) {
-            running.stop(GRACE);
+        if self.process(name).is_some() {
+            self.halt(name)?;
         }
-        self.spawn(part)?;
+        self.launch(name)?;
         self.ready(name).await
+    }
+
+    /// Stops a part gracefully.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn halt(&mut self, name: &str) -> Result<(), String> {
+        self.take(name)?.stop(GRACE);
+        Ok(())
+    }
+
+    /// Starts a part that does not run, without waiting until it is ready ([`Ecosystem::ready`]).
+    ///
+    /// # Errors
+    /// There is no such part; it cannot be started.
+    pub fn launch(&mut self, name: &str) -> Result<(), String> {
+        let part = PARTS.into_iter().find(|part| part.name == name);
+        self.spawn(part.ok_or_else(|| format!("{name} is no part of the ecosystem"))?)
     }
 
     /// Stops everything gracefully, gateways first.
