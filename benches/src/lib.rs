@@ -5,6 +5,7 @@
 //! | `benches/` | micro-benchmarks of the hot steps, each beside the floor it cannot go below |
 //! | [`world`], [`filled`] | the signing member that they need, and the log |
 //! | `bin/load.rs` | the load run: the whole chain against tuned nginx |
+//! | `bin/quic.rs`, `link.py` | QUIC against TCP between two gateways, over a link that delays and loses packets |
 //! | [`generator`] | closed-loop load over kept connections, with latencies |
 //! | [`nginx`] | the baseline: a tuned pair of nginx hops with mutual TLS between them |
 //! | [`floor`] | what an exchange cannot cost less than, measured in the same run |
