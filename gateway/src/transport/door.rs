@@ -114,7 +114,7 @@ pub(super) struct Shared<H> {
     pub(super) limits: DoorLimits,
     pub(super) handshakes: Semaphore,
     by_address: Mutex<HashMap<IpAddr, OfAddress>>,
-    stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<bool>,
     /// Cloned into everything that is under way: when all clones are gone, all is finished.
     under_way: mpsc::Sender<Infallible>,
 }

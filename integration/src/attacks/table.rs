@@ -29,10 +29,6 @@ impl Row {
         Self { id, title, cases, make: Some(make), wishes: None, elsewhere: &[], open: None }
     }
 
-    const fn open(id: &'static str, title: &'static str, reason: &'static str) -> Self {
-        Self { id, title, cases: 0, make: None, wishes: None, elsewhere: &[], open: Some(reason) }
-    }
-
     const fn elsewhere(id: &'static str, title: &'static str, tests: &'static [&'static str]) -> Self {
         Self { id, title, cases: 0, make: None, wishes: None, elsewhere: tests, open: None }
     }

@@ -88,7 +88,7 @@ impl Standing {
     /// A stream for one exchange; `None` when the far end allows no more at once, or is gone.
     pub(crate) fn open(&self) -> Option<QuicStream> {
         let opened = self.connection.open_bi().now_or_never()?.ok()?;
-        Some(QuicStream::new(opened, End::Asking(Use::begin(&self.usage))))
+        Some(QuicStream::new(opened, End::Asking { _using: Use::begin(&self.usage) }))
     }
 
     fn is_usable(&self, tls: &Arc<ClientTls>) -> bool {

@@ -137,7 +137,7 @@ impl Lasting {
         hasher.update(b"passerelle: stateless resets of QUIC\0");
         hasher.update(identity.key.secret_der());
         let mut bytes = [0; 64];
-        bytes.iter_mut().zip(hasher.finish().as_bytes()).for_each(|(to, from)| *to = *from);
+        bytes.iter_mut().zip(hasher.finish().as_ref()).for_each(|(to, from)| *to = *from);
         Self(bytes)
     }
 }

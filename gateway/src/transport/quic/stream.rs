@@ -58,7 +58,7 @@ impl Tally {
 #[derive(Debug)]
 pub(crate) enum End {
     /// We ask.
-    Asking(Using),
+    Asking { _using: Using },
     /// We answer.
     Answering(Arc<Tally>),
 }
@@ -248,9 +248,9 @@ impl Drop for QuicStream {
         match self.end {
             _ if self.is_finished => {}
             // The answer is here, whole: there is nothing to break off.
-            End::Asking(_) if self.is_read => drop(self.sending.finish()),
+            End::Asking { .. } if self.is_read => drop(self.sending.finish()),
             End::Answering(_) if !self.has_read => self.reset(Code::Unread),
-            End::Asking(_) | End::Answering(_) => self.reset(Code::GivenUp),
+            End::Asking { .. } | End::Answering(_) => self.reset(Code::GivenUp),
         }
     }
 }
