@@ -184,7 +184,8 @@ mod tests {
                 // One that does not speak it does not use it either.
                 relayed(&world).await;
                 good(&world, "off").await;
-                let nobody = Stranger::with(&world.rogue.auth).connect(&world.rogue, quic(&world));
+                let stranger = Stranger::with(&world.rogue.auth);
+                let nobody = stranger.connect(&world.rogue, quic(&world));
                 assert!(tokio::time::timeout(Duration::from_secs(1), nobody).await.is_err());
             }
         }
@@ -328,7 +329,8 @@ mod tests {
         // In the middle of an answer.
         world.service.mode(Mode::Held);
         let ask = Ask::post(&format!("{RECORDS}/x"), "once").id("lost");
-        let asked = ask.send_to(&world.consumer.http());
+        let door = world.consumer.http();
+        let asked = ask.send_to(&door);
         let lose = async {
             soon("the service is called", || world.service.calls() == 2).await;
             relay.block(true);
@@ -395,9 +397,13 @@ mod tests {
 
     #[tokio::test]
     async fn more_exchanges_at_once_than_a_connection_takes_go_over_tcp() {
-        let world = world(PATIENT, "exchanges = 2\n").await;
+        let mut provider = speaking("exchanges = 2\n");
+        provider.push(("timeout = \"500 ms\"", "timeout = \"10 s\"".to_owned()));
+        let world = World::wish(Wishes { consumer: speaking(PATIENT), provider }).await;
         let relay = relayed(&world).await;
         good(&world, "before").await;
+        // The room of an exchange that is over is given back in a packet of its own.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         world.service.mode(Mode::Held);
         let asks: Vec<_> =
             (0..3).map(|n| Ask::post(&format!("{RECORDS}/x"), "body").id(&format!("held-{n}"))).collect();
@@ -527,8 +533,10 @@ mod tests {
             all += came;
         }
         println!("1000 half handshakes: {sent} bytes sent, {all} came back, {most} to one");
-        assert!(most > 0 && most <= 3 * 1200, "{most}");
-        assert!(all < 3 * sent, "{all} {sent}");
+        // quinn lets the datagram pass that exceeds three times what came (RFC 9000 8.1), and none behind it; and after the
+        // first 32 nothing comes back but a Retry.
+        assert!(most > 0 && most < 4 * 1200, "{most}");
+        assert!(all < sent / 2, "{all} {sent}");
         let after = memory();
         println!("memory: {before} MiB, then {after} MiB");
         assert!(after < before + 64, "{before} MiB, then {after} MiB");

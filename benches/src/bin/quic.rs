@@ -33,7 +33,7 @@ use gateway::transport::ocsp_cache::OcspCache;
 use gateway::transport::peer_connector::{Address, PeerConnector, Route};
 use gateway::transport::peer_door::{self, PeerReply, PeerRequest, PeerService};
 use gateway::transport::peer_registry::{PeerRegistry, Responder};
-use gateway::transport::quic::{self, Lasting, QuicSettings};
+use gateway::transport::quic::{self, Congestion, Lasting, QuicSettings};
 use gateway::transport::{Caller, DoorLimits, PeerSettings, tls};
 use integration::world::{Authority, Holder, TurnedClock, client, member};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -59,9 +59,12 @@ struct Options {
     /// Exchanges at once.
     #[arg(long, default_value_t = 64)]
     parallel: usize,
-    /// TCP's congestion control in the namespaces; QUIC's is CUBIC.
-    #[arg(long, default_value = "cubic")]
+    /// TCP's congestion control in the namespaces, where the kernel lets it be chosen; QUIC's is CUBIC.
+    #[arg(long, default_value = "reno")]
     tcp: String,
+    /// QUIC's congestion control: BBR in place of CUBIC.
+    #[arg(long)]
+    bbr: bool,
     /// Links: round trip in milliseconds, and loss in percent of the packets in each direction.
     #[arg(long, value_delimiter = ',', default_values = ["0:0", "0:1", "40:0", "40:1"])]
     links: Vec<String>,
@@ -80,10 +83,11 @@ fn main() -> Result<(), Failure> {
     let options = Options::parse();
     println!("{}\n", machine::describe(Path::new(".")));
     println!(
-        "{} rounds of {} s a load, TCP with {}; load average before {}.\n",
+        "{} rounds of {} s a load, TCP with {}, QUIC with {}; load average before {}.\n",
         options.rounds,
         options.seconds,
         options.tcp,
+        if options.bbr { "bbr" } else { "cubic" },
         machine::load()
     );
     println!(
@@ -102,7 +106,8 @@ fn measure(options: &Options, round_trip: f64, loss: f64) -> Result<(), Failure>
     // This thread is the client's from now on.
     enter(&link.client)?;
     let (client_side, server_side) = (runtime(&link.client)?, runtime(&link.server)?);
-    let pair = client_side.block_on(Pair::new());
+    let congestion = if options.bbr { Congestion::Bbr } else { Congestion::Cubic };
+    let pair = client_side.block_on(Pair::new(congestion));
     let (stop, stopped) = watch::channel(false);
     std::thread::scope(|scope| {
         let serving = scope.spawn(|| {
@@ -287,10 +292,11 @@ struct Pair {
     trust: Arc<AuthTrust>,
     consumer: Holder,
     provider: Holder,
+    congestion: Congestion,
 }
 
 impl Pair {
-    async fn new() -> Self {
+    async fn new(congestion: Congestion) -> Self {
         let clock = TurnedClock::default();
         let authority = Authority::fresh("Bench", &clock).await;
         let consumer = authority.issue(Profile::Auth, "CN=ss1").await;
@@ -307,7 +313,7 @@ impl Pair {
             let judged = trust.judge(&*known, &holder.identity().chain, &[good], &client("1001", "x"));
             assert!(judged.is_ok(), "{judged:?}");
         }
-        Self { known, trust, consumer, provider }
+        Self { known, trust, consumer, provider, congestion }
     }
 
     async fn serve(&self, stop: watch::Receiver<bool>) -> Result<(), Failure> {
@@ -318,7 +324,8 @@ impl Pair {
         let server = Arc::new(ArcSwap::from_pointee(server.into()));
         let address = SocketAddr::from((SERVER, PORT));
         let (listener, limits) = (TcpListener::bind(address).await?, DoorLimits::default());
-        let settings = QuicSettings { listen: Some(address), ..QuicSettings::default() };
+        let (listen, congestion) = (Some(address), self.congestion);
+        let settings = QuicSettings { listen, congestion, ..QuicSettings::default() };
         let lasting = Lasting::of(&self.provider.identity());
         let quic = quic::door::Listener::bind(address, &settings, &lasting)?;
         let echo = Arc::new(Echo);
@@ -335,7 +342,8 @@ impl Pair {
             Way::Quic => Some(SocketAddr::from((SERVER, PORT))),
         };
         let wait = Duration::from_secs(10);
-        let quic = QuicSettings { listen, wait, ..QuicSettings::default() };
+        let congestion = self.congestion;
+        let quic = QuicSettings { listen, wait, congestion, ..QuicSettings::default() };
         let settings = PeerSettings { port: PORT, quic, ..PeerSettings::default() };
         let client = tls::peer_client(self.consumer.identity())?;
         let client = Arc::new(ArcSwap::from_pointee(client.into()));

@@ -10,7 +10,7 @@ use cert_authority::settings::{optional_duration, optional_size};
 use serde::{Deserialize, Deserializer};
 
 use super::file::{OrOff, address_or_off};
-use crate::transport::quic::QuicSettings;
+use crate::transport::quic::{Congestion, QuicSettings};
 
 /// As written.
 #[derive(Debug, Default, Deserialize)]
@@ -30,10 +30,18 @@ pub(super) struct QuicFile {
     window: Option<u32>,
     #[serde(default, deserialize_with = "window")]
     connection_window: Option<u32>,
+    congestion: Option<CongestionFile>,
     #[serde(default, deserialize_with = "optional_duration")]
     wait: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
     retry: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CongestionFile {
+    Cubic,
+    Bbr,
 }
 
 impl QuicFile {
@@ -55,6 +63,11 @@ impl QuicFile {
             datagram: self.datagram.unwrap_or(usual.datagram),
             window: self.window.unwrap_or(usual.window),
             connection_window: self.connection_window.unwrap_or(usual.connection_window),
+            congestion: match self.congestion {
+                None => usual.congestion,
+                Some(CongestionFile::Cubic) => Congestion::Cubic,
+                Some(CongestionFile::Bbr) => Congestion::Bbr,
+            },
             wait: self.wait.unwrap_or(usual.wait),
             retry: self.retry.unwrap_or(usual.retry),
         }
@@ -121,6 +134,7 @@ mod tests {
             "datagram = \"64 KiB\"",
             "window = \"0 B\"",
             "connection_window = \"1 GiB\"",
+            "congestion = \"fast\"",
             "wait = 300",
             "colour = \"red\"",
         ] {

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::Hasher;
+use quinn::congestion::BbrConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rustls::ProtocolVersion;
@@ -101,10 +102,21 @@ pub struct QuicSettings {
     pub window: u32,
     /// The same of all bodies of a connection.
     pub connection_window: u32,
+    /// How fast is sent what a path may not carry.
+    pub congestion: Congestion,
     /// How long an exchange waits for a connection to come about before it goes by TCP.
     pub wait: Duration,
     /// After how long QUIC is tried again with a server that could not be reached by it.
     pub retry: Duration,
+}
+
+/// How a connection finds out how much a path carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Congestion {
+    /// By what is lost (RFC 9438): as most of the network does.
+    Cubic,
+    /// By how fast it arrives (BBR): where packets are lost for other reasons than that there are too many.
+    Bbr,
 }
 
 impl Default for QuicSettings {
@@ -119,6 +131,7 @@ impl Default for QuicSettings {
             datagram: 1452,
             window: 1 << 20,
             connection_window: 8 << 20,
+            congestion: Congestion::Cubic,
             wait: Duration::from_millis(300),
             retry: Duration::from_secs(600),
         }
@@ -170,6 +183,9 @@ fn transport(settings: &QuicSettings) -> TransportConfig {
         .send_window(settings.connection_window.into())
         .mtu_discovery_config(Some(discovery))
         .max_idle_timeout(IdleTimeout::try_from(settings.idle).ok());
+    if settings.congestion == Congestion::Bbr {
+        config.congestion_controller_factory(Arc::new(BbrConfig::default()));
+    }
     config
 }
 
