@@ -195,7 +195,7 @@ pub const ROWS: &[Row] = &[
             "integration/tests/quic.rs::strangers_are_refused_in_the_handshake_and_early_data_is_not_taken",
             "integration/tests/quic.rs::an_untrusted_peer_is_told_the_same_as_over_tcp",
             "integration/tests/quic.rs::a_peer_that_is_revoked_is_refused_within_the_interval_over_connections_that_were_open",
-            "integration/tests/quic.rs::a_flood_of_garbage_and_of_half_handshakes_keeps_nobody_out_and_takes_little_memory",
+            "integration/tests/quic_flood.rs::a_flood_of_garbage_and_of_half_handshakes_keeps_nobody_out_and_takes_little_memory",
             "integration/tests/quic.rs::addresses_are_proven_first_when_too_many_are_not",
             "integration/tests/quic.rs::connections_beyond_the_limit_are_refused_and_those_below_are_served",
             "integration/tests/quic.rs::a_request_goes_by_tcp_after_quic_only_when_nobody_can_have_read_it",
