@@ -322,6 +322,8 @@ pub(super) async fn serve_http<H: Handler>(
     let connection = http1::Builder::new()
         .max_headers(shared.limits.headers)
         .keep_alive(requests == Requests::UntilClosed)
+        // Whoever has a stream for one request may end it behind the request, and still read the answer.
+        .half_close(requests == Requests::One)
         // One byte more than the limit: an oversized head is then refused by `heads`, with the right status.
         .max_buf_size(shared.limits.head_bytes.saturating_add(8 * 1024))
         .serve_connection(io, service);
