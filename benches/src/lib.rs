@@ -6,6 +6,7 @@
 //! | [`world`], [`filled`] | the signing member that they need, and the log |
 //! | [`goals`], `bin/goals.rs` | the goals of the project, each beside its baseline: one table, one picture |
 //! | [`chain`], `bin/load.rs` | a chain of two hops under a load; the gateways' beside tuned nginx, to look into |
+//! | `bin/quic.rs`, `link.py` | QUIC against TCP between two gateways, over a link that delays and loses packets |
 //! | [`generator`] | closed-loop load over kept connections, with latencies |
 //! | [`nginx`] | the baseline: a tuned pair of nginx hops with mutual TLS between them |
 //! | [`floor`] | what an exchange cannot cost less than, measured in the same run |

@@ -1,18 +1,23 @@
-//! The optional parts of a configuration: who may ask for monitoring data, and how OCSP is used.
+//! The optional parts of a configuration: who may ask for monitoring data, how OCSP is used, who speaks QUIC.
 //!
 //! | part | file | default |
 //! |---|---|---|
 //! | `MONITORING` | `monitoring-params.xml` | nobody |
 //! | `NEXTUPDATE` | `nextupdate-params.xml` | `nextUpdate` of OCSP responses is checked |
 //! | `FETCHINTERVAL` | `fetchinterval-params.xml` | 1200 s, at least 60 s |
+//! | `PASSERELLE-QUIC` | `passerelle-quic.xml` | nobody |
+//!
+//! The last one is Passerelle's own: the UDP port of each server that speaks QUIC. X-Road keeps such a part and does not
+//! read it.
 //!
 //! Specification: `monitoring-conf.xsd`, `ocsp-nextupdate-conf.xsd`, `ocsp-fetchinterval-conf.xsd` of
 //! X-Road 7.8.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{ConfError, XmlError};
-use crate::identifier::ClientId;
+use crate::identifier::{ClientId, ServerId};
 use crate::xml::{self, Sequence, Writer};
 
 /// The shortest interval that is obeyed.
@@ -27,11 +32,18 @@ pub struct OptionalParts {
     pub verify_next_update: bool,
     /// How often OCSP responses are fetched.
     pub fetch_interval: Duration,
+    /// The UDP ports of servers that speak QUIC.
+    pub quic: BTreeMap<ServerId, u16>,
 }
 
 impl Default for OptionalParts {
     fn default() -> Self {
-        Self { monitoring_client: None, verify_next_update: true, fetch_interval: Duration::from_secs(1200) }
+        Self {
+            monitoring_client: None,
+            verify_next_update: true,
+            fetch_interval: Duration::from_secs(1200),
+            quic: BTreeMap::new(),
+        }
     }
 }
 
@@ -56,6 +68,38 @@ pub fn read_fetch_interval(bytes: &[u8]) -> Result<Duration, ConfError> {
         xml::number(conf.required("ocspFetchInterval")?)
     })?;
     Ok(Duration::from_secs(seconds.into()).max(MIN_FETCH_INTERVAL))
+}
+
+/// Reads `passerelle-quic.xml`.
+pub fn read_quic(bytes: &[u8]) -> Result<BTreeMap<ServerId, u16>, ConfError> {
+    read_conf(bytes, "passerelle-quic.xml", |conf| {
+        let mut ports = BTreeMap::new();
+        while let Some(server) = conf.optional("server") {
+            let mut entry = Sequence::of(server);
+            let id = entry.required("id")?;
+            let port = entry.required("port")?;
+            entry.end()?;
+            let id =
+                xml::text(id)?.trim().parse().map_err(|_| xml::wrong_value(id, "no server identifier"))?;
+            let number: u16 = xml::number(port)?;
+            if number == 0 || ports.insert(id, number).is_some() {
+                return Err(xml::wrong_value(server, "port 0, or a server that stands here twice"));
+            }
+        }
+        Ok(ports)
+    })
+}
+
+/// Writes `passerelle-quic.xml`.
+pub fn write_quic(ports: &BTreeMap<ServerId, u16>) -> String {
+    let mut out = Writer::document("ns:conf");
+    for (id, port) in ports {
+        out.start("server", &[]);
+        out.leaf("id", &id.to_string());
+        out.leaf("port", &port.to_string());
+        out.end();
+    }
+    out.finish()
 }
 
 /// Writes `monitoring-params.xml`.
@@ -95,4 +139,30 @@ fn read_conf<T>(
         Ok(value)
     };
     read_document().map_err(|error| ConfError::malformed(what, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_quic_is_read_as_it_was_written_and_nonsense_is_refused() {
+        let id = |text: &str| text.parse::<ServerId>().unwrap();
+        let ports = BTreeMap::from([(id("DEMO/GOV/1001/ss1"), 5500), (id("DEMO/GOV/a&b/ss<2>"), 65535)]);
+        let written = write_quic(&ports);
+        assert_eq!(read_quic(written.as_bytes()).unwrap(), ports);
+        assert_eq!(read_quic(write_quic(&BTreeMap::new()).as_bytes()).unwrap(), BTreeMap::new());
+        for (from, to) in [
+            ("5500", "0"),
+            ("5500", "65536"),
+            ("5500", ""),
+            ("DEMO/GOV/1001/ss1", "DEMO/GOV/1001"),
+            ("<port>5500</port>", ""),
+            ("<port>5500</port>", "<port>5500</port><x/>"),
+            ("DEMO/GOV/1001/ss1", "DEMO/GOV/a&amp;b/ss&lt;2&gt;"),
+        ] {
+            assert!(written.contains(from));
+            assert!(read_quic(written.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
 }

@@ -286,6 +286,11 @@ impl GlobalConf {
         self.optional.fetch_interval
     }
 
+    /// The UDP port at which a server speaks QUIC, if the authority says so.
+    pub fn quic_port(&self, server: &ServerId) -> Option<u16> {
+        self.optional.quic.get(server).copied()
+    }
+
     /// Who may ask for monitoring data.
     pub fn monitoring_client(&self) -> Option<&ClientId> {
         self.optional.monitoring_client.as_ref()

@@ -320,6 +320,7 @@ async fn connector_judges_a_provider_by_the_response_that_the_provider_serves() 
         config,
         registered,
         DoorLimits::default(),
+        None,
         Arc::new(Nothing),
         stop,
     ));

@@ -162,7 +162,15 @@ impl World {
         let (got, receiver) = mpsc::unbounded_channel();
         let service = Arc::new(Provider { manner, resume: Arc::clone(&self.resume), got });
         let limits = DoorLimits { handshake_timeout: Duration::from_millis(500), ..DoorLimits::default() };
-        tokio::spawn(peer_door::serve(listener, config, registered, limits, service, self.stopped.clone()));
+        tokio::spawn(peer_door::serve(
+            listener,
+            config,
+            registered,
+            limits,
+            None,
+            service,
+            self.stopped.clone(),
+        ));
         receiver
     }
 

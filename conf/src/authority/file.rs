@@ -4,6 +4,8 @@
 //! reported together: an administrator mends a file once, not once for each fault. What the entries mean together
 //! (does a server's owner exist, are the certificates readable) is [`super::registry`]'s business.
 
+use std::num::NonZeroU16;
+
 use cert_authority::settings::{Problems, Reader, Text};
 use cert_authority::tlog::settings::WitnessFile;
 use serde::Deserialize;
@@ -165,6 +167,7 @@ pub(crate) struct Server {
     #[serde(default)]
     pub(crate) clients: Vec<Text>,
     pub(crate) maintenance: Option<String>,
+    pub(crate) quic: Option<Spanned<NonZeroU16>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -289,8 +292,9 @@ mod tests {
         let Member { id: _, name: _, subsystems } = &member[0];
         let Subsystem { code: _, name } = &subsystems[0];
         assert!(name.is_some());
-        let Server { owner: _, code: _, address: _, certificates, clients, maintenance } = &server[1];
-        assert!(!certificates.is_empty() && !clients.is_empty() && maintenance.is_some());
+        let Server { owner: _, code: _, address: _, certificates, clients, maintenance, quic } = &server[1];
+        assert!(!certificates.is_empty() && !clients.is_empty());
+        assert!(maintenance.is_some() && quic.is_some());
         let Group { code: _, description: _, members } = &group[0];
         assert!(!members.is_empty());
         let Federated { anchor: _ } = &federated[0];

@@ -157,6 +157,7 @@ impl Publisher {
 
     fn parts(&self, version: Version) -> Result<Vec<(PartKind, PublishedPart)>, PublishError> {
         let optional = &self.registry.optional;
+        let quic = (!optional.quic.is_empty()).then(|| optional_parts::write_quic(&optional.quic));
         Ok([
             (PartKind::PrivateParameters, self.registry.private.write()),
             (PartKind::SharedParameters, self.shared.write(version)?),
@@ -165,6 +166,7 @@ impl Publisher {
             (PartKind::OcspFetchInterval, optional_parts::write_fetch_interval(optional.fetch_interval)),
         ]
         .into_iter()
+        .chain(quic.map(|text| (PartKind::Quic, text)))
         .filter_map(|(kind, text)| {
             let name = kind.file_name()?;
             Some((kind, PublishedPart { name, content: text.into_bytes() }))

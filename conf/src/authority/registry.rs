@@ -18,7 +18,7 @@ use cert_authority::x509::Certificate;
 use super::check::{Check, is_host};
 use super::file::{self, Cost, File, RequestFormat};
 use crate::anchor::Anchor;
-use crate::identifier::{ClientId, MemberId};
+use crate::identifier::{ClientId, MemberId, ServerId};
 use crate::optional_parts::{MIN_FETCH_INTERVAL, OptionalParts};
 use crate::private_params::{ManagementService, PrivateParams};
 use crate::shared_params::{
@@ -161,7 +161,13 @@ impl Check<'_> {
             self.problem(interval, "ocsp.fetch_interval", "must be at least 60 s");
         }
         let client = file.monitoring.client.as_ref();
+        let quic = file.server.iter().filter_map(|server| {
+            let owner: MemberId = server.owner.get_ref().parse().ok()?;
+            let id = ServerId::new(owner, server.code.get_ref().as_str()).ok()?;
+            Some((id, server.quic.as_ref()?.get_ref().get()))
+        });
         OptionalParts {
+            quic: quic.collect(),
             monitoring_client: client.and_then(|client| self.known_client(client, "monitoring.client")),
             verify_next_update: file.ocsp.check_next_update.unwrap_or(default.verify_next_update),
             fetch_interval,

@@ -63,6 +63,8 @@ pub enum PartKind {
     OcspNextUpdate,
     /// How often OCSP responses are fetched.
     OcspFetchInterval,
+    /// Which servers speak QUIC. Passerelle's own: X-Road keeps it without reading it.
+    Quic,
     /// Something that we keep but do not read.
     Other(String),
 }
@@ -76,6 +78,7 @@ impl PartKind {
             Self::Monitoring => "MONITORING",
             Self::OcspNextUpdate => "NEXTUPDATE",
             Self::OcspFetchInterval => "FETCHINTERVAL",
+            Self::Quic => "PASSERELLE-QUIC",
             Self::Other(identifier) => identifier,
         }
     }
@@ -96,16 +99,18 @@ impl PartKind {
             Self::Monitoring => Some("monitoring-params.xml"),
             Self::OcspNextUpdate => Some("nextupdate-params.xml"),
             Self::OcspFetchInterval => Some("fetchinterval-params.xml"),
+            Self::Quic => Some("passerelle-quic.xml"),
             Self::Other(_) => None,
         }
     }
 
-    const KNOWN: [Self; 5] = [
+    const KNOWN: [Self; 6] = [
         Self::SharedParameters,
         Self::PrivateParameters,
         Self::Monitoring,
         Self::OcspNextUpdate,
         Self::OcspFetchInterval,
+        Self::Quic,
     ];
 }
 

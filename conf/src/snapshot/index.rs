@@ -14,7 +14,9 @@ use crate::certificate_profile::CertificateProfile;
 use crate::directory::PartKind;
 use crate::error::ConfError;
 use crate::identifier::{ClientId, GlobalGroupId, ServerId};
-use crate::optional_parts::{OptionalParts, read_fetch_interval, read_monitoring, read_next_update};
+use crate::optional_parts::{
+    OptionalParts, read_fetch_interval, read_monitoring, read_next_update, read_quic,
+};
 use crate::private_params::PrivateParams;
 use crate::shared_params::{ApprovedCa, CaInfo, GlobalGroup, Member, Server, SharedParams};
 
@@ -223,6 +225,9 @@ fn read_optional(parts: &InstanceParts) -> Result<OptionalParts, ConfError> {
     }
     if let Some(bytes) = bytes(PartKind::OcspFetchInterval) {
         optional.fetch_interval = read_fetch_interval(bytes)?;
+    }
+    if let Some(bytes) = bytes(PartKind::Quic) {
+        optional.quic = read_quic(bytes)?;
     }
     Ok(optional)
 }

@@ -40,6 +40,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     let least = config.least_peer_version.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
     writeln!(out, "peers.least_version           {least}")?;
     writeln!(out, "peers.port, ocsp_port         {}, {}", transport.peers.port, transport.peers.ocsp_port)?;
+    writeln!(out, "quic.listen                   {}", off(transport.peers.quic.listen))?;
     write_trust(out, config)?;
     writeln!(out, "administration.listen         {}", config.administration.listen)?;
     for token in &config.administration.tokens {

@@ -17,6 +17,7 @@ use super::archive::ArchiveFile;
 use super::hardening::HardeningFile;
 use super::monitoring::MonitoringFile;
 use super::postgres::PostgresFile;
+use super::quic::QuicFile;
 use super::transparency::CheckpointsFile;
 use crate::message::Protocol;
 
@@ -28,6 +29,7 @@ pub(crate) struct File {
     pub(crate) signing: Signing,
     pub(crate) doors: Doors,
     pub(crate) peers: Peers,
+    pub(super) quic: QuicFile,
     pub(crate) administration: Administration,
     pub(crate) log: Log,
     pub(crate) archive: Option<Spanned<ArchiveFile>>,
@@ -367,6 +369,7 @@ impl File {
         let signing = reader.optional("signing").unwrap_or_default();
         let doors = reader.optional("doors").unwrap_or_default();
         let peers = reader.optional("peers").unwrap_or_default();
+        let quic = reader.optional("quic").unwrap_or_default();
         let administration = reader.optional("administration").unwrap_or_default();
         let log = reader.optional("log").unwrap_or_default();
         let archive = reader.optional("archive");
@@ -391,6 +394,7 @@ impl File {
             signing,
             doors,
             peers,
+            quic,
             administration,
             log,
             archive,
@@ -408,7 +412,9 @@ impl File {
     }
 }
 
-fn address_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OrOff<SocketAddr>>, D::Error> {
+pub(super) fn address_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<OrOff<SocketAddr>>, D::Error> {
     or_off(deserializer, |text| {
         text.parse().map_err(|_| format!("\"{text}\" is no address: write \"127.0.0.1:8080\", or \"off\""))
     })

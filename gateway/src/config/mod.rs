@@ -22,6 +22,7 @@ mod file;
 mod hardening;
 mod monitoring;
 mod postgres;
+mod quic;
 mod resolve;
 pub mod transparency;
 

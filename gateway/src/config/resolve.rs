@@ -81,6 +81,13 @@ impl Config {
         let traces = file.monitoring.traces.as_ref().and_then(|traces| resolver.traces(traces));
         let output = resolver.output(&file.output);
         let mut transport = Resolver::transport(&file);
+        if transport.peers.quic.listen.is_some() && file.dangerous.legacy_tls {
+            resolver.problems.0.push(Problem {
+                line: None,
+                key: "quic.listen".to_owned(),
+                reason: "cannot be had with dangerous.legacy_tls: OpenSSL speaks no QUIC here".to_owned(),
+            });
+        }
         transport.services.never = never(&administration, &log);
         resolver.services_are_elsewhere(&file.client, &transport.services);
         let Resolver { problems, mut warnings, .. } = resolver;
@@ -432,6 +439,7 @@ impl<'a> Resolver<'a> {
                     Some(OrOff::On(wait)) => Some(wait),
                     None => Some(Duration::from_secs(600)),
                 },
+                quic: file.quic.resolve(),
                 ..peers
             },
             services: ServiceSettings {

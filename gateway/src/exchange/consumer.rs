@@ -134,7 +134,7 @@ async fn run(
 
     // 20 receive
     seen.step(Step::Wait);
-    let answer = answer.await?;
+    let answer = answer.await.inspect_err(|failure| progress.in_doubt = failure.may_have_acted())?;
     seen.step(Step::Receive);
     let answer = check::not_a_fault(answer).await;
     let answer = answer.inspect_err(|error| progress.in_doubt = !error.is_told())?;

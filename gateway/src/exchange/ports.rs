@@ -274,6 +274,13 @@ pub enum PeerFailure {
     NoAnswer(String),
 }
 
+impl PeerFailure {
+    /// Whether the peer may have acted on the message all the same.
+    pub const fn may_have_acted(&self) -> bool {
+        matches!(self, Self::NoAnswer(_))
+    }
+}
+
 /// What an exchange goes by.
 #[derive(Clone, Copy)]
 pub struct View<'a> {

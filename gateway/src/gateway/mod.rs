@@ -4,7 +4,7 @@
 //! gateway.toml ─► Config ─┬─► conf::client ──► ConfHandle ─┐
 //!                         ├─► Keyring + OcspRefresher ─────┤
 //!                         ├─► MessageLog + timestamper ────┼──► exchange::Gateway ──► doors
-//!                         ├─► PeerConnector, Services ─────┤    (HTTP, HTTPS, 5500, 5577, administration)
+//!                         ├─► PeerConnector, Services ─────┤    (HTTP, HTTPS, 5500, QUIC, 5577, administration)
 //!                         └─► ServerConf ◄── reload ───────┘
 //! ```
 //! - [`serve`]: wires and runs it
@@ -57,13 +57,14 @@ use crate::serverconf::ServerConf;
 use crate::signing::BatchSigner;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
+use crate::transport::door::DoorLimits;
 use crate::transport::handshake::{ClientTls, ServerTls};
 use crate::transport::ocsp_cache::OcspCache;
 use crate::transport::ocsp_refresh::OcspRefresher;
 use crate::transport::peer_connector::PeerConnector;
 use crate::transport::peer_registry::{PeerRegistry, Registry};
 use crate::transport::tls::{self, Registered, TlsError};
-use crate::transport::{front_door, ocsp_exchange, peer_door};
+use crate::transport::{front_door, ocsp_exchange, peer_door, quic};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -304,8 +305,9 @@ impl Wired {
 
         running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));
         let peers = Arc::new(Peers(Arc::clone(&gateway)));
-        let (tls, bounds) = (Arc::clone(&live.peer_server), limits.peer_door.clone());
-        running.spawn(peer_door::serve(doors.peers, tls, registered, bounds, peers, closed.clone()));
+        let tls = Arc::clone(&live.peer_server);
+        let bounds = (limits.peer_door.clone(), limits.peers.quic.clone());
+        serve_peers(&mut running, (doors.peers, doors.quic), tls, registered, bounds, peers, &closed);
         let front = Arc::new(Front { gateway: Arc::clone(&gateway), authorities, conf_directory });
         for (listener, tls) in doors.front {
             let tls = if tls { live.front_server.clone() } else { None };
@@ -328,6 +330,32 @@ impl Wired {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Takes messages of other gateways, over TCP and, where it is opened, over QUIC; the one says where the other listens.
+fn serve_peers(
+    running: &mut JoinSet<()>,
+    (tcp, quic): (TcpListener, Option<quic::door::Listener>),
+    tls: Arc<ArcSwap<ServerTls>>,
+    registered: Arc<Registered>,
+    (bounds, settings): (DoorLimits, quic::QuicSettings),
+    peers: Arc<Peers>,
+    closed: &watch::Receiver<bool>,
+) {
+    let offer = quic.as_ref().and_then(|listener| Some(listener.local_addr().ok()?.port()));
+    if let Some(listener) = quic {
+        let (tls, known, peers) = (Arc::clone(&tls), Arc::clone(&registered), Arc::clone(&peers));
+        running.spawn(quic::door::serve(
+            listener,
+            tls,
+            known,
+            bounds.clone(),
+            settings,
+            peers,
+            closed.clone(),
+        ));
+    }
+    running.spawn(peer_door::serve(tcp, tls, registered, bounds, offer, peers, closed.clone()));
 }
 
 impl Live {
@@ -366,6 +394,7 @@ struct Doors {
     /// With whether it speaks TLS.
     front: Vec<(TcpListener, bool)>,
     peers: TcpListener,
+    quic: Option<quic::door::Listener>,
     ocsp: TcpListener,
     administration: TcpListener,
     witness: Option<(TcpListener, Arc<Witness>)>,
@@ -383,6 +412,7 @@ impl Doors {
         Ok(Self {
             front,
             peers: listen(config.doors.peers).await?,
+            quic: listen_quic(wired)?,
             ocsp: listen(config.doors.ocsp).await?,
             administration: listen(config.administration.listen).await?,
             witness: witness::open(config, &wired.keyring, &wired.clock).await?,
@@ -392,6 +422,15 @@ impl Doors {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| io(address, source))
+}
+
+fn listen_quic(wired: &Wired) -> Result<Option<quic::door::Listener>, StartError> {
+    let settings = &wired.config.transport.peers.quic;
+    let Some(address) = settings.listen else { return Ok(None) };
+    let auth = wired.keyring.identity(Usage::Auth, wired.clock.now())?;
+    let auth = auth.ok_or(StartError::NoCertificate("auth"))?;
+    let listener = quic::door::Listener::bind(address, settings, &quic::Lasting::of(&auth));
+    listener.map(Some).map_err(|source| io(format_args!("{address} (UDP)"), source))
 }
 
 fn io(what: impl std::fmt::Display, source: std::io::Error) -> StartError {

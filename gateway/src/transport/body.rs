@@ -386,6 +386,15 @@ impl OutgoingBody {
         Self::of(Kind::OneChunk(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
+    /// The same body again, if it is all here.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.kind {
+            Kind::Whole(bytes) => Some(Self::of(Kind::Whole(bytes.clone()))),
+            Kind::OneChunk(bytes) => Some(Self::of(Kind::OneChunk(bytes.clone()))),
+            Kind::Queue { .. } | Kind::Stream { .. } => None,
+        }
+    }
+
     /// Whether nobody is still making it.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.kind, Kind::Whole(_) | Kind::OneChunk(_))

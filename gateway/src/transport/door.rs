@@ -108,14 +108,13 @@ pub(crate) enum Protection {
 }
 
 /// What all connections of a door share.
-struct Shared<H> {
-    name: &'static str,
-    handler: Arc<H>,
-    limits: DoorLimits,
-    protection: Protection,
-    handshakes: Semaphore,
+pub(super) struct Shared<H> {
+    pub(super) name: &'static str,
+    pub(super) handler: Arc<H>,
+    pub(super) limits: DoorLimits,
+    pub(super) handshakes: Semaphore,
     by_address: Mutex<HashMap<IpAddr, OfAddress>>,
-    stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<bool>,
     /// Cloned into everything that is under way: when all clones are gone, all is finished.
     under_way: mpsc::Sender<Infallible>,
 }
@@ -124,6 +123,21 @@ struct Shared<H> {
 struct OfAddress {
     open: usize,
     handshakes: Arc<Semaphore>,
+}
+
+impl<H> Shared<H> {
+    /// With what ends when everything that was under way has.
+    pub(super) fn new(
+        name: &'static str,
+        limits: DoorLimits,
+        handler: Arc<H>,
+        stop: watch::Receiver<bool>,
+    ) -> (Arc<Self>, mpsc::Receiver<Infallible>) {
+        let (under_way, all_finished) = mpsc::channel(1);
+        let handshakes = Semaphore::new(limits.handshakes);
+        let by_address = Mutex::default();
+        (Arc::new(Self { name, handler, limits, handshakes, by_address, stop, under_way }), all_finished)
+    }
 }
 
 /// Runs a door until `stop` turns true (or its sender is gone), then lets what is under way finish, for at most
@@ -136,19 +150,10 @@ pub(crate) async fn run<H: Handler>(
     handler: Arc<H>,
     stop: watch::Receiver<bool>,
 ) {
-    let (under_way, mut all_finished) = mpsc::channel(1);
     let drain = limits.drain;
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let shared = Arc::new(Shared {
-        name,
-        handler,
-        handshakes: Semaphore::new(limits.handshakes),
-        limits,
-        protection,
-        by_address: Mutex::new(HashMap::new()),
-        stop: stop.clone(),
-        under_way,
-    });
+    let (shared, all_finished) = Shared::new(name, limits, handler, stop.clone());
+    let protection = Arc::new(protection);
     let mut connections = JoinSet::new();
     let mut stopping = stop;
     loop {
@@ -161,8 +166,9 @@ pub(crate) async fn run<H: Handler>(
         match accepted {
             Ok((stream, address, slot)) => {
                 let Some(counted) = Counted::count(&shared, address.ip()) else { continue };
+                let protection = Arc::clone(&protection);
                 connections.spawn(async move {
-                    serve_connection(&counted, stream, address).await;
+                    serve_connection(&counted, &protection, stream, address).await;
                     drop((counted, slot));
                 });
             }
@@ -174,17 +180,30 @@ pub(crate) async fn run<H: Handler>(
         }
     }
     drop((listener, shared));
+    finish(name, connections, all_finished, drain).await;
+}
+
+/// Waits for what is under way, for at most `drain`; whether all of it has finished. Nobody else holds the door's
+/// [`Shared`] any more.
+pub(super) async fn finish(
+    name: &'static str,
+    mut connections: JoinSet<()>,
+    mut all_finished: mpsc::Receiver<Infallible>,
+    drain: Duration,
+) -> bool {
     let finish = async {
         while connections.join_next().await.is_some() {}
         let _: Option<Infallible> = all_finished.recv().await;
     };
-    if timeout(drain, finish).await.is_err() {
+    let finished = timeout(drain, finish).await.is_ok();
+    if !finished {
         tracing::warn!(
             door = name,
             connections = connections.len(),
             "stopped before all exchanges had finished"
         );
     }
+    finished
 }
 
 async fn accept(
@@ -198,10 +217,10 @@ async fn accept(
 }
 
 /// A connection counted against its address.
-struct Counted<H> {
-    shared: Arc<Shared<H>>,
+pub(super) struct Counted<H> {
+    pub(super) shared: Arc<Shared<H>>,
     address: IpAddr,
-    handshakes: Arc<Semaphore>,
+    pub(super) handshakes: Arc<Semaphore>,
 }
 
 /// Whoever has an IPv6 address has the 64 bits behind it too.
@@ -213,7 +232,7 @@ fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 impl<H> Counted<H> {
-    fn count(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
+    pub(super) fn count(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
         let (address, limits) = (counted_as(address), &shared.limits);
         let mut by_address = shared.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = by_address.entry(address).or_insert_with(|| OfAddress {
@@ -241,37 +260,70 @@ impl<H> Drop for Counted<H> {
     }
 }
 
-async fn serve_connection<H: Handler>(counted: &Counted<H>, stream: TcpStream, address: SocketAddr) {
+async fn serve_connection<H: Handler>(
+    counted: &Counted<H>,
+    protection: &Protection,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
     let shared = &counted.shared;
     let secured = tokio::select! {
-        secured = timeout(shared.limits.handshake_timeout, secure(counted, stream)) => secured,
+        secured = timeout(shared.limits.handshake_timeout, secure(counted, protection, stream)) => secured,
         _ = stopped(shared) => return,
     };
-    let (stream, tls) = match secured {
-        Ok(Ok(secured)) => secured,
-        Ok(Err(error)) => {
-            tracing::info!(target: REFUSED, door = shared.name, from = %address, code = "handshake", %error, "handshake refused");
-            metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
-            return;
+    match secured {
+        Ok(Ok((stream, tls))) => {
+            let caller = Arc::new(Caller { address, tls });
+            if admits(shared, &caller) {
+                serve_http(shared, stream, &caller, Requests::UntilClosed).await;
+            }
         }
-        Err(_elapsed) => {
-            tracing::info!(target: REFUSED, door = shared.name, from = %address, code = "handshake", "handshake took too long");
-            metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
-            return;
-        }
-    };
-    let caller = Arc::new(Caller { address, tls });
-    if !shared.handler.admits(&caller) {
-        let certificate = shown(&caller);
+        Ok(Err(error)) => tell_handshake(shared, address, &error),
+        Err(_elapsed) => tell_handshake(shared, address, &"it took too long"),
+    }
+}
+
+/// Tells of a handshake that came to nothing.
+pub(super) fn tell_handshake<H>(shared: &Shared<H>, address: SocketAddr, error: &dyn std::fmt::Display) {
+    tracing::info!(target: REFUSED, door = shared.name, from = %address, code = "handshake", %error, "handshake refused");
+    metrics::counter!("passerelle_handshakes_refused_total", "door" => shared.name).increment(1);
+}
+
+/// Whether a connection is let in; tells of one that is not.
+pub(super) fn admits<H: Handler>(shared: &Shared<H>, caller: &Caller) -> bool {
+    let admitted = shared.handler.admits(caller);
+    if !admitted {
+        let (address, certificate) = (caller.address, shown(caller));
         tracing::info!(target: REFUSED, door = shared.name, from = %address, certificate, code = "certificate", "connection not admitted");
         metrics::counter!("passerelle_connections_refused_total", "door" => shared.name).increment(1);
-        return;
     }
+    admitted
+}
+
+/// How many requests a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Requests {
+    /// One after the other, as long as both sides like.
+    UntilClosed,
+    /// One: the next has a stream of its own.
+    One,
+}
+
+/// Serves what comes over a stream, to its end.
+pub(super) async fn serve_http<H: Handler>(
+    shared: &Arc<Shared<H>>,
+    stream: Stream,
+    caller: &Arc<Caller>,
+    requests: Requests,
+) {
     let heads = Arc::new(Heads::new(&shared.limits));
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&heads), &shared.limits));
-    let service = service_fn(|request| answer(shared, &heads, &caller, request));
+    let service = service_fn(|request| answer(shared, &heads, caller, request));
     let connection = http1::Builder::new()
         .max_headers(shared.limits.headers)
+        .keep_alive(requests == Requests::UntilClosed)
+        // Whoever has a stream for one request may end it behind the request, and still read the answer.
+        .half_close(requests == Requests::One)
         // One byte more than the limit: an oversized head is then refused by `heads`, with the right status.
         .max_buf_size(shared.limits.head_bytes.saturating_add(8 * 1024))
         .serve_connection(io, service);
@@ -283,23 +335,22 @@ async fn serve_connection<H: Handler>(counted: &Counted<H>, stream: TcpStream, a
             connection.await
         }
     };
-    if let Err(error) = ended {
-        let certificate = shown(&caller);
-        if error.is_parse() || error.is_timeout() || error.is_incomplete_message() {
-            let code = if error.is_parse_too_large() { 431 } else { 400 };
-            tracing::info!(
-                target: REFUSED,
-                door = shared.name,
-                from = %address,
-                certificate,
-                code,
-                %error,
-                "request refused for its form"
-            );
-            metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
-        } else {
-            tracing::debug!(door = shared.name, %address, certificate, %error, "connection ended");
-        }
+    let Err(error) = ended else { return };
+    let (address, certificate) = (caller.address, shown(caller));
+    if error.is_parse() || error.is_timeout() || error.is_incomplete_message() {
+        let code = if error.is_parse_too_large() { 431 } else { 400 };
+        tracing::info!(
+            target: REFUSED,
+            door = shared.name,
+            from = %address,
+            certificate,
+            code,
+            %error,
+            "request refused for its form"
+        );
+        metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
+    } else {
+        tracing::debug!(door = shared.name, %address, certificate, %error, "connection ended");
     }
 }
 
@@ -309,16 +360,20 @@ fn shown(caller: &Caller) -> Option<String> {
     Some(digest(DigestAlgorithm::Sha256, leaf).hex())
 }
 
-async fn stopped<H>(shared: &Shared<H>) {
+pub(super) async fn stopped<H>(shared: &Shared<H>) {
     // An error means that the sender is gone: the program ends.
     let _ = shared.stop.clone().wait_for(|stop| *stop).await;
 }
 
 /// Only a handshake that has begun takes a place, first among those of its address, then among all: neither silence nor
 /// a flood from one address keeps others out.
-async fn secure<H>(counted: &Counted<H>, stream: TcpStream) -> std::io::Result<(Stream, Option<TlsPeer>)> {
+async fn secure<H>(
+    counted: &Counted<H>,
+    protection: &Protection,
+    stream: TcpStream,
+) -> std::io::Result<(Stream, Option<TlsPeer>)> {
     let Counted { shared, handshakes, .. } = counted;
-    let Protection::Tls(config) = &shared.protection else { return Ok((Stream::Plain(stream), None)) };
+    let Protection::Tls(config) = protection else { return Ok((Stream::Plain(stream), None)) };
     let config = config.load_full();
     let begun = config.begun(stream).await?;
     let _of_address = handshakes.acquire().await.map_err(std::io::Error::other)?;

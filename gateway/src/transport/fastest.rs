@@ -158,7 +158,7 @@ pub(crate) async fn reach(host: &str, port: u16, patience: Duration) -> Result<T
 }
 
 /// The addresses of a host; never a link-local one: nothing of ours lives there, cloud metadata does (THREATS T35).
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ReachError> {
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ReachError> {
     let unknown = || ReachError::UnknownHost(host.to_owned());
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = lookup_host((bare, port)).await.map_err(|_unknown| unknown())?;

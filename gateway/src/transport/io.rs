@@ -21,12 +21,14 @@ use tokio_rustls::TlsStream;
 
 use super::DoorLimits;
 use super::head::{Heads, Phase};
+use super::quic::QuicStream;
 
 /// A connection, plain or not.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Quic(Box<QuicStream>),
     #[cfg(feature = "legacy-tls")]
     Legacy(Box<tokio_openssl::SslStream<TcpStream>>),
 }
@@ -150,6 +152,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+            Self::Quic(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
         }
@@ -161,6 +164,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+            Self::Quic(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
@@ -170,6 +174,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            Self::Quic(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
@@ -179,6 +184,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            Self::Quic(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
@@ -192,6 +198,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, parts),
+            Self::Quic(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, parts),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, parts),
         }
@@ -201,6 +208,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Quic(stream) => stream.is_write_vectored(),
             #[cfg(feature = "legacy-tls")]
             Self::Legacy(stream) => stream.is_write_vectored(),
         }

@@ -3,14 +3,16 @@
 //! ```text
 //! information system ──► front_door ─┐                           ┌─► peer_connector ──► another gateway
 //!                                    ├─► door (accept, limits) ─┐│      └ fastest (which address)
-//! another gateway ────► peer_door ───┘     └ head (bytes as     ││      └ auth_trust (who answered)
-//!                  5577 ► ocsp_exchange       received)         │└─► service_caller ──► the service
+//! another gateway ────► peer_door ───┘     └ head (bytes as     ││      ├ auth_trust (who answered)
+//!                  5577 ► ocsp_exchange       received)         ││      └ quic (the other way to go)
+//!                                                               │└─► service_caller ──► the service
 //!                                                               └ body (streams both ways)
 //! ```
 //!
 //! - [`front_door`], [`peer_door`]: the two listeners of an exchange; [`ocsp_exchange`] the third, small one.
 //! - [`peer_connector`]: a provider's servers -> a connection whose far end is trusted.
 //! - [`service_caller`]: the call to the organisation's own service.
+//! - [`quic`]: both over QUIC, between two Passerelle gateways.
 //! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
 //!   [`peer_registry`] is what it asks the configuration; [`ocsp_cache`] and [`ocsp_refresh`] bring the OCSP responses.
 //! - [`revocation_watch`]: asks the responders itself about peers; `ocsp_ask`: one question to a responder.
@@ -38,6 +40,7 @@ pub mod ocsp_refresh;
 pub mod peer_connector;
 pub mod peer_door;
 pub mod peer_registry;
+pub mod quic;
 pub mod revocation_watch;
 pub mod service_caller;
 pub mod tls;
@@ -128,6 +131,8 @@ pub struct PeerSettings {
     pub revocations: Option<Duration>,
     /// How long fetching OCSP responses from a peer may take: connect, and in total.
     pub ocsp_timeouts: (Duration, Duration),
+    /// QUIC with those that speak it.
+    pub quic: quic::QuicSettings,
 }
 
 impl Default for PeerSettings {
@@ -144,6 +149,7 @@ impl Default for PeerSettings {
             idle_connections: 256,
             revocations: Some(Duration::from_secs(45)),
             ocsp_timeouts: (Duration::from_secs(20), Duration::from_secs(30)),
+            quic: quic::QuicSettings::default(),
         }
     }
 }

@@ -1,15 +1,17 @@
 //! From the servers of a provider to a connection whose far end is trusted, and one message over it.
 //!
 //! ```text
-//! kept connection to the remembered server?  ── yes ─► still trusted? ready? ─► use it
-//!   └ no ─► race of the addresses ─► TLS ─► trusted? ─► use it, remember the address
-//!              ▲                       │       │
-//!              └────── the next ◄──────┴───────┘ (nothing of the message has left)
+//! QUIC with the remembered server?  ── yes ─► trusted? ─► a stream of it
+//!   └ no ─► kept connection to it?  ── yes ─► still trusted? ready? ─► use it
+//!             └ no ─► race of the addresses ─► TLS ─► trusted? ─► use it, remember the address
+//!                        ▲                       │       │
+//!                        └────── the next ◄──────┴───────┘ (nothing of the message has left)
 //! ```
 //!
 //! Until the first byte of a message is handed to a connection, any failure leads to the next address. From then on
-//! nothing is ever sent again, whatever happens: only a request that hyper gives back unwritten (the kept connection was
-//! closed under it) goes over another connection.
+//! nothing is ever sent again, whatever happens, but for two: a request that hyper gives back unwritten (the kept
+//! connection was closed under it), and one over QUIC of which it is certain that not a byte was read
+//! ([`super::quic`]). They go over another connection.
 //!
 //! Trust is asked for each message, on kept connections too: it ends with the registration or the OCSP response, not with
 //! the connection.
@@ -35,9 +37,11 @@ use super::body::{BodySender, IncomingBody, OutgoingBody, Pace};
 use super::door::TlsPeer;
 use super::fastest::{ConnectTimeouts, Fastest, ReachError};
 use super::handshake::ClientTls;
-use super::link::{Idle, Link, SendFailure, keep_alive};
+use super::io::Stream;
+use super::link::{Idle, Link, LinkAnswer, SendFailure, keep_alive};
 use super::ocsp_exchange::{self, FetchError};
 use super::peer_registry::PeerRegistry;
+use super::quic::{Dialer, Fate, OFFER, SaidBy};
 
 /// Why no connection to the provider came about. Nothing of the message has been sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +131,8 @@ struct Inner {
     tls: Arc<ArcSwap<ClientTls>>,
     trust: Arc<AuthTrust>,
     fastest: Fastest,
+    /// Where QUIC is used.
+    quic: Option<Dialer>,
     /// By host.
     idle: Mutex<HashMap<String, Arc<Idle<PeerLink>>>>,
 }
@@ -139,6 +145,24 @@ struct PeerLink {
     peer: Arc<TlsPeer>,
     /// The TLS configuration that it was made with: new keys end it.
     made_with: Arc<ClientTls>,
+    carrier: Carrier,
+}
+
+/// What a connection goes over.
+#[derive(Debug)]
+enum Carrier {
+    /// TCP: one exchange after the other.
+    Tcp,
+    /// A stream of QUIC: one exchange; the connection below it is kept elsewhere.
+    Quic(Arc<Fate>),
+}
+
+/// Over what a message may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Any,
+    /// QUIC has failed it already.
+    Tcp,
 }
 
 impl AsMut<Link> for PeerLink {
@@ -189,7 +213,8 @@ impl PeerConnector {
     #[must_use]
     pub fn new(settings: PeerSettings, tls: Arc<ArcSwap<ClientTls>>, trust: Arc<AuthTrust>) -> Self {
         let fastest = Fastest::new(settings.fastest_remembered);
-        Self(Arc::new(Inner { settings, tls, trust, fastest, idle: Mutex::default() }))
+        let quic = settings.quic.listen.map(|_| Dialer::new(&settings, Arc::clone(&tls)));
+        Self(Arc::new(Inner { settings, tls, trust, fastest, quic, idle: Mutex::default() }))
     }
 
     /// A connection to the fastest trusted server of the provider.
@@ -197,9 +222,27 @@ impl PeerConnector {
     /// # Errors
     /// [`ConnectError`]: of the address that came furthest, when all have failed.
     pub async fn connect(&self, route: Route) -> Result<PeerConnection, ConnectError> {
+        self.connect_over(Over::Any, route).await
+    }
+
+    async fn connect_over(&self, over: Over, route: Route) -> Result<PeerConnection, ConnectError> {
         let hosts: Vec<String> = route.addresses.iter().map(|address| address.host.clone()).collect();
-        if let Some((link, trusted)) = self.kept(&route, &hosts).await {
-            return Ok(PeerConnection { connector: self.clone(), route, link, trusted });
+        let usual = match hosts.as_slice() {
+            [only] => Some(only.clone()),
+            several => self.0.fastest.remembered(several),
+        };
+        if let Some(host) = usual {
+            let ready = match over {
+                Over::Any => self.by_quic(&route, &host).await,
+                Over::Tcp => None,
+            };
+            let ready = match ready {
+                None => self.kept(&route, &host).await,
+                ready => ready,
+            };
+            if let Some((link, trusted)) = ready {
+                return Ok(PeerConnection { connector: self.clone(), route, link, trusted });
+            }
         }
         let timeouts = ConnectTimeouts {
             remembered: self.0.settings.remembered_connect_timeout,
@@ -235,18 +278,37 @@ impl PeerConnector {
         Err(failure)
     }
 
-    /// A kept connection to the remembered server, or to the only one, still trusted for this provider.
-    async fn kept(&self, route: &Route, hosts: &[String]) -> Option<(PeerLink, PeerTrusted)> {
-        let host = match hosts {
-            [only] => only.clone(),
-            several => self.0.fastest.remembered(several)?,
+    /// A stream to a server that speaks QUIC, trusted for this provider. Whatever is in the way leads to TCP.
+    async fn by_quic(&self, route: &Route, host: &str) -> Option<(PeerLink, PeerTrusted)> {
+        let quic = self.0.quic.as_ref()?;
+        let server =
+            route.addresses.iter().find(|address| address.host == host).map(|address| &address.server);
+        if let Some(port) = server.and_then(|server| route.conf.quic_port(server)) {
+            quic.offered(host, port, SaidBy::Authority);
+        }
+        let standing = quic.standing(host).await?;
+        let trusted = match self.trusted(route, &standing.peer, host).await {
+            Ok(trusted) => trusted,
+            Err(error) => {
+                tracing::info!(host, %error, "a connection by QUIC is not trusted");
+                return None;
+            }
         };
-        let idle = self.idle(&host);
+        let stream = standing.open()?;
+        let fate = stream.fate();
+        let link = Link::open(Stream::Quic(Box::new(stream))).await.ok()?;
+        let (peer, made_with) = (Arc::clone(&standing.peer), Arc::clone(&standing.made_with));
+        Some((PeerLink { link, host: host.into(), peer, made_with, carrier: Carrier::Quic(fate) }, trusted))
+    }
+
+    /// A kept connection to a server, still trusted for this provider.
+    async fn kept(&self, route: &Route, host: &str) -> Option<(PeerLink, PeerTrusted)> {
+        let idle = self.idle(host);
         while let Some(kept) = idle.take().await {
             if !Arc::ptr_eq(&kept.made_with, &self.0.tls.load()) {
                 continue;
             }
-            match self.trusted(route, &kept.peer, &host).await {
+            match self.trusted(route, &kept.peer, host).await {
                 Ok(trusted) => return Some((kept, trusted)),
                 Err(error) => tracing::info!(host, %error, "a kept connection is no longer trusted"),
             }
@@ -270,7 +332,8 @@ impl PeerConnector {
             .map_err(|error| failed(error.to_string()))?;
         let trusted = self.trusted(route, &peer, host).await?;
         let link = Link::open(stream).await.map_err(|error| failed(error.to_string()))?;
-        Ok((PeerLink { link, host: host.into(), peer: Arc::new(peer), made_with: tls }, trusted))
+        let (peer, carrier) = (Arc::new(peer), Carrier::Tcp);
+        Ok((PeerLink { link, host: host.into(), peer, made_with: tls, carrier }, trusted))
     }
 
     /// Judges the far end; OCSP responses that are missing are fetched from it.
@@ -308,6 +371,12 @@ impl PeerConnection {
     #[must_use]
     pub fn peer(&self) -> &TlsPeer {
         &self.link.peer
+    }
+
+    /// Whether it goes over QUIC.
+    #[must_use]
+    pub fn is_quic(&self) -> bool {
+        matches!(self.link.carrier, Carrier::Quic(_))
     }
 
     /// Its host.
@@ -355,37 +424,62 @@ impl PeerConnection {
     async fn exchange(mut self, mut request: Request<OutgoingBody>) -> Result<PeerAnswer, AnswerError> {
         loop {
             self.address(&mut request);
+            let unread = self.may_be_unread(&request);
             let patience = self.connector.0.settings.answer_timeout;
             let failure = match self.link.link.exchange(request, patience).await {
-                Ok(answer) => {
-                    let PeerLink { host, peer, .. } = &self.link;
-                    let (idle, peer) = (self.connector.idle(host), Arc::clone(peer));
-                    let pace = Pace { pause: patience, least_rate: None };
-                    return Ok(PeerAnswer {
-                        status: answer.status,
-                        headers: answer.headers,
-                        body: idle.lend(self.link, answer.reusable, answer.incoming, pace),
-                        trusted: self.trusted,
-                        peer,
-                    });
-                }
+                Ok(answer) => return Ok(self.answered(answer)),
                 Err(failure) => failure,
             };
             let host = self.link.host.to_string();
-            match failure {
-                SendFailure::Unsent(unsent) => {
+            let over = match (failure, unread) {
+                (SendFailure::Unsent(unsent), _) => {
                     tracing::info!(
                         host,
                         "a kept connection was closed before the message was begun, taking another"
                     );
                     request = *unsent;
-                    self = self.connector.connect(self.route).await?;
+                    self.link.carrier.other()
                 }
-                SendFailure::Late => return Err(AnswerError::Timeout(host)),
-                SendFailure::Broken(error) => {
+                (SendFailure::Broken(error), Some((fate, same))) if fate.is_unread() => {
+                    tracing::info!(host, %error, "the message was not read over QUIC, taking TCP");
+                    request = same;
+                    Over::Tcp
+                }
+                (SendFailure::Late, _) => return Err(AnswerError::Timeout(host)),
+                (SendFailure::Broken(error), _) => {
                     return Err(AnswerError::Broken { host, reason: chain(&error) });
                 }
-            }
+            };
+            self = self.connector.connect_over(over, self.route).await?;
+        }
+    }
+
+    /// A message that is all here and goes over QUIC can go by TCP when it turns out that nobody has read it.
+    fn may_be_unread(&self, request: &Request<OutgoingBody>) -> Option<(Arc<Fate>, Request<OutgoingBody>)> {
+        let Carrier::Quic(fate) = &self.link.carrier else { return None };
+        let mut same = Request::new(request.body().again()?);
+        *same.method_mut() = request.method().clone();
+        *same.uri_mut() = request.uri().clone();
+        *same.headers_mut() = request.headers().clone();
+        Some((Arc::clone(fate), same))
+    }
+
+    fn answered(self, answer: LinkAnswer) -> PeerAnswer {
+        let Self { connector, link, trusted, .. } = self;
+        let carrier = if matches!(link.carrier, Carrier::Tcp) { "tcp" } else { "quic" };
+        metrics::counter!("passerelle_peer_exchanges_total", "carrier" => carrier).increment(1);
+        if let (Some(quic), Some(port)) = (&connector.0.quic, offered(&answer.headers)) {
+            quic.offered(&link.host, port, SaidBy::Host);
+        }
+        let (idle, peer) = (connector.idle(&link.host), Arc::clone(&link.peer));
+        let pace = Pace { pause: connector.0.settings.answer_timeout, least_rate: None };
+        let reusable = answer.reusable && matches!(link.carrier, Carrier::Tcp);
+        PeerAnswer {
+            status: answer.status,
+            headers: answer.headers,
+            body: idle.lend(link, reusable, answer.incoming, pace),
+            trusted,
+            peer,
         }
     }
 
@@ -415,6 +509,22 @@ impl Awaited {
             Err(_dropped) => lost(),
         }
     }
+}
+
+impl Carrier {
+    /// Over what a message may go that this one has not begun.
+    const fn other(&self) -> Over {
+        match self {
+            Self::Tcp => Over::Any,
+            Self::Quic(_) => Over::Tcp,
+        }
+    }
+}
+
+/// The port at which whoever answered speaks QUIC.
+fn offered(headers: &[(Bytes, Bytes)]) -> Option<u16> {
+    let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(OFFER.as_bytes()))?;
+    std::str::from_utf8(value).ok()?.parse().ok().filter(|port| *port > 0)
 }
 
 /// An error with its causes: hyper's own words alone say little.

@@ -21,6 +21,7 @@ use super::body::{BodySender, IncomingBody, OutgoingBody};
 use super::door::{self, Answer, Caller, Handler, Protection, Received, TlsPeer};
 use super::handshake::ServerTls;
 use super::head::RequestHead;
+use super::quic::OFFER;
 use super::tls::Registered;
 
 /// One message of another gateway.
@@ -46,29 +47,40 @@ impl PeerRequest {
 ///
 /// Dropped unused, the peer gets a bare 500.
 #[derive(Debug)]
-pub struct PeerReply(Answer);
+pub struct PeerReply {
+    answer: Answer,
+    offer: Option<u16>,
+}
 
 impl PeerReply {
     /// Sends a whole answer: a fault found before the message was taken apart.
     pub fn whole(self, content_type: &'static str, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) {
-        let mut response = answer(headers, OutgoingBody::whole(body));
+        let mut response = answer(headers, self.offer, OutgoingBody::whole(body));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         // The peer may have gone; its loss.
-        let _ = self.0.send(response);
+        let _ = self.answer.send(response);
     }
 
     /// Begins an answer; its body follows through the sender, and its head leaves with the first bytes of it.
     #[must_use]
     pub fn begin(self, headers: Vec<(HeaderName, HeaderValue)>) -> BodySender {
         BodySender::lazily(move |body| {
-            let _ = self.0.send(answer(headers, body));
+            let _ = self.answer.send(answer(headers, self.offer, body));
         })
     }
 }
 
-fn answer(headers: Vec<(HeaderName, HeaderValue)>, body: OutgoingBody) -> Response<OutgoingBody> {
+/// An answer; beside it where we speak QUIC, which X-Road does not read.
+fn answer(
+    headers: Vec<(HeaderName, HeaderValue)>,
+    offer: Option<u16>,
+    body: OutgoingBody,
+) -> Response<OutgoingBody> {
     let mut response = Response::new(body);
     response.headers_mut().extend(headers);
+    if let Some(port) = offer {
+        response.headers_mut().insert(HeaderName::from_static(OFFER), port.into());
+    }
     response
 }
 
@@ -81,22 +93,31 @@ pub trait PeerService: Send + Sync + 'static {
     fn not_registered(&self, caller: &Caller) -> Bytes;
 }
 
-/// Serves other gateways until `stop` turns true; then lets what is under way finish.
+/// Serves other gateways until `stop` turns true; then lets what is under way finish. `offer` is the port at which the same
+/// is served over QUIC ([`super::quic::door`]).
 pub async fn serve<S: PeerService>(
     listener: TcpListener,
     tls: Arc<ArcSwap<ServerTls>>,
     registered: Registered,
     limits: DoorLimits,
+    offer: Option<u16>,
     service: Arc<S>,
     stop: watch::Receiver<bool>,
 ) {
-    let handler = Arc::new(Peers { service, registered });
+    let handler = Arc::new(Peers::new(service, registered, offer));
     door::run("peer", listener, Protection::Tls(tls), limits, handler, stop).await;
 }
 
-struct Peers<S> {
+pub(super) struct Peers<S> {
     service: Arc<S>,
     registered: Registered,
+    offer: Option<u16>,
+}
+
+impl<S> Peers<S> {
+    pub(super) fn new(service: Arc<S>, registered: Registered, offer: Option<u16>) -> Self {
+        Self { service, registered, offer }
+    }
 }
 
 impl<S: PeerService> Handler for Peers<S> {
@@ -108,7 +129,8 @@ impl<S: PeerService> Handler for Peers<S> {
     async fn handle(self: Arc<Self>, received: Received, answer: Answer) {
         if self.admits(&received.caller) {
             let Received { head, body, caller } = received;
-            self.service.serve(PeerRequest { head, body, caller }, PeerReply(answer)).await;
+            let reply = PeerReply { answer, offer: self.offer };
+            self.service.serve(PeerRequest { head, body, caller }, reply).await;
             return;
         }
         metrics::counter!("passerelle_requests_refused_total", "door" => "peer").increment(1);

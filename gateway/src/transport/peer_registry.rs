@@ -50,6 +50,10 @@ pub trait PeerRegistry: Send + Sync {
     fn ocsp_freshness(&self) -> (Duration, bool);
     /// How often our own certificates' responses are renewed.
     fn ocsp_interval(&self) -> Duration;
+    /// The port at which a server speaks QUIC, if that is said of it.
+    fn quic_port(&self, _server: &ServerId) -> Option<u16> {
+        None
+    }
 }
 
 /// The snapshot in force; `None` while the configuration is missing or expired.
@@ -91,5 +95,9 @@ impl PeerRegistry for GlobalConf {
 
     fn ocsp_interval(&self) -> Duration {
         self.fetch_interval()
+    }
+
+    fn quic_port(&self, server: &ServerId) -> Option<u16> {
+        Self::quic_port(self, server)
     }
 }

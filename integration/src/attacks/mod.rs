@@ -31,6 +31,7 @@ mod lines;
 mod multipart;
 mod mutants;
 mod path;
+mod quic;
 mod signature;
 mod soap;
 mod table;

@@ -1,8 +1,8 @@
 //! The rows, in the order of the threat model.
 
 use super::{
-    Make, access, admin, conf, doors, evidence, headers, http, limits, lines, multipart, path, signature,
-    soap, timing, tls, xml,
+    Make, access, admin, conf, doors, evidence, headers, http, limits, lines, multipart, path, quic,
+    signature, soap, timing, tls, xml,
 };
 use crate::world::Wishes;
 
@@ -27,10 +27,6 @@ pub struct Row {
 impl Row {
     const fn tried(id: &'static str, title: &'static str, cases: usize, make: Make) -> Self {
         Self { id, title, cases, make: Some(make), wishes: None, elsewhere: &[], open: None }
-    }
-
-    const fn open(id: &'static str, title: &'static str, reason: &'static str) -> Self {
-        Self { id, title, cases: 0, make: None, wishes: None, elsewhere: &[], open: Some(reason) }
     }
 
     const fn elsewhere(id: &'static str, title: &'static str, tests: &'static [&'static str]) -> Self {
@@ -193,7 +189,19 @@ pub const ROWS: &[Row] = &[
         ..Row::tried("T36", "Administration", 76, |world| Box::pin(admin::cases(world)))
     },
     Row::tried("T37", "Handshakes", 46, |world| Box::pin(doors::handshakes(world))),
-    Row::open("T38", "QUIC", "not built: no door speaks QUIC"),
+    Row {
+        wishes: Some(quic::speaking),
+        elsewhere: &[
+            "integration/tests/quic.rs::strangers_are_refused_in_the_handshake_and_early_data_is_not_taken",
+            "integration/tests/quic.rs::an_untrusted_peer_is_told_the_same_as_over_tcp",
+            "integration/tests/quic.rs::a_peer_that_is_revoked_is_refused_within_the_interval_over_connections_that_were_open",
+            "integration/tests/quic_flood.rs::a_flood_of_garbage_and_of_half_handshakes_keeps_nobody_out_and_takes_little_memory",
+            "integration/tests/quic.rs::addresses_are_proven_first_when_too_many_are_not",
+            "integration/tests/quic.rs::connections_beyond_the_limit_are_refused_and_those_below_are_served",
+            "integration/tests/quic.rs::a_request_goes_by_tcp_after_quic_only_when_nobody_can_have_read_it",
+        ],
+        ..Row::tried("T38", "QUIC", 46, |world| Box::pin(quic::cases(world)))
+    },
     Row {
         elsewhere: &[
             "cert-authority/tests/service.rs::questions_about_foreign_certificates_and_garbage_are_refused",

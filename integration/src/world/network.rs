@@ -1,6 +1,6 @@
 //! The published configuration: signed, served over HTTP, and at the mercy of the test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use cert_authority::clock::{Clock, UnixTime};
 use cert_authority::http as small_http;
 use conf::anchor::{Anchor, AnchorSource};
 use conf::directory::{Contents, File, PartKind};
-use conf::identifier::ClientId;
+use conf::identifier::{ClientId, ServerId};
 use conf::optional_parts;
 use conf::private_params::{ManagementService, PrivateParams};
 use conf::shared_params::{
@@ -42,6 +42,7 @@ pub struct Network {
     address: String,
     shared: Mutex<SharedParams>,
     monitoring: Mutex<Option<ClientId>>,
+    quic: Mutex<BTreeMap<ServerId, u16>>,
     expires: Mutex<UnixTime>,
     served: Arc<Mutex<Served>>,
     fetches: Arc<AtomicU64>,
@@ -78,6 +79,7 @@ impl Network {
             address,
             shared,
             monitoring: Mutex::default(),
+            quic: Mutex::default(),
             expires,
             served,
             fetches,
@@ -123,6 +125,11 @@ impl Network {
         *lock(&self.monitoring) = Some(client);
     }
 
+    /// At which port a server speaks QUIC, from the next configuration on.
+    pub fn speaks_quic(&self, server: ServerId, port: u16) {
+        lock(&self.quic).insert(server, port);
+    }
+
     /// Signs a configuration of any instance, without publishing it.
     pub async fn sign(&self, instance: &str, expires: UnixTime, shared: &SharedParams) -> Served {
         let private = PrivateParams {
@@ -142,6 +149,9 @@ impl Network {
         let monitoring = monitoring.map(|client| {
             (PartKind::Monitoring, "monitoring-params.xml", optional_parts::write_monitoring(Some(&client)))
         });
+        let quic = lock(&self.quic).clone();
+        let quic = (!quic.is_empty())
+            .then(|| (PartKind::Quic, "passerelle-quic.xml", optional_parts::write_quic(&quic)));
         let parts = [
             (PartKind::PrivateParameters, "private-params.xml", private.write()),
             (PartKind::SharedParameters, "shared-params.xml", shared.write(Version::V6).unwrap()),
@@ -152,7 +162,7 @@ impl Network {
             ),
         ];
         let place = |(kind, name, text)| (kind, format!("{place}/{name}"), Bytes::from(text));
-        let parts: Vec<_> = parts.into_iter().chain(monitoring).map(place).collect();
+        let parts: Vec<_> = parts.into_iter().chain(monitoring).chain(quic).map(place).collect();
         let files: Vec<File<'_>> =
             parts.iter().map(|(kind, location, bytes)| File { kind, location, bytes }).collect();
         let contents = Contents { instance, version: Version::V6, expires, files: &files };

@@ -131,6 +131,7 @@ impl Node {
             assert!(toml.contains(from), "{from} is not in the settings");
             toml.replace(from, to)
         });
+        let toml = toml.replace("{host}", &host.to_string());
         if let Some(directory) = toml.lines().skip_while(|line| *line != "[log]").nth(1) {
             let directory = directory.trim_start_matches("directory = ").trim_matches('"');
             self.log = self.folder.join(directory);

@@ -196,10 +196,10 @@ pub struct Rogue {
     /// Its member's signing certificate.
     pub signatory: Signatory,
     clock: TurnedClock,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
 }
 
-struct State {
+pub(super) struct State {
     clock: TurnedClock,
     tls: ArcSwap<ServerConfig>,
     /// What its OCSP port serves.
@@ -374,6 +374,19 @@ impl Rogue {
         versions: &[&'static SupportedProtocolVersion],
         address: &str,
     ) -> std::io::Result<Line> {
+        let config = Arc::new(self.client_config(Some(holder), behind, versions));
+        let stream = within("connecting", TcpStream::connect(address)).await?;
+        let name = rustls_pki_types::ServerName::from(stream.peer_addr().unwrap().ip());
+        Ok(Line(TlsConnector::from(config).connect(name, stream).await?))
+    }
+
+    /// How it greets: with this certificate, or none, and believing whoever answers.
+    pub(super) fn client_config(
+        &self,
+        holder: Option<&Holder>,
+        behind: &[CertificateDer<'static>],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let usual = tls::peer_client(self.auth.identity()).unwrap();
         let provider = Arc::clone(usual.crypto_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -383,16 +396,15 @@ impl Rogue {
             .with_custom_certificate_verifier(Arc::new(Anybody))
             .with_no_client_auth();
         config.enable_sni = false;
-        // Whatever is shown: rustls would look whether key and certificate belong together.
-        let Identity { mut chain, key } = holder.identity();
-        chain.extend_from_slice(behind);
-        let key = config.crypto_provider().key_provider.load_private_key(key).unwrap();
-        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-        config.client_auth_cert_resolver = Arc::new(shown);
-        let config = Arc::new(config);
-        let stream = within("connecting", TcpStream::connect(address)).await?;
-        let name = rustls_pki_types::ServerName::from(stream.peer_addr().unwrap().ip());
-        Ok(Line(TlsConnector::from(config).connect(name, stream).await?))
+        if let Some(holder) = holder {
+            // Whatever is shown: rustls would look whether key and certificate belong together.
+            let Identity { mut chain, key } = holder.identity();
+            chain.extend_from_slice(behind);
+            let key = config.crypto_provider().key_provider.load_private_key(key).unwrap();
+            let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+            config.client_auth_cert_resolver = Arc::new(shown);
+        }
+        config
     }
 
     /// What somebody is told who shows this and is not let in.
@@ -501,13 +513,7 @@ impl State {
                 _ = epoch.changed() => None,
             };
             let Some(request) = request else { break };
-            self.calls.fetch_add(1, Ordering::SeqCst);
-            *lock(&self.last) = request.clone();
-            let plan = lock(&self.plan).clone();
-            if plan.silent {
-                return;
-            }
-            let envelope = self.answer(&request, &plan).await;
+            let Some(envelope) = self.answered(&request).await else { return };
             let broken_off = envelope.broken_off;
             if stream.write_all(&envelope.bytes()).await.is_err()
                 || stream.flush().await.is_err()
@@ -517,6 +523,14 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// Its answer by its plan, if it gives one.
+    pub(super) async fn answered(&self, request: &Message) -> Option<Envelope> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        *lock(&self.last) = request.clone();
+        let plan = lock(&self.plan).clone();
+        if plan.silent { None } else { Some(self.answer(request, &plan).await) }
     }
 
     async fn answer(&self, message: &Message, plan: &AnswerPlan) -> Envelope {
@@ -592,6 +606,6 @@ fn read(message: &Message) -> (RestRequest, PartDigests) {
     (request.unwrap(), incoming.finish().unwrap())
 }
 
-fn server(holder: &Holder) -> ServerConfig {
+pub(super) fn server(holder: &Holder) -> ServerConfig {
     tls::peer_server(holder.identity(), Arc::new(|_| true)).unwrap()
 }
