@@ -205,7 +205,7 @@ impl Wired {
         let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local)?;
         let clocks = Arc::new(Clocks::new(Arc::clone(&clock), config.clock));
         let log = open_log(&config, &clock)?;
-        let replays = Replays::open(config.replays, log.reader(), clock.now())?;
+        let replays = Replays::open(config.replays, &log, clock.now())?;
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),

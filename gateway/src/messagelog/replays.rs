@@ -24,10 +24,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cert_authority::{
     algorithm::DigestAlgorithm,
     clock::UnixTime,
-    crypto::{Digest, Hasher, digest},
+    crypto::{Digest, Hasher},
 };
 use conf::identifier::ClientId;
 
@@ -37,6 +38,8 @@ use super::{
     index::id_hash,
     reader::Reader,
     record::{MessageRecord, Record, Role},
+    service::MessageLog,
+    stamp::{RecentSignatures, signature_digest},
 };
 
 /// What is done about a request that was seen before.
@@ -78,6 +81,7 @@ pub enum ReplayError {
 pub struct Replays {
     settings: Settings,
     log: Reader,
+    signatures: Arc<RecentSignatures>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -103,7 +107,8 @@ impl Replays {
     ///
     /// # Errors
     /// [`LogError`] when the log cannot be read.
-    pub fn open(settings: Settings, log: Reader, now: UnixTime) -> Result<Self, LogError> {
+    pub fn open(settings: Settings, log: &MessageLog, now: UnixTime) -> Result<Self, LogError> {
+        let (log, signatures) = (log.reader(), log.recent_signatures());
         let mut seen = Seen::default();
         if settings.handling.is_some()
             && let Some(ids) = log.message_ids_since(now - settings.window)?
@@ -112,7 +117,7 @@ impl Replays {
             ids.iter().for_each(|id| filter.insert(*id));
             seen.filters = Some(VecDeque::from([filter]));
         }
-        Ok(Self { settings, log, seen: Arc::new(Mutex::new(seen)) })
+        Ok(Self { settings, log, signatures, seen: Arc::new(Mutex::new(seen)) })
     }
 
     /// Lets a verified request in that was not seen before, or is to be told of only.
@@ -123,13 +128,13 @@ impl Replays {
         &self,
         client: &ClientId,
         message_id: &str,
-        signature: &[u8],
+        signature: &Bytes,
         now: UnixTime,
     ) -> Result<Entered, ReplayError> {
         let (id, period) = (id_hash(message_id), self.settings.window / QUARTERS);
         let mut entered = Entered { seen: Arc::clone(&self.seen), request: None, id, at: now, period };
         let Some(handling) = self.settings.handling else { return Ok(entered) };
-        let signature = digest(DigestAlgorithm::Sha512, signature);
+        let signature = self.signatures.digest(signature);
         let request = name(client, message_id, &signature);
         let is_known = {
             let mut seen = lock(&self.seen);
@@ -176,8 +181,7 @@ impl Replays {
             let requests = found.iter().filter(|stored| stored.time >= since);
             let requests = requests.filter_map(|stored| received(&stored.record));
             let same_id: Vec<&MessageRecord> = requests.filter(|record| record.client == client).collect();
-            let is_same =
-                |record: &&&MessageRecord| digest(DigestAlgorithm::Sha512, &record.signature) == signature;
+            let is_same = |record: &&&MessageRecord| signature_digest(&record.signature) == signature;
             Ok((same_id.iter().any(|record| is_same(&record)), same_id.len()))
         })
         .await?;

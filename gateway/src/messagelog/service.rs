@@ -106,7 +106,7 @@ struct Inner {
     vault: Vault,
     reader: Reader,
     state: Arc<State>,
-    recent: RecentSignatures,
+    recent: Arc<RecentSignatures>,
     stamping: Mutex<Health>,
     /// Held from finding what is pending until its time-stamp is logged, so that nothing is stamped twice.
     stamper: Arc<tokio::sync::Mutex<()>>,
@@ -221,7 +221,7 @@ impl MessageLog {
             vault,
             reader,
             state,
-            recent: RecentSignatures::default(),
+            recent: Arc::default(),
             stamping,
             stamper: Arc::default(),
             at_once: OnceLock::new(),
@@ -304,7 +304,7 @@ impl MessageLog {
             vault,
             reader,
             state,
-            recent: RecentSignatures::default(),
+            recent: Arc::default(),
             stamping,
             stamper: Arc::default(),
             at_once: OnceLock::new(),
@@ -328,6 +328,11 @@ impl MessageLog {
     /// Finds and reads records.
     pub fn reader(&self) -> Reader {
         self.0.reader.clone()
+    }
+
+    /// Digests of the signatures that were logged last.
+    pub(crate) fn recent_signatures(&self) -> Arc<RecentSignatures> {
+        Arc::clone(&self.0.recent)
     }
 
     /// Whether it lies in PostgreSQL.

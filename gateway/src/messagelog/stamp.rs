@@ -27,7 +27,7 @@ pub const MOST: usize = 10_000;
 /// How many signatures are remembered with their digests.
 const RECENT: usize = 64;
 
-/// Digests of the signatures that were logged last: messages that were signed together come soon after one another, and
+/// Digests of the signatures that were logged or received last: messages that were signed together come soon after one another, and
 /// share theirs to the byte.
 #[derive(Debug, Default)]
 pub(crate) struct RecentSignatures(Mutex<VecDeque<(Bytes, Digest)>>);
