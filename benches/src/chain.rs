@@ -144,7 +144,7 @@ pub fn prepare(directory: &Path) -> Result<PathBuf, String> {
         return Err(format!("{} is not empty", directory.display()));
     }
     let directory = directory.canonicalize().map_err(named)?;
-    std::fs::write(directory.join(MARK), "").map_err(named)?;
+    process::write(directory.join(MARK), b"").map_err(named)?;
     if process::on_tmpfs(&directory) {
         return Err(format!("{} is on a file system in memory: its syncs cost nothing", directory.display()));
     }

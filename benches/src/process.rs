@@ -3,6 +3,7 @@
 //! Specification: proc(5). Not for this process's own threads.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,14 @@ pub fn cpu(pids: &[u32]) -> Duration {
     let ticks: u64 = pids.iter().filter_map(|pid| cpu_ticks(*pid)).sum();
     // USER_HZ is 100 on every Linux that this runs on.
     Duration::from_millis(ticks * 10)
+}
+
+/// Writes a file whose loss would matter to nobody: settings of a run, answers of `/proc`.
+///
+/// # Errors
+/// The system's.
+pub fn write(file: impl AsRef<Path>, content: &[u8]) -> std::io::Result<()> {
+    fs::File::create(file)?.write_all(content)
 }
 
 /// Proportional set size of the processes, bytes: what they hold, shared pages divided by their sharers.
@@ -46,7 +55,7 @@ pub fn peak(pid: u32) -> u64 {
 pub fn forget_peaks(pids: &[u32]) -> Result<(), String> {
     pids.iter().try_for_each(|pid| {
         let file = format!("/proc/{pid}/clear_refs");
-        fs::write(&file, "5").map_err(|error| format!("{file}: {error}"))
+        write(&file, b"5").map_err(|error| format!("{file}: {error}"))
     })
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use benches::goals::{self, Place, Row, Scale, Section};
-use benches::{chain, machine};
+use benches::{chain, machine, process};
 use clap::Parser;
 use integration::demo::programs::Programs;
 
@@ -132,7 +132,8 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let usual = (!options.short && options.only.is_empty()).then(|| source.join("benches"));
     if let Some(out) = options.out.clone().or(usual) {
         let write = |name: &str, content: String| {
-            std::fs::write(out.join(name), content).map_err(|error| format!("{}: {error}", out.display()))
+            process::write(out.join(name), content.as_bytes())
+                .map_err(|error| format!("{}: {error}", out.display()))
         };
         write("RESULTS.md", format!("{HEAD}\n{text}"))?;
         write("RESULTS.svg", goals::picture::picture(&rows))?;

@@ -318,8 +318,10 @@ impl Pair {
 
     async fn serve(&self, stop: watch::Receiver<bool>) -> Result<(), Failure> {
         let known = Arc::clone(&self.known);
-        let registered =
-            self.trust.registered(Arc::new(move || Some(Arc::clone(&known) as Arc<dyn PeerRegistry>)));
+        let registered = self.trust.registered(Arc::new(move || {
+            let known: Arc<dyn PeerRegistry> = known.clone();
+            Some(known)
+        }));
         let server = tls::peer_server(self.provider.identity(), Arc::clone(&registered))?;
         let server = Arc::new(ArcSwap::from_pointee(server.into()));
         let address = SocketAddr::from((SERVER, PORT));
@@ -355,7 +357,7 @@ impl Pair {
         let route = Route {
             provider: client("1001", "x"),
             addresses: vec![Address { server: id.clone(), host: SERVER.to_string() }],
-            conf: Arc::clone(&self.known) as Arc<dyn PeerRegistry>,
+            conf: self.known.clone(),
         };
         let connection = connector.connect(route).await?;
         if matches!(way, Way::Quic) != connection.is_quic() {

@@ -19,6 +19,7 @@ use integration::demo::layout::ORGANISATIONS;
 use super::network::{self, Change};
 use super::{Bound, Place, Row, Scale, Section, figure, median};
 use crate::chain::{Case, SMALL};
+use crate::process;
 use crate::report::Figures;
 
 /// Fewer connections than keep two cores busy: what is asked is how long answers take, not how many there are.
@@ -114,7 +115,7 @@ async fn write_each_second(files: &[PathBuf]) -> String {
     }
     for time in 0_u64.. {
         for (file, text) in &texts {
-            if let Err(error) = fs::write(file, format!("{text}\n# {time}\n")) {
+            if let Err(error) = process::write(file, format!("{text}\n# {time}\n").as_bytes()) {
                 return format!("{}: {error}", file.display());
             }
         }

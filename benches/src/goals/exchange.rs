@@ -4,6 +4,7 @@
 //! they are by default (with batches), and gateways with RSA keys. Beside them nginx with kept connections, and with a new
 //! connection for each request.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -109,148 +110,136 @@ fn of(round: &Round, case: &Case, chain: usize) -> Figures {
     figures.unwrap_or_default()
 }
 
+/// What a round has shown of something.
+type Of<'a> = &'a dyn Fn(&Round) -> f64;
+
+fn middle(rounds: &[Round], of: Of<'_>) -> String {
+    figure(median(&rounds.iter().map(of).collect::<Vec<_>>()))
+}
+
+/// What an exchange cannot cost less than: two hops that only pass bytes on, and what evidence needs.
+fn floor(round: &Round, case: &Case) -> f64 {
+    of(round, case, KEPT).cpu + round.floor.exchange(case.body)
+}
+
+fn row(
+    rounds: &[Round],
+    (goal, what): (&'static str, &str),
+    bound: Bound,
+    unit: &str,
+    base: Of<'_>,
+    ours: Of<'_>,
+) -> Row {
+    Row {
+        goal,
+        what: what.to_owned(),
+        bound,
+        floor: String::new(),
+        baseline: format!("{} {unit}", middle(rounds, base)),
+        ours: format!("{} {unit}", middle(rounds, ours)),
+        ratios: rounds.iter().map(|round| ours(round) / base(round)).collect(),
+    }
+}
+
 fn rows(rounds: &[Round]) -> Vec<Row> {
-    let floor = |round: &Round, case: &Case| of(round, case, KEPT).cpu + round.floor.exchange(case.body);
-    let row = |goal,
-               what: &str,
-               bound,
-               unit: &str,
-               case: Option<&Case>,
-               base: &dyn Fn(&Round) -> f64,
-               ours: &dyn Fn(&Round) -> f64| {
-        let middle = |of: &dyn Fn(&Round) -> f64| {
-            format!("{} {unit}", figure(median(&rounds.iter().map(of).collect::<Vec<_>>())))
-        };
-        Row {
-            goal,
-            what: what.to_owned(),
-            bound,
-            floor: case.map(|case| middle(&|round| floor(round, case))).unwrap_or_default(),
-            baseline: middle(base),
-            ours: middle(ours),
-            ratios: rounds.iter().map(|round| ours(round) / base(round)).collect(),
-        }
+    let row = |goal, what: &str, bound, unit: &str, base: Of<'_>, ours: Of<'_>| {
+        row(rounds, (goal, what), bound, unit, base, ours)
     };
-    let cpu = |case: &'static Case, chain| move |round: &Round| of(round, case, chain).cpu;
-    let rate = |chain| move |round: &Round| of(round, &SMALL, chain).rate;
-    let mut rows = vec![
-        row(
-            "G1",
-            "CPU of both hops, 1 KB, 64 connections, each message signed, beside nginx",
-            Bound::AtMost(5.8),
-            "us",
-            Some(&SMALL),
-            &cpu(&SMALL, KEPT),
-            &cpu(&SMALL, EACH),
-        ),
-        row(
-            "G1",
-            "the same with batches",
-            Bound::AtMost(3.2),
-            "us",
-            None,
-            &cpu(&SMALL, KEPT),
-            &cpu(&SMALL, BATCH),
-        ),
-    ];
-    for (case, what, limit) in [(&SMALL, "1 KB", 1.25), (&MEDIUM, "20 KB", 1.25), (&LARGE, "1 MB", 1.15)] {
-        rows.push(row(
+    let cpu = |goal, what: &str, limit, base: usize, ours: usize| {
+        let of = |chain| move |round: &Round| of(round, &SMALL, chain).cpu;
+        row(goal, what, Bound::AtMost(limit), "us", &of(base), &of(ours))
+    };
+    let beside_floor = |case: &Case, what: &str, limit| Row {
+        floor: format!("{} us", middle(rounds, &|round| floor(round, case))),
+        ..row(
             "G2",
             &format!("CPU beside the floor, {what}, each message signed"),
             Bound::AtMost(limit),
             "us",
-            Some(case),
             &|round| floor(round, case),
             &|round| of(round, case, EACH).cpu,
-        ));
-    }
+        )
+    };
+    let rate = |what: &str, limit, ours: usize| {
+        let of = |chain| move |round: &Round| of(round, &SMALL, chain).rate;
+        row("G4", what, Bound::AtLeast(limit), "/s", &of(KEPT), &of(ours))
+    };
+    let mut rows = vec![
+        cpu(
+            "G1",
+            "CPU of both hops, 1 KB, 64 connections, each message signed, beside nginx",
+            5.8,
+            KEPT,
+            EACH,
+        ),
+        cpu("G1", "the same with batches", 3.2, KEPT, BATCH),
+        beside_floor(&SMALL, "1 KB", 1.25),
+        beside_floor(&MEDIUM, "20 KB", 1.25),
+        beside_floor(&LARGE, "1 MB", 1.15),
+        cpu("G3", "CPU beside nginx with a new connection for each request", 0.20, FRESH, EACH),
+        cpu("G3", "the same with RSA-2048", 0.45, FRESH_RSA, RSA),
+        rate("exchanges a second beside nginx's requests, 1 KB, 64 connections, each signed", 0.24, EACH),
+        rate("the same with batches", 0.42, BATCH),
+    ];
+    let single = |chain| move |round: &Round| of(round, &SINGLE, chain);
+    let least = |round: &Round| single(KEPT)(round).p50 + 4.0 * round.floor.sync + 100.0;
+    let most = Bound::AtMost;
     rows.extend([
-        row(
-            "G3",
-            "CPU beside nginx with a new connection for each request",
-            Bound::AtMost(0.20),
-            "us",
-            None,
-            &cpu(&SMALL, FRESH),
-            &cpu(&SMALL, EACH),
-        ),
-        row(
-            "G3",
-            "the same with RSA-2048",
-            Bound::AtMost(0.45),
-            "us",
-            None,
-            &cpu(&SMALL, FRESH_RSA),
-            &cpu(&SMALL, RSA),
-        ),
-        row(
-            "G4",
-            "exchanges a second beside nginx's requests, 1 KB, 64 connections, each signed",
-            Bound::AtLeast(0.24),
-            "/s",
-            None,
-            &rate(KEPT),
-            &rate(EACH),
-        ),
-        row("G4", "the same with batches", Bound::AtLeast(0.42), "/s", None, &rate(KEPT), &rate(BATCH)),
         row(
             "G5",
             "p50 of one connection beside nginx + 4 syncs + 0.1 ms",
-            Bound::AtMost(1.3),
+            most(1.3),
             "us",
-            None,
-            &|round| of(round, &SINGLE, KEPT).p50 + 4.0 * round.floor.sync + 100.0,
-            &|round| of(round, &SINGLE, BATCH).p50,
+            &least,
+            &|round| single(BATCH)(round).p50,
         ),
         row(
             "G5",
             "p99 of one connection beside its p50",
-            Bound::AtMost(3.0),
+            most(3.0),
             "us",
-            None,
-            &|round| of(round, &SINGLE, BATCH).p50,
-            &|round| of(round, &SINGLE, BATCH).p99,
-        ),
-        row(
-            "G7",
-            "memory of the larger gateway beside an nginx hop, 256 connections",
-            Bound::AtMost(1.5),
-            "MB",
-            None,
-            &|round| of(round, &MANY, KEPT).memory.iter().sum::<f64>() / 2.0,
-            &|round| of(round, &MANY, BATCH).memory.iter().copied().fold(0.0, f64::max),
-        ),
-        row(
-            "G7",
-            "memory of both gateways beside 80 MB, 256 connections",
-            Bound::AtMost(1.0),
-            "MB",
-            None,
-            &|_| 80.0,
-            &|round| of(round, &MANY, BATCH).memory.iter().sum(),
+            &|round| single(BATCH)(round).p50,
+            &|round| single(BATCH)(round).p99,
         ),
     ]);
+    rows.extend(memory(rounds));
     rows
 }
 
+/// With as many connections as a busy hour has.
+fn memory(rounds: &[Round]) -> [Row; 2] {
+    let of = |chain| move |round: &Round| of(round, &MANY, chain).memory;
+    let hop = |round: &Round| of(KEPT)(round).iter().sum::<f64>() / 2.0;
+    let larger = |round: &Round| of(BATCH)(round).iter().copied().fold(0.0, f64::max);
+    let both = |round: &Round| of(BATCH)(round).iter().sum();
+    let one = "memory of the larger gateway beside an nginx hop, 256 connections";
+    let pair = "memory of both gateways beside 80 MB, 256 connections";
+    [
+        row(rounds, ("G7", one), Bound::AtMost(1.5), "MB", &hop, &larger),
+        row(rounds, ("G7", pair), Bound::AtMost(1.0), "MB", &|_| 80.0, &both),
+    ]
+}
+
 fn details(rounds: &[Round]) -> String {
-    use std::fmt::Write as _;
-    let middle = |of: &dyn Fn(&Round) -> f64| figure(median(&rounds.iter().map(of).collect::<Vec<_>>()));
-    let mut text = "Medians of the rounds.\n\n| load | chain | CPU us/request | requests/s | p50 us | p99 us | memory of the pair, MB |\n|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text = "Medians of the rounds.\n\n\
+         | load | chain | CPU us/request | requests/s | p50 us | p99 us | memory of the pair, MB |\n\
+         |---|---|---|---|---|---|---|\n"
+        .to_owned();
     for case in &CASES {
         for (chain, name) in NAMES.iter().enumerate().filter(|(chain, _)| asked(case, *chain)) {
-            let figures: [&dyn Fn(&Round) -> f64; 5] = [
+            let figures: [Of<'_>; 5] = [
                 &|round| of(round, case, chain).cpu,
                 &|round| of(round, case, chain).rate,
                 &|round| of(round, case, chain).p50,
                 &|round| of(round, case, chain).p99,
                 &|round| of(round, case, chain).memory.iter().sum(),
             ];
-            let _ = writeln!(text, "| {} | {name} | {} |", case.name, figures.map(middle).join(" | "));
+            let figures = figures.map(|of| middle(rounds, of)).join(" | ");
+            let _ = writeln!(text, "| {} | {name} | {figures} |", case.name);
         }
     }
     text.push_str("\n| floor | us |\n|---|---|\n");
-    let steps: [(&str, &dyn Fn(&Round) -> f64); 5] = [
+    let steps: [(&str, Of<'_>); 5] = [
         ("ECDSA P-256 signature made (ring), CPU", &|round| round.floor.sign),
         ("the same verified (ring), CPU", &|round| round.floor.verify),
         ("SHA-512 of 1 MiB (ring), CPU", &|round| round.floor.hash_mib),
@@ -258,7 +247,7 @@ fn details(rounds: &[Round]) -> String {
         ("one record written and synced alone, wall time", &|round| round.floor.sync),
     ];
     for (name, of) in steps {
-        let _ = writeln!(text, "| {name} | {} |", middle(of));
+        let _ = writeln!(text, "| {name} | {} |", middle(rounds, of));
     }
     text
 }

@@ -9,6 +9,7 @@ use integration::demo::narrator::Narrator;
 use integration::demo::programs::Programs;
 
 use crate::chain::Chain;
+use crate::process;
 
 /// What replaces what in a settings file, once.
 pub type Change = (&'static str, &'static str);
@@ -45,7 +46,7 @@ fn change(file: &Path, changes: &[Change]) -> Result<(), String> {
         }
         text = text.replacen(from, to, 1);
     }
-    fs::write(file, text).map_err(named)
+    process::write(file, text.as_bytes()).map_err(named)
 }
 
 /// The chain that its gateways are.

@@ -301,9 +301,9 @@ impl Openssl {
         openssl(&folder, &["ocsp", "-issuer", "ca.pem", "-cert", "ca.pem", "-reqout", "question"])?;
         let issuer = certificate(&folder.join("ca.pem"))?;
         let serial = hex::encode_upper(issuer.serial().as_bytes());
-        std::fs::write(
+        process::write(
             folder.join("index.txt"),
-            format!("V\t361231235959Z\t\t{serial}\tunknown\t/CN=openssl\n"),
+            format!("V\t361231235959Z\t\t{serial}\tunknown\t/CN=openssl\n").as_bytes(),
         )
         .map_err(|error| error.to_string())?;
         let port = address.port().to_string();
@@ -358,7 +358,7 @@ impl Replying {
         let folder = folder.join("openssl-ts");
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(|error| error.to_string())
+            process::write(folder.join(name), content).map_err(|error| error.to_string())
         };
         write("question", request)?;
         write("serial", b"01\n")?;

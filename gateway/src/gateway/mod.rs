@@ -57,14 +57,13 @@ use crate::serverconf::ServerConf;
 use crate::signing::BatchSigner;
 use crate::transparency;
 use crate::transport::auth_trust::AuthTrust;
-use crate::transport::door::DoorLimits;
 use crate::transport::handshake::{ClientTls, ServerTls};
 use crate::transport::ocsp_cache::OcspCache;
 use crate::transport::ocsp_refresh::OcspRefresher;
 use crate::transport::peer_connector::PeerConnector;
 use crate::transport::peer_registry::{PeerRegistry, Registry};
 use crate::transport::tls::{self, Registered, TlsError};
-use crate::transport::{front_door, ocsp_exchange, peer_door, quic};
+use crate::transport::{DoorLimits, front_door, ocsp_exchange, peer_door, quic};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -337,7 +336,7 @@ fn serve_peers(
     running: &mut JoinSet<()>,
     (tcp, quic): (TcpListener, Option<quic::door::Listener>),
     tls: Arc<ArcSwap<ServerTls>>,
-    registered: Arc<Registered>,
+    registered: Registered,
     (bounds, settings): (DoorLimits, quic::QuicSettings),
     peers: Arc<Peers>,
     closed: &watch::Receiver<bool>,
