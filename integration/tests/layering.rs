@@ -23,8 +23,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transparency", &["messagelog", "evidence", "admin", "metaservice"]),
     // what stands in metaservice is the container of a logged message; the archives are part of what a log says
     ("audit", &["message", "evidence", "messagelog", "metaservice", "archive"]),
-    // pages on the administration port; what stands in metaservice is the container, and how a query is read
-    ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit"]),
+    // pages on the administration port; what stands in metaservice is the container, and how a query is read; archives are
+    // judged with the log
+    ("auditor", &["messagelog", "evidence", "metaservice", "admin", "audit", "archive"]),
     // on the administration port; what stands in metaservice is how a query is read
     ("monitoring", &["opmonitor", "metaservice", "admin"]),
     // the machine, as Linux shows it

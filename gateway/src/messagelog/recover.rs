@@ -41,10 +41,15 @@ impl Recovered {
         let failed = |e: io::Error| LogError::io("the end of the log cannot be read", &e);
         let whole_behind = segment::whole_from(&self.segment, self.end).map_err(failed)?;
         // Only now: a writer makes one write durable before it begins the next.
-        let flaw = match Scanner::new(&self.segment, self.end).next().map_err(failed)? {
-            Found::Chunk(_) => return Ok(self),
-            Found::Nothing => Flaw::Chunk,
-            Found::Broken(flaw) => flaw,
+        let mut scanner = Scanner::new(&self.segment, self.end);
+        let flaw = loop {
+            match scanner.next().map_err(failed)? {
+                // Bodies stand before their record.
+                Found::Chunk(chunk) if chunk.head.kind == ChunkType::Blob => {}
+                Found::Chunk(_) => return Ok(self),
+                Found::Nothing => break Flaw::Chunk,
+                Found::Broken(flaw) => break flaw,
+            }
         };
         if !whole_behind {
             return Ok(self);

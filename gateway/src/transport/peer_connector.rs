@@ -466,8 +466,9 @@ impl PeerConnection {
 
     fn answered(self, answer: LinkAnswer) -> PeerAnswer {
         let Self { connector, link, trusted, .. } = self;
-        let carrier = if matches!(link.carrier, Carrier::Tcp) { "tcp" } else { "quic" };
-        metrics::counter!("passerelle_peer_exchanges_total", "carrier" => carrier).increment(1);
+        if matches!(link.carrier, Carrier::Quic(_)) {
+            metrics::counter!("passerelle_quic_answers_total").increment(1);
+        }
         if let (Some(quic), Some(port)) = (&connector.0.quic, offered(&answer.headers)) {
             quic.offered(&link.host, port, SaidBy::Host);
         }

@@ -5,14 +5,14 @@
 //!                      │          └ a stream for each exchange: HTTP/1.1, request and answer, as on TCP
 //!                      └ not offered, not reached in time, no room: TCP
 //! ```
-//! - [`Dialer`]: who offers QUIC, and the connections to them
+//! - `Dialer`: who offers QUIC, and the connections to them
 //! - [`door`]: the listener, beside the peer door
 //! - `stream`: one exchange's bytes, and whether the far end can have read them
 //! - `session`: what a handshake agreed on
 //!
 //! A gateway that speaks QUIC says so in a header of its answers ([`OFFER`]), or the authority says it for it in a part of
 //! the configuration, whose word counts before its own; X-Road reads neither. Nobody is asked anything twice: a request goes by TCP after QUIC only when not
-//! a byte of it can have been read ([`stream::Fate`]).
+//! a byte of it can have been read (`stream::Fate`).
 //!
 //! TLS 1.3 with the configurations of TCP ([`super::tls`]): the same keys, certificates and verifiers, another protocol
 //! name. No early data, no migration, no datagrams (RFC 9221), no streams in one direction.
