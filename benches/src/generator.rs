@@ -13,6 +13,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What is sent, again and again.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -138,16 +141,23 @@ async fn until_it_breaks(
         for (name, value) in &load.headers {
             request = request.header(name, value);
         }
+        if !load.kept {
+            request = request.header("Connection", "close");
+        }
         let request = request.body(Full::new(load.body.clone())).map_err(|error| error.to_string())?;
         let start = now();
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let mut body = answer.into_body();
-        let mut first = None;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| error.to_string())?;
-            first = first.or_else(|| frame.into_data().ok());
-        }
+        let answered = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let mut body = answer.into_body();
+            let mut first = None;
+            while let Some(frame) = body.frame().await {
+                first = first.or(frame?.into_data().ok());
+            }
+            Ok::<_, hyper::Error>((status, first))
+        };
+        let answered = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| "no answer".to_owned())?;
+        let (status, first) = answered.map_err(|error| error.to_string())?;
         if status != 200 {
             return Err(format!("{status}: {}", String::from_utf8_lossy(&first.unwrap_or_default())));
         }
