@@ -6,6 +6,7 @@
 //!                        │
 //!  serve:  /ocsp ◄── responder ◄──┤      /tsa ◄── stamping      /crl ◄── lists
 //! ```
+//! `signer` is another program: keys behind a Unix socket.
 //! [`Config`] is `ca.toml`; [`House`] is the data directory, opened; [`init()`], [`issue`], [`revoke`], [`show`] and [`serve()`]
 //! are the commands.
 //!
@@ -20,6 +21,7 @@ mod journal;
 mod responder;
 mod routes;
 mod serve;
+mod signer;
 mod stamping;
 
 pub use commands::{Shown, ShownCertificate, issue, revoke, show};
@@ -27,3 +29,4 @@ pub use config::{Authority as AuthorityConfig, Config, Crl, Issue, Log, LogForma
 pub use house::House;
 pub use init::init;
 pub use serve::serve;
+pub use signer::{SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer};
