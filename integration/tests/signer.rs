@@ -15,9 +15,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use cert_authority::clock::{Clock, SystemClock};
     use cert_authority::durable;
     use conf::snapshot::GlobalConf;
-    use gateway::messagelog::Config;
+    use gateway::messagelog::{Config, service};
     use integration::demo::client;
     use integration::demo::ecosystem::{Ecosystem, init};
     use integration::demo::layout::{CONSUMER, Layout, ORGANISATIONS, Organisation, PROVIDER};
@@ -51,7 +52,8 @@ mod tests {
         durable::write_secret(to.join("pin"), &fs::read(from.join("pin")).unwrap()).unwrap();
         durable::write(signer_folder(layout, side).join("signer.toml"), b"socket = \"signer.sock\"\n")
             .unwrap();
-        configure(layout, side, |text| format!("[keys]\nsigner = \"signer/signer.sock\"\n\n{text}"));
+        let settings = "[keys]\nsigner = \"signer/signer.sock\"\n\n[signing]\ntimeout = \"3 s\"\n";
+        configure(layout, side, |text| format!("{settings}\n{text}"));
     }
 
     fn configure(layout: &Layout, side: &Organisation, change: impl FnOnce(String) -> String) {
@@ -104,11 +106,31 @@ mod tests {
         der[at..at + 32].try_into().unwrap()
     }
 
-    async fn ask(layout: &Layout) -> client::Reply {
+    async fn ask(layout: &Layout, id: &str) -> client::Reply {
         let path = format!("/r1/{}/records/declarations", PROVIDER.client());
         let client = CONSUMER.client();
-        let headers = [("X-Road-Client", client.as_str()), ("Content-Type", "application/json")];
+        let headers =
+            [("X-Road-Client", client.as_str()), ("X-Road-Id", id), ("Content-Type", "application/json")];
         client::send(layout.http(&CONSUMER), "POST", &path, &headers, "{\"declaration\":1}").await.unwrap()
+    }
+
+    /// A request that the consumer's signer does not sign.
+    async fn is_refused(layout: &Layout, id: &str) {
+        let refused = ask(layout, id).await;
+        let code = refused.header("x-road-error");
+        assert_eq!(code, "server.clientproxy.cannot_create_signature", "{id}: {refused:?}");
+    }
+
+    /// One of the consumer's measurements.
+    async fn measured(layout: &Layout, name: &str) -> f64 {
+        let token = fs::read_to_string(layout.folder(CONSUMER.folder).join("operator.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let headers = [("Authorization", bearer.as_str())];
+        let reply =
+            client::send(layout.administration(&CONSUMER), "GET", "/metrics", &headers, "").await.unwrap();
+        let text = String::from_utf8(reply.body.to_vec()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
     }
 
     async fn health(layout: &Layout, side: &Organisation, well: bool) -> String {
@@ -135,15 +157,27 @@ mod tests {
         timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{} answers", ledger.answered() - before));
     }
 
+    fn log(layout: &Layout, side: &Organisation) -> Config {
+        let folder = layout.folder(side.folder);
+        Config { key_file: folder.join("keys/log.key"), ..Config::new(folder.join("log")) }
+    }
+
     fn evidence(layout: &Layout, ids: &[String]) -> Findings {
         let mut all = Findings::default();
-        for side in [CONSUMER.folder, PROVIDER.folder] {
-            let folder = layout.folder(side);
-            let conf = GlobalConf::load_dir(folder.join("globalconf")).unwrap();
-            let log = Config { key_file: folder.join("keys/log.key"), ..Config::new(folder.join("log")) };
-            all.add(compare(side, &log, &conf, ids));
+        for side in &ORGANISATIONS {
+            let conf = GlobalConf::load_dir(layout.folder(side.folder).join("globalconf")).unwrap();
+            all.add(compare(side.folder, &log(layout, side), &conf, ids));
         }
         all
+    }
+
+    /// Nothing of a request that was not signed is in the provider's log: it has not left.
+    fn never_arrived(layout: &Layout, ids: &[&str]) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let reader = service::read_only(&log(layout, &PROVIDER), &clock).unwrap();
+        for id in ids {
+            assert_eq!(reader.by_message_id(id).unwrap().len(), 0, "{id} was forwarded");
+        }
     }
 
     /// Everything on disk: gateways without keys that sign, signers with them, the consumer a witness of the provider.
@@ -206,28 +240,45 @@ mod tests {
             }
         }
 
-        // kill -9 under load, three times; the last time it stays away for a while.
-        for _ in 0..2 {
+        // What waits while a signature is on its way there and back shares the next one.
+        let signatures = measured(&layout, "passerelle_signatures_total").await;
+        let messages = measured(&layout, "passerelle_signed_messages_total").await;
+        println!("{messages} messages signed by {signatures} signatures");
+        assert!(signatures > 0.0 && messages > signatures, "no message has shared a signature");
+
+        // kill -9 under load; started again within two seconds nobody is refused for it but who was just being signed for.
+        for _ in 0..3 {
             of_consumer.take().unwrap().kill();
             of_consumer = Some(start_signer(&programs, &layout, &CONSUMER));
             answered(&ledger, 50).await;
         }
+        let restarted = ledger.refused();
+        println!("three times killed and started again: {restarted} not answered");
+
+        // It stays away for a while.
         of_consumer.take().unwrap().kill();
         let told = health(&layout, &CONSUMER, false).await;
         assert!(told.contains("the signer is away"), "{told}");
-        let refused = ask(&layout).await;
-        let code = refused.headers.get("x-road-error").map(|code| code.to_str().unwrap().to_owned());
-        assert_eq!(code.as_deref(), Some("server.clientproxy.cannot_create_signature"), "{refused:?}");
-        let _of_consumer = start_signer(&programs, &layout, &CONSUMER);
+        is_refused(&layout, "while-it-was-away").await;
+        of_consumer = Some(start_signer(&programs, &layout, &CONSUMER));
         health(&layout, &CONSUMER, true).await;
         answered(&ledger, 50).await;
-        assert!(ask(&layout).await.status.is_success());
+
+        // It hangs.
+        of_consumer.as_ref().unwrap().freeze().unwrap();
+        is_refused(&layout, "while-it-hung").await;
+        health(&layout, &CONSUMER, false).await;
+        of_consumer.as_ref().unwrap().thaw().unwrap();
+        health(&layout, &CONSUMER, true).await;
+        answered(&ledger, 50).await;
+        assert!(ask(&layout, "afterwards").await.status.is_success());
         driver.stop().await;
 
         // Checkpoints of the provider, signed by its signer, cosigned through the consumer's: /health wants a quorum of 1.
         health(&layout, &PROVIDER, true).await;
         ecosystem.alive().unwrap();
         ecosystem.stop().unwrap();
+        never_arrived(&layout, &["while-it-was-away", "while-it-hung"]);
         let ids = ledger.ids();
         let found = evidence(&layout, &ids);
         println!("{} answered, {} not, {} records verified", ids.len(), ledger.refused(), found.verified);

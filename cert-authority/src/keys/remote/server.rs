@@ -47,10 +47,17 @@ impl Vault {
         Ok(Self { directory, keys, told: Mutex::new(told) })
     }
 
-    fn answer(&self, request: &[u8]) -> Reply {
+    async fn answer(self: &Arc<Self>, request: &[u8]) -> Reply {
         match Request::read(request) {
             None => Reply::Refused(Reason::Malformed, "no request".to_owned()),
-            Some(Request::Keys) => Reply::Keys(self.tell()),
+            // Opening a key takes tens of milliseconds, in which others want signatures.
+            Some(Request::Keys) => {
+                let vault = Arc::clone(self);
+                match tokio::task::spawn_blocking(move || vault.tell()).await {
+                    Ok(keys) => Reply::Keys(keys),
+                    Err(error) => Reply::Refused(Reason::Failed, error.to_string()),
+                }
+            }
             Some(Request::Sign { key, algorithm, to_be_signed }) => {
                 match self.keys.sign_now(&key, algorithm, to_be_signed) {
                     Ok(signature) => Reply::Signature(signature),
@@ -151,7 +158,7 @@ fn may_call(stream: &UnixStream, callers: &[u32]) -> bool {
     }
 }
 
-async fn converse(mut stream: UnixStream, vault: &Vault) {
+async fn converse(mut stream: UnixStream, vault: &Arc<Vault>) {
     loop {
         let request = match wire::read(&mut stream, LONGEST_REQUEST, IDLE).await {
             Ok(Some(request)) => request,
@@ -161,7 +168,7 @@ async fn converse(mut stream: UnixStream, vault: &Vault) {
                 return;
             }
         };
-        let reply = vault.answer(&request);
+        let reply = vault.answer(&request).await;
         let is_last = matches!(reply, Reply::Refused(Reason::Malformed, _));
         if let Reply::Refused(_, reason) = &reply {
             tracing::warn!(reason = reason.as_str(), "refused");
