@@ -16,7 +16,8 @@ mod tests {
     use cert_authority::keys::inventory::Usage;
     use cert_authority::keys::remote::{RemoteSigner, Vault, serve};
     use cert_authority::keys::software::SoftwareKeys;
-    use cert_authority::keys::{KeyId, KeyType, Pin, Signer as _};
+    use cert_authority::keys::{KeyId, KeyType, Pin, Signer};
+    use cert_authority::tlog::{NoteSigner, SignatureType};
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{UnixListener, UnixStream};
@@ -29,6 +30,7 @@ mod tests {
     struct World {
         folder: TempDir,
         sign: KeyId,
+        checkpoint: KeyId,
         running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     }
 
@@ -40,8 +42,8 @@ mod tests {
             let make =
                 |kind, usage| keys.create(kind, usage, "test", Some("EE/GOV/1"), SystemClock.now()).unwrap();
             let sign = make(KeyType::EcP256, Usage::Sign);
-            make(KeyType::Ed25519, Usage::Checkpoint);
-            Self { folder, sign, running: None }
+            let checkpoint = make(KeyType::Ed25519, Usage::Checkpoint);
+            Self { folder, sign, checkpoint, running: None }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -111,6 +113,20 @@ mod tests {
             .collect();
         for task in tasks {
             task.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn checkpoints_are_signed_through_it() {
+        let mut world = World::new();
+        world.start();
+        let signer: Arc<dyn Signer> = Arc::new(world.connect().await.unwrap());
+        let name = "gateway.example";
+        for kind in [SignatureType::Ed25519, SignatureType::Cosignature] {
+            let notes = NoteSigner::new(name, kind, world.checkpoint.clone(), Arc::clone(&signer)).unwrap();
+            let text = format!("{name}\n1\n{}\n", "A".repeat(43) + "=");
+            let signature = notes.sign(&text, SystemClock.now()).await.unwrap();
+            notes.verifier().verify(&text, &signature).unwrap();
         }
     }
 

@@ -13,10 +13,12 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use cert_authority::clock::{Clock, SystemClock};
     use cert_authority::durable;
+    use cert_authority::tlog::witness::origin_hash;
+    use cert_authority::tlog::{Checkpoint, Note, VerifierKey};
     use conf::snapshot::GlobalConf;
     use gateway::messagelog::{Config, service};
     use integration::demo::client;
@@ -133,18 +135,45 @@ mod tests {
         line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
     }
 
+    /// Waits until `/health` says so; gives what else it says.
     async fn health(layout: &Layout, side: &Organisation, well: bool) -> String {
-        let waiting = async {
-            loop {
-                let reply =
-                    client::send(layout.administration(side), "GET", "/health", &[], "").await.unwrap();
-                if reply.status.is_success() == well {
-                    return String::from_utf8_lossy(&reply.body).into_owned();
-                }
-                sleep(Duration::from_millis(50)).await;
+        let since = Instant::now();
+        loop {
+            let reply = client::send(layout.administration(side), "GET", "/health", &[], "").await.unwrap();
+            let told = String::from_utf8_lossy(&reply.body).into_owned();
+            if reply.status.is_success() == well {
+                return told;
             }
-        };
-        timeout(PATIENCE, waiting).await.unwrap()
+            assert!(since.elapsed() < PATIENCE, "{}: {told}\n{}", side.folder, output(layout, side));
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the witness holds a checkpoint over so many records of the provider; it bears the words of both.
+    async fn is_cosigned(layout: &Layout, keys: &[VerifierKey; 2], records: usize) {
+        let witness = format!("127.0.0.1:{}", layout.port(35)).parse().unwrap();
+        let path = format!("/{}/checkpoint", origin_hash(ORIGIN));
+        let since = Instant::now();
+        loop {
+            let reply = client::send(witness, "GET", &path, &[], "").await.unwrap();
+            let told = String::from_utf8_lossy(&reply.body).into_owned();
+            if reply.status.is_success() {
+                let note = Note::parse(&reply.body).unwrap();
+                let sizes = keys.each_ref().map(|key| Checkpoint::open(&note, ORIGIN, [key]).unwrap().size());
+                if sizes.iter().all(|size| *size >= u64::try_from(records).unwrap()) {
+                    return;
+                }
+            }
+            assert!(since.elapsed() < PATIENCE, "{records} records: {told}\n{}", output(layout, &PROVIDER));
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The end of what a gateway has written.
+    fn output(layout: &Layout, side: &Organisation) -> String {
+        let text = fs::read_to_string(layout.folder(side.folder).join("output.log")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     async fn answered(ledger: &Ledger, more: usize) {
@@ -181,7 +210,7 @@ mod tests {
     }
 
     /// Everything on disk: gateways without keys that sign, signers with them, the consumer a witness of the provider.
-    async fn made(base: u16) -> (TempDir, Programs, Layout, [Option<Running>; 2]) {
+    async fn made(base: u16) -> (TempDir, Programs, Layout, [Option<Running>; 2], [VerifierKey; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let programs = Programs::locate().unwrap();
         let layout = init(&programs, &folder.path().join("demo"), base, "p256", &Narrator::silent()).unwrap();
@@ -205,12 +234,13 @@ mod tests {
             "quorum = 1\n\n[[log.checkpoints.witness]]\nurl = \"http://{address}\"\nkey = \"{witness_key}\"\n"
         );
         configure(&layout, &PROVIDER, |text| text + &checkpoints);
-        (folder, programs, layout, signers)
+        let keys = [log_key, witness_key].map(|key| key.parse().unwrap());
+        (folder, programs, layout, signers, keys)
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn gateways_without_a_key_that_signs_exchange_through_signers_that_may_be_killed() {
-        let (folder, programs, layout, [mut of_consumer, _of_provider]) = made(18_960).await;
+        let (folder, programs, layout, [mut of_consumer, _of_provider], keys) = made(18_960).await;
         let listed = run(&programs, &layout.folder(CONSUMER.folder), "passerelle-gateway", &["keys", "list"]);
         assert_eq!(
             listed.lines().count(),
@@ -276,6 +306,7 @@ mod tests {
 
         // Checkpoints of the provider, signed by its signer, cosigned through the consumer's: /health wants a quorum of 1.
         health(&layout, &PROVIDER, true).await;
+        is_cosigned(&layout, &keys, ledger.ids().len() * 2).await;
         ecosystem.alive().unwrap();
         ecosystem.stop().unwrap();
         never_arrived(&layout, &["while-it-was-away", "while-it-hung"]);

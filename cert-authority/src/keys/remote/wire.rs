@@ -3,7 +3,7 @@
 //! ```text
 //! frame    length (4 bytes, highest first) | body
 //! request  1                                                               which keys are there?
-//!          2 | key id (20 bytes) | length (1) of, and algorithm (DER) | what is to be signed
+//!          2 | key id (20 bytes) | algorithm (1 byte) | what is to be signed
 //! reply    0 | signature        1 | keys (JSON)        2 | reason (1 byte) | text
 //! ```
 //! A connection carries one request after another, each answered before the next. A frame that is too long, or not of this
@@ -64,18 +64,44 @@ impl Reason {
     }
 }
 
+/// All algorithms. Their object identifiers would not do: Ed25519, which signs notes, is never found by its own.
+const ALGORITHMS: [SignatureAlgorithm; 10] = [
+    SignatureAlgorithm::RsaPkcs1Sha256,
+    SignatureAlgorithm::RsaPkcs1Sha384,
+    SignatureAlgorithm::RsaPkcs1Sha512,
+    SignatureAlgorithm::RsaPssSha256,
+    SignatureAlgorithm::RsaPssSha384,
+    SignatureAlgorithm::RsaPssSha512,
+    SignatureAlgorithm::EcdsaSha256,
+    SignatureAlgorithm::EcdsaSha384,
+    SignatureAlgorithm::EcdsaSha512,
+    SignatureAlgorithm::Ed25519,
+];
+
+const fn code(algorithm: SignatureAlgorithm) -> u8 {
+    match algorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256 => 1,
+        SignatureAlgorithm::RsaPkcs1Sha384 => 2,
+        SignatureAlgorithm::RsaPkcs1Sha512 => 3,
+        SignatureAlgorithm::RsaPssSha256 => 4,
+        SignatureAlgorithm::RsaPssSha384 => 5,
+        SignatureAlgorithm::RsaPssSha512 => 6,
+        SignatureAlgorithm::EcdsaSha256 => 7,
+        SignatureAlgorithm::EcdsaSha384 => 8,
+        SignatureAlgorithm::EcdsaSha512 => 9,
+        SignatureAlgorithm::Ed25519 => 10,
+    }
+}
+
 impl Request<'_> {
     pub(super) fn write(&self) -> Result<Vec<u8>, KeyError> {
         const FAILED: KeyError = KeyError::Crypto("the request to the signer cannot be written");
         Ok(match self {
             Self::Keys => vec![1],
             Self::Sign { key, algorithm, to_be_signed } => {
-                let algorithm = algorithm.to_identifier_der().map_err(|_| FAILED)?;
-                let length = u8::try_from(algorithm.len()).map_err(|_| FAILED)?;
                 let mut text = vec![2];
                 text.extend(hex::decode(key.as_str()).map_err(|_| FAILED)?);
-                text.push(length);
-                text.extend(algorithm);
+                text.push(code(*algorithm));
                 text.extend_from_slice(to_be_signed);
                 text
             }
@@ -91,9 +117,8 @@ impl<'a> Request<'a> {
             1 if rest.is_empty() => Some(Self::Keys),
             2 => {
                 let (key, rest) = rest.split_at_checked(20)?;
-                let (length, rest) = rest.split_first()?;
-                let (algorithm, to_be_signed) = rest.split_at_checked(usize::from(*length))?;
-                let algorithm = SignatureAlgorithm::from_identifier_der(algorithm).ok()?;
+                let (algorithm, to_be_signed) = rest.split_first()?;
+                let algorithm = ALGORITHMS.into_iter().find(|one| code(*one) == *algorithm)?;
                 Some(Self::Sign { key: hex::encode(key).parse().ok()?, algorithm, to_be_signed })
             }
             _ => None,
@@ -197,18 +222,18 @@ impl Told {
     }
 }
 
-/// Reads a frame; `None` at the end of the connection. Waits `idle` for it to begin.
+/// Reads a frame; `None` at the end of the connection, and when none begins within `idle`.
 ///
 /// # Errors
-/// `InvalidData` when it is longer than `longest`; `TimedOut`; the system's.
+/// `InvalidData` when it is longer than `longest`; `TimedOut` when it does not end; the system's.
 pub(super) async fn read(
     stream: &mut UnixStream,
     longest: usize,
     idle: Duration,
 ) -> io::Result<Option<Vec<u8>>> {
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let mut length = [0; 4];
-    let begun = tokio::time::timeout(idle, stream.read(&mut length)).await.map_err(late)??;
+    let Ok(begun) = tokio::time::timeout(idle, stream.read(&mut length)).await else { return Ok(None) };
+    let begun = begun?;
     if begun == 0 {
         return Ok(None);
     }
@@ -222,7 +247,8 @@ pub(super) async fn read(
         stream.read_exact(&mut body).await?;
         Ok(Some(body))
     };
-    tokio::time::timeout(PATIENCE, rest).await.map_err(late)?
+    let read = tokio::time::timeout(PATIENCE, rest).await;
+    read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Writes a frame.
@@ -245,15 +271,16 @@ mod tests {
     #[test]
     fn a_request_is_what_was_written_and_nothing_shorter_is_one() {
         let key: KeyId = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
-        let algorithm = SignatureAlgorithm::RsaPssSha256;
-        let written = Request::Sign { key: key.clone(), algorithm, to_be_signed: b"small" }.write().unwrap();
-        let read = Request::read(&written).unwrap();
-        assert_eq!(read, Request::Sign { key, algorithm, to_be_signed: b"small" });
-        for end in 0..written.len() - b"small".len() {
-            assert_eq!(Request::read(&written[..end]), None, "{end}");
+        for algorithm in SignatureAlgorithm::ALL.into_iter().chain([SignatureAlgorithm::Ed25519]) {
+            let request = || Request::Sign { key: key.clone(), algorithm, to_be_signed: b"small" };
+            let written = request().write().unwrap();
+            assert_eq!(Request::read(&written), Some(request()));
+            for end in 0..written.len() - b"small".len() {
+                assert_eq!(Request::read(&written[..end]), None, "{end}");
+            }
         }
         assert_eq!(Request::read(&Request::Keys.write().unwrap()), Some(Request::Keys));
-        for strange in [&b""[..], b"\x01x", b"\x03", b"\x02", &[0xff; 64]] {
+        for strange in [&b""[..], b"\x01x", b"\x03", b"\x02", &[2; 21], &[0; 22], &[0xff; 64]] {
             assert_eq!(Request::read(strange), None, "{strange:?}");
         }
     }
