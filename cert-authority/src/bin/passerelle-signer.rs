@@ -12,11 +12,11 @@ use cert_authority::hardening::keep_memory_private;
 use cert_authority::keys::inventory::Usage;
 use cert_authority::keys::{KeyId, KeyType};
 use cert_authority::service::{
-    Log, LogFormat, SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer,
+    SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer, start_log,
+    stop_signal,
 };
 use cert_authority::x509::{AltName, Name};
 use clap::{Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds signing keys and signs with them for a gateway on the same machine.
 #[derive(Parser)]
@@ -109,8 +109,8 @@ fn run(arguments: &Arguments) -> Result<(), PkiError> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed("runtime", &error))?;
     match &arguments.command {
         Command::Serve => {
-            begin_log(&config.log)?;
-            runtime.block_on(async { serve_signer(&config, asked_to_stop()?).await })
+            start_log(&config.log)?;
+            runtime.block_on(async { serve_signer(&config, stop_signal()?).await })
         }
         Command::Create { usage, member, key_type, label } => {
             let usage = Usage::from(*usage);
@@ -140,27 +140,4 @@ fn failed(what: &str, error: &dyn std::fmt::Display) -> PkiError {
 
 fn say(line: &str) -> Result<(), PkiError> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| failed("standard output", &error))
-}
-
-fn begin_log(log: &Log) -> Result<(), PkiError> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(&log.level).map_err(|error| failed("log.level", &error))?;
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(false).init(),
-        LogFormat::Json => lines.json().init(),
-    }
-    Ok(())
-}
-
-/// Completes when the process is asked to stop.
-fn asked_to_stop() -> Result<impl Future<Output = ()>, PkiError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed("SIGTERM", &error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed("SIGINT", &error))?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
