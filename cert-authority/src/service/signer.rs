@@ -3,8 +3,8 @@
 //! Not here: what goes over the socket ([`crate::keys::remote`]).
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl SignerConfig {
     /// [`PkiError::Store`] for a name that `/etc/passwd` does not have.
     pub fn caller_ids(&self) -> Result<Vec<u32>, PkiError> {
         if self.callers.is_empty() {
-            return Ok(vec![rustix::process::geteuid().as_raw()]);
+            return Ok(vec![own_user()]);
         }
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let id_of = |name: &String| {
@@ -99,16 +99,26 @@ fn store(what: impl AsRef<Path>, error: impl std::fmt::Display) -> PkiError {
 pub async fn serve_signer(config: &SignerConfig, shutdown: impl Future<Output = ()>) -> Result<(), PkiError> {
     let callers = config.caller_ids()?;
     let vault = Arc::new(Vault::open(&config.keys, &config.pin_file)?);
-    let listener = listen(&config.socket).map_err(|error| store(&config.socket, error))?;
+    let mode = if callers == [own_user()] { 0o600 } else { 0o666 };
+    let listener = listen(&config.socket, mode).map_err(|error| store(&config.socket, error))?;
     tracing::info!(socket = %config.socket.display(), ?callers, "ready");
-    serve(listener, vault, callers, shutdown).await;
-    let _ = fs::remove_file(&config.socket);
+    let until = async {
+        shutdown.await;
+        // While we still listen: afterwards it might be the socket of the next signer.
+        let _ = fs::remove_file(&config.socket);
+    };
+    serve(listener, vault, callers, until).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Takes the place of a socket that a signer has left behind, never of one that answers.
-fn listen(socket: &Path) -> std::io::Result<UnixListener> {
+/// Takes the place of a socket that a signer has left behind, never of one that answers; not in a folder where anybody could
+/// take the place of ours.
+fn listen(socket: &Path, mode: u32) -> io::Result<UnixListener> {
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if fs::metadata(folder.unwrap_or_else(|| Path::new(".")))?.permissions().mode() & 0o002 != 0 {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "anybody may write its folder"));
+    }
     match fs::symlink_metadata(socket) {
         Ok(there) if there.file_type().is_socket() => match UnixStream::connect(socket) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(socket)?,
@@ -118,9 +128,13 @@ fn listen(socket: &Path) -> std::io::Result<UnixListener> {
         Err(_) => {}
     }
     let listener = UnixListener::bind(socket)?;
-    // Whoever reaches its folder may knock; who may come in the kernel says.
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
+    // Where others are among the callers, whoever reaches the folder may knock; who may come in the kernel says.
+    fs::set_permissions(socket, fs::Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Makes a key; makes the file of the PIN too, with a random PIN, when it is not there.
@@ -138,7 +152,8 @@ pub fn create_key(
         let reason = "keys for TLS belong to the gateway (passerelle-gateway keys create)";
         return Err(KeyError::Unsupported(reason.to_owned()).into());
     }
-    fs::create_dir_all(&config.keys).map_err(|error| store(&config.keys, error))?;
+    let folder = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.keys);
+    folder.map_err(|error| store(&config.keys, error))?;
     if !config.pin_file.exists() {
         let random: [u8; 20] = crypto::random_array()?;
         durable::write_secret(&config.pin_file, hex::encode(random).as_bytes())
@@ -218,7 +233,7 @@ mod tests {
             config.caller_ids()
         };
         assert_eq!(of("[\"root\", \"4711\"]").unwrap(), [0, 4711]);
-        assert_eq!(of("[]").unwrap(), [rustix::process::geteuid().as_raw()]);
+        assert_eq!(of("[]").unwrap(), [own_user()]);
         assert!(of("[\"no such user\"]").unwrap_err().to_string().contains("no such user"));
     }
 
@@ -226,6 +241,7 @@ mod tests {
     async fn a_socket_that_answers_is_left_alone_and_one_that_is_dead_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("signer.sock");
+        let listen = |socket: &Path| super::listen(socket, 0o600);
         let first = listen(&socket).unwrap();
         assert_eq!(listen(&socket).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(first);
@@ -233,5 +249,34 @@ mod tests {
         let file = folder.path().join("file");
         durable::write(&file, b"somebody's").unwrap();
         assert_eq!(listen(&file).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(listen(&socket).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn its_files_are_its_users_only_and_its_socket_is_gone_when_it_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("signer.toml");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (callers, expected) in [("[]", 0o600), ("[\"4711\"]", 0o666)] {
+            let text = format!("socket = \"signer.sock\"\ncallers = {callers}\n");
+            durable::write(&settings, text.as_bytes()).unwrap();
+            let config = SignerConfig::load(&settings).unwrap();
+            create_key(&config, Usage::Sign, KeyType::EcP256, None, "").unwrap();
+            assert_eq!((mode(&config.keys), mode(&config.pin_file)), (0o700, 0o600));
+            let socket = config.socket.clone();
+            let looked_at = async {
+                while mode_of(&socket) != Some(expected) {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            };
+            let limit = std::time::Duration::from_secs(30);
+            tokio::time::timeout(limit, serve_signer(&config, looked_at)).await.unwrap().unwrap();
+            assert_eq!(mode_of(&config.socket), None);
+        }
+    }
+
+    fn mode_of(socket: &Path) -> Option<u32> {
+        Some(fs::metadata(socket).ok()?.permissions().mode() & 0o777)
     }
 }

@@ -42,8 +42,10 @@ impl Vault {
     /// program that speaks TLS.
     pub fn open(directory: impl Into<PathBuf>, pin_file: impl Into<PathBuf>) -> Result<Self, KeyError> {
         let directory = directory.into();
+        // Looked at first: what comes while the keys are opened is taken up with the next question.
+        let seen = seen(&directory);
         let keys = SoftwareKeys::open_by_file(&directory, pin_file)?;
-        let told = Told { seen: seen(&directory), text: tell(&directory, &keys)? };
+        let told = Told { seen, text: tell(&directory, &keys)? };
         Ok(Self { directory, keys, told: Mutex::new(told) })
     }
 
