@@ -6,7 +6,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use cert_authority::algorithm::SignatureAlgorithm;
     use cert_authority::clock::{Clock as _, SystemClock};
@@ -23,6 +23,7 @@ mod tests {
     use tokio::net::{UnixListener, UnixStream};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
+    use tokio::time::Instant;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -254,6 +255,46 @@ mod tests {
             assert_eq!(answer.get(4..6), Some(&[2_u8, 4][..]), "{body:?}: {answer:?}");
         }
         signs(&signer, &world.sign, b"nobody else has noticed").await;
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_may_be_as_long_as_a_request_and_no_byte_longer() {
+        let mut world = World::new();
+        world.start();
+        let signer = world.connect().await.unwrap();
+        // Behind the kind of the request, the key and the algorithm.
+        let longest = vec![7; 64 * 1024 - 22];
+        signs(&signer, &world.sign, &longest).await;
+        let longer = vec![7; longest.len() + 1];
+        let refused = signer.sign(&world.sign, SignatureAlgorithm::EcdsaSha256, &longer).await;
+        assert!(matches!(refused, Err(KeyError::Unsupported(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_most_wait_until_one_ends() {
+        const MOST: usize = 64;
+        let mut world = World::new();
+        world.start();
+        let mut held = Vec::new();
+        for _ in 0..MOST - 1 {
+            held.push(UnixStream::connect(world.path("socket")).await.unwrap());
+        }
+        let the_last = world.connect().await.unwrap();
+        let soon = Duration::from_millis(300);
+        let beyond = RemoteSigner::connect(world.path("socket"), soon).await.err();
+        assert!(matches!(beyond, Some(KeyError::Signer(_))), "{beyond:?}");
+        held.pop();
+        signs(&world.connect().await.unwrap(), &world.sign, b"in its place").await;
+        signs(&the_last, &world.sign, b"meanwhile").await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_hung_up_on() {
+        let mut world = World::new();
+        world.start();
+        for begun in [&b"\0"[..], b"\0\0\0\x02\x01"] {
+            assert_eq!(world.answer_to(begun).await, b"");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use cert_authority::clock::{Clock, SystemClock};
     use cert_authority::durable;
@@ -29,7 +29,7 @@ mod tests {
     use integration::ledger::{Findings, Ledger, Load, compare};
     use integration::memory;
     use tempfile::TempDir;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::{Instant, sleep, timeout};
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const ORIGIN: &str = "gateway.example/DEMO/GOV/2002/ss2";
@@ -47,7 +47,9 @@ mod tests {
             if fs::read_to_string(description).unwrap().contains("usage = \"sign\"") {
                 for kind in ["key.pem", "cert.pem", "toml"] {
                     let file = description.with_extension(kind);
-                    fs::rename(&file, to.join(file.file_name().unwrap())).unwrap();
+                    durable::write_secret(to.join(file.file_name().unwrap()), &fs::read(&file).unwrap())
+                        .unwrap();
+                    fs::remove_file(&file).unwrap();
                 }
             }
         }

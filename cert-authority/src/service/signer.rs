@@ -241,7 +241,7 @@ mod tests {
     async fn a_socket_that_answers_is_left_alone_and_one_that_is_dead_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("signer.sock");
-        let listen = |socket: &Path| super::listen(socket, 0o600);
+        let listen = |socket: &Path| listen(socket, 0o600);
         let first = listen(&socket).unwrap();
         assert_eq!(listen(&socket).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(first);
