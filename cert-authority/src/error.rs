@@ -162,6 +162,9 @@ pub enum KeyError {
         /// What the system said.
         reason: String,
     },
+    /// The process that holds the key cannot be reached, or does not sign.
+    #[error("the signer: {0}")]
+    Signer(String),
     /// The cryptographic operation itself failed.
     #[error("the cryptographic operation failed: {0}")]
     Crypto(&'static str),

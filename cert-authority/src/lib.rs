@@ -26,7 +26,7 @@
 //! 1. It knows nothing of X-Road: no member, no message, no global configuration.
 //! 2. Decoding, inspecting and verifying are three steps with three errors ([`error::PkiError`]).
 //! 3. The library takes time from a [`clock::Clock`] or a parameter and opens no connection; what does
-//!    (`http`, `service`) is behind features and never imported from below.
+//!    (`http`, `signer`, `service`) is behind features and never imported from below.
 //!
 //! ```
 //! use cert_authority::{clock::UnixTime, error::VerifyError, x509::{Certificate, chain}};

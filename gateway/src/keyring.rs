@@ -4,9 +4,12 @@
 //! is prepared for signing is remembered for a short while, never past a change of the configuration, of the
 //! certificates or of their OCSP responses.
 //!
+//! Where the settings name a signer, it holds the keys that sign, and only those for TLS are here.
+//!
 //! Not here: fetching OCSP responses ([`crate::transport::ocsp_refresh`]); the keys themselves ([`cert_authority::keys`]).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use cert_authority::clock::UnixTime;
 use cert_authority::crypto::Digest;
 use cert_authority::error::KeyError;
 use cert_authority::keys::inventory::{Entry, Inventory, Usage};
+use cert_authority::keys::remote::RemoteSigner;
 use cert_authority::keys::software::SoftwareKeys;
 use cert_authority::keys::{KeyId, SignFuture, Signer};
 use cert_authority::ocsp;
@@ -35,14 +39,27 @@ use crate::transport::tls::Identity;
 const SKEW: Duration = Duration::from_secs(60);
 /// What is prepared is looked at anew after this time.
 const PREPARED_FOR: Duration = Duration::from_secs(10);
+/// How long a start waits for the signer, which may be starting, too.
+const SIGNER_STARTS: Duration = Duration::from_secs(10);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How long the signer may take to say which keys it has.
+const TELLS: Duration = Duration::from_secs(2);
 
 /// Our keys and certificates.
 pub struct Keyring {
     settings: config::Keys,
     keys: SoftwareKeys,
+    signer: Option<Distant>,
     inventory: ArcSwap<Inventory>,
     responses: Arc<OcspCache>,
     prepared: Mutex<HashMap<MemberId, Prepared>>,
+}
+
+/// The signer in its own process.
+struct Distant {
+    signer: RemoteSigner,
+    is_away: AtomicBool,
 }
 
 /// A key that is ready to sign.
@@ -55,14 +72,47 @@ struct Prepared {
 }
 
 impl Keyring {
-    /// Opens the keys of the settings.
+    /// Opens the keys of the settings; with those of the signer, if they name one. A signature of his may take as long as
+    /// `limit`.
     ///
     /// # Errors
-    /// [`KeyError`]: a wrong PIN, a file that others can read, a certificate that does not fit its key.
-    pub fn open(settings: &config::Keys, responses: Arc<OcspCache>) -> Result<Self, KeyError> {
+    /// [`KeyError`]: a wrong PIN, a file that others can read, a certificate that does not fit its key, a signer that cannot
+    /// be reached.
+    pub async fn open(
+        settings: &config::Keys,
+        limit: Duration,
+        responses: Arc<OcspCache>,
+    ) -> Result<Self, KeyError> {
+        let mut keyring = Self::local(settings, responses)?;
+        if let Some(socket) = &settings.signer {
+            let starting = async {
+                loop {
+                    match RemoteSigner::connect(socket, limit).await {
+                        Err(KeyError::Signer(_)) => tokio::time::sleep(AGAIN).await,
+                        done => return done,
+                    }
+                }
+            };
+            let signer = match tokio::time::timeout(SIGNER_STARTS, starting).await {
+                Ok(signer) => signer?,
+                // Why, in its own words.
+                Err(_) => RemoteSigner::connect(socket, TELLS).await?,
+            };
+            keyring.signer = Some(Distant { signer, is_away: AtomicBool::new(false) });
+            keyring.inventory.store(Arc::new(keyring.load()?));
+        }
+        Ok(keyring)
+    }
+
+    /// Opens the keys that are here: all, or those for TLS when there is a signer.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn local(settings: &config::Keys, responses: Arc<OcspCache>) -> Result<Self, KeyError> {
         Ok(Self {
+            inventory: ArcSwap::from_pointee(here(settings)?),
             keys: SoftwareKeys::open_by_file(&settings.directory, &settings.pin)?,
-            inventory: ArcSwap::from_pointee(Inventory::load(&settings.directory)?),
+            signer: None,
             settings: settings.clone(),
             responses,
             prepared: Mutex::default(),
@@ -74,11 +124,52 @@ impl Keyring {
     /// # Errors
     /// As [`Self::open`]; what was there stays in use.
     pub fn reload(&self) -> Result<(), KeyError> {
-        let inventory = Inventory::load(&self.settings.directory)?;
+        let inventory = self.load()?;
         self.keys.reload()?;
         self.inventory.store(Arc::new(inventory));
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
+    }
+
+    fn load(&self) -> Result<Inventory, KeyError> {
+        let there = self.signer.iter().flat_map(|distant| distant.signer.entries());
+        Ok(here(&self.settings)?.with(there))
+    }
+
+    /// Asks the signer, if there is one, whether it has other keys or certificates than before. One that is away is asked
+    /// again the next time.
+    pub async fn signer_has_news(&self) -> bool {
+        let Some(distant) = &self.signer else { return false };
+        let told = tokio::time::timeout(TELLS, distant.signer.refresh()).await;
+        let told = told.unwrap_or_else(|_| Err(KeyError::Signer("it does not answer".to_owned())));
+        let was_away = distant.is_away.swap(told.is_err(), Ordering::Relaxed);
+        match told {
+            Ok(news) => {
+                if was_away {
+                    tracing::info!("the signer is back");
+                }
+                news
+            }
+            Err(error) => {
+                if !was_away {
+                    tracing::error!(%error, "nothing can be signed until the signer is back");
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether the signer, if there is one, was away when it was last asked.
+    pub fn signer_is_away(&self) -> bool {
+        self.signer.as_ref().is_some_and(|distant| distant.is_away.load(Ordering::Relaxed))
+    }
+
+    /// Who signs with this key: it is here, or with the signer.
+    fn signer_of(&self, key: &KeyId) -> &dyn Signer {
+        match &self.signer {
+            Some(distant) if distant.signer.public_key(key).is_ok() => &distant.signer,
+            _ => &self.keys,
+        }
     }
 
     /// Who we are to TLS with keys of this usage: the newest valid certificate with its intermediates, and its key.
@@ -201,10 +292,23 @@ impl Signer for Keyring {
         algorithm: SignatureAlgorithm,
         to_be_signed: &'a [u8],
     ) -> SignFuture<'a> {
-        self.keys.sign(key, algorithm, to_be_signed)
+        self.signer_of(key).sign(key, algorithm, to_be_signed)
     }
 
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, KeyError> {
-        self.keys.public_key(key)
+        self.signer_of(key).public_key(key)
+    }
+}
+
+/// The keys of the settings' folder. A key that signs is not opened here when the signer has such keys.
+fn here(settings: &config::Keys) -> Result<Inventory, KeyError> {
+    let inventory = Inventory::load(&settings.directory)?;
+    let mut keys = inventory.entries().iter().map(|entry| &entry.key);
+    match keys.find(|key| settings.signer.is_some() && !key.usage.is_tls()) {
+        None => Ok(inventory),
+        Some(key) => Err(KeyError::Unsupported(format!(
+            "key {} signs, and the settings name a signer: move its files into the signer's folder",
+            key.id
+        ))),
     }
 }

@@ -16,7 +16,7 @@ use gateway::hardening::Places;
 /// What `systemd-analyze security` may say at most; 10 is no fence at all.
 const MOST: f64 = 2.0;
 
-const UNITS: [&str; 3] = ["passerelle-gateway", "passerelle-ca", "passerelle-conf"];
+const UNITS: [&str; 4] = ["passerelle-gateway", "passerelle-signer", "passerelle-ca", "passerelle-conf"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("conf")
@@ -112,6 +112,16 @@ fn the_authorities_may_write_the_folders_of_their_examples() {
     let ca: toml::Table = fs::read_to_string(folder().join("examples/ca.toml")).unwrap().parse().unwrap();
     let data = Path::new("/var/lib/passerelle-ca").join(ca["data"].as_str().unwrap());
     assert_eq!(state_directories("passerelle-ca"), [data].into());
+
+    let signer = fs::read_to_string(folder().join("examples/signer.toml")).unwrap();
+    let signer: toml::Table = signer.parse().unwrap();
+    let keys = Path::new("/var/lib/passerelle-signer").join(signer["keys"].as_str().unwrap());
+    assert_eq!(state_directories("passerelle-signer"), [keys].into());
+    let run = values(&unit("passerelle-signer"), "RuntimeDirectory");
+    assert_eq!(run.iter().map(String::as_str).collect::<Vec<_>>(), ["passerelle"]);
+    assert_eq!(signer["socket"].as_str().unwrap(), "/run/passerelle/signer.sock");
+    let example = fs::read_to_string(folder().join("examples/gateway.toml")).unwrap();
+    assert!(example.contains("# signer = \"/run/passerelle/signer.sock\""), "gateway and signer meet there");
 
     let authority = fs::read_to_string(folder().join("examples/authority.toml")).unwrap();
     let authority: toml::Table = authority.parse().unwrap();

@@ -10,13 +10,12 @@ use cert_authority::clock::SystemClock;
 use cert_authority::durable;
 use cert_authority::error::PkiError;
 use cert_authority::hardening::keep_memory_private;
-use cert_authority::service::{self, Config, House, Log, LogFormat, Shown};
+use cert_authority::service::{self, Config, House, Shown, start_log, stop_signal};
 use cert_authority::x509::issue::Profile;
 use cert_authority::x509::request::CertificateRequest;
 use cert_authority::x509::{AltName, Certificate, Name, Serial};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// A small certification authority with OCSP responder and time-stamping authority.
 #[derive(Parser)]
@@ -182,27 +181,4 @@ fn print(shown: &[Shown], json: bool) -> Result<(), PkiError> {
         shown.iter().map(Shown::to_string).collect()
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| failed(&error))
-}
-
-fn start_log(log: &Log) -> Result<(), PkiError> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(&log.level).map_err(|error| store("log.level", error))?;
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
-}
-
-/// Completes when the process is asked to stop.
-fn stop_signal() -> Result<impl Future<Output = ()>, PkiError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| store("SIGTERM", error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| store("SIGINT", error))?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

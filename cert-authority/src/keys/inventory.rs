@@ -113,6 +113,14 @@ impl Inventory {
         Ok(Self { directory, entries })
     }
 
+    /// With the keys of another place, too.
+    #[must_use]
+    pub fn with(mut self, others: impl IntoIterator<Item = Entry>) -> Self {
+        self.entries.extend(others);
+        self.entries.sort_by(|a, b| (a.key.created, &a.key.id).cmp(&(b.key.created, &b.key.id)));
+        self
+    }
+
     /// All keys, the oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

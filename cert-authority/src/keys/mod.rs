@@ -4,6 +4,7 @@
 //! answers later, so that a key file, a PKCS#11 device and a separate process look the same.
 //!
 //! - [`software`]: keys in encrypted files
+//! - `remote`: keys in another process, behind a Unix socket (feature `signer`)
 //! - [`inventory`]: which keys are here, for what, with which certificates
 //! - [`mod@file`]: reading a secret file that nobody else may read
 //!
@@ -11,6 +12,8 @@
 
 pub mod file;
 pub mod inventory;
+#[cfg(feature = "signer")]
+pub mod remote;
 pub mod software;
 
 use std::{fmt, future::Future, path::Path, str::FromStr};

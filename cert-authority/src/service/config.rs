@@ -134,7 +134,7 @@ impl Default for Crl {
 }
 
 /// What is logged.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// What is worth a line, as tracing's filters are written.

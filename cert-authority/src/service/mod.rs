@@ -6,6 +6,7 @@
 //!                        │
 //!  serve:  /ocsp ◄── responder ◄──┤      /tsa ◄── stamping      /crl ◄── lists
 //! ```
+//! `signer` is another program: keys behind a Unix socket.
 //! [`Config`] is `ca.toml`; [`House`] is the data directory, opened; [`init()`], [`issue`], [`revoke`], [`show`] and [`serve()`]
 //! are the commands.
 //!
@@ -17,13 +18,17 @@ mod crl;
 mod house;
 mod init;
 mod journal;
+mod process;
 mod responder;
 mod routes;
 mod serve;
+mod signer;
 mod stamping;
 
 pub use commands::{Shown, ShownCertificate, issue, revoke, show};
 pub use config::{Authority as AuthorityConfig, Config, Crl, Issue, Log, LogFormat, Ocsp, Tsa};
 pub use house::House;
 pub use init::init;
+pub use process::{start_log, stop_signal};
 pub use serve::serve;
+pub use signer::{SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer};

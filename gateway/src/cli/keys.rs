@@ -7,13 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cert_authority::clock::{Clock as _, SystemClock};
 use cert_authority::crypto;
 use cert_authority::durable;
 use cert_authority::keys::inventory::{Entry, Inventory, Usage};
+use cert_authority::keys::remote::RemoteSigner;
 use cert_authority::keys::software::SoftwareKeys;
-use cert_authority::keys::{KeyId, KeyType, Pin};
+use cert_authority::keys::{KeyId, KeyType, Signer};
 use cert_authority::tlog::settings::newest;
 use cert_authority::tlog::{NoteSigner, SignatureType};
 use cert_authority::x509::{AltName, Name, request};
@@ -21,6 +23,9 @@ use clap::{Subcommand, ValueEnum};
 use conf::identifier::MemberId;
 
 use crate::config::{self, Config};
+
+/// How long the signer may take to say which keys it has.
+const SIGNER_TELLS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -103,6 +108,9 @@ pub(super) fn run(path: &Path, command: Command) -> Result<(), String> {
 fn create(config: &Config, usage: Usage, member: &str, key_type: &str, label: &str) -> Result<(), String> {
     let member = MemberId::from_str(member).map_err(|error| format!("--member {member}: {error}"))?;
     let key_type = KeyType::from_str(key_type).map_err(|error| format!("--type {key_type}: {error}"))?;
+    if config.keys.signer.is_some() && !usage.is_tls() {
+        return Err("keys that sign are with the signer: `passerelle-signer create` makes them".to_owned());
+    }
     make_pin(&config.keys)?;
     let keys = open(&config.keys)?;
     let id = keys
@@ -126,13 +134,26 @@ fn make_pin(keys: &config::Keys) -> Result<(), String> {
 }
 
 fn open(keys: &config::Keys) -> Result<SoftwareKeys, String> {
-    let pin = Pin::from_file(&keys.pin).map_err(|error| error.to_string())?;
-    SoftwareKeys::open(&keys.directory, &pin).map_err(|error| error.to_string())
+    SoftwareKeys::open_by_file(&keys.directory, &keys.pin).map_err(|error| error.to_string())
+}
+
+/// The keys that are here, with those of the signer, if there is one: it must run, and take us for one who may call.
+fn all_keys(keys: &config::Keys) -> Result<(Inventory, Option<RemoteSigner>), String> {
+    let here = Inventory::load(&keys.directory).map_err(|error| error.to_string())?;
+    let Some(socket) = &keys.signer else { return Ok((here, None)) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let signer = runtime.block_on(RemoteSigner::connect(socket, SIGNER_TELLS));
+    let signer = signer.map_err(|error| format!("{}: {error}", socket.display()))?;
+    Ok((here.with(signer.entries()), Some(signer)))
 }
 
 fn verifier(config: &Config) -> Result<(), String> {
-    let inventory = Inventory::load(&config.keys.directory).map_err(|error| error.to_string())?;
-    let keys = Arc::new(open(&config.keys)?);
+    let (inventory, signer) = all_keys(&config.keys)?;
+    let keys: Arc<dyn Signer> = match signer {
+        Some(signer) => Arc::new(signer),
+        None => Arc::new(open(&config.keys)?),
+    };
     let show = |name: &str, kind, key: Option<&KeyId>, usage| {
         let key = key.cloned().or_else(|| newest(&inventory, usage));
         let key = key.ok_or_else(|| format!("there is no key for {name}"))?;
@@ -207,7 +228,7 @@ fn import(keys: &config::Keys, file: &Path) -> Result<(), String> {
 }
 
 fn list(keys: &config::Keys, json: bool) -> Result<(), String> {
-    let inventory = Inventory::load(&keys.directory).map_err(|error| error.to_string())?;
+    let (inventory, _) = all_keys(keys)?;
     for Entry { key, certificates } in inventory.entries() {
         let usage = serde_json::to_value(key.usage).map_err(|error| error.to_string())?;
         let certificate = certificates.first();

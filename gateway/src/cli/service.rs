@@ -219,7 +219,7 @@ fn own_identity(config: &Config, now: UnixTime) -> OwnIdentity {
     if !descriptions.any(|each| matches!(&each.source, Source::Url(url) if url.starts_with("https://"))) {
         return Ok(None);
     }
-    let keyring = Keyring::open(&config.keys, Arc::new(OcspCache::new(None)));
+    let keyring = Keyring::local(&config.keys, Arc::new(OcspCache::new(None)));
     keyring.and_then(|keyring| keyring.identity(Usage::Tls, now)).map_err(|error| error.to_string())
 }
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::archive::Place;
-use super::{Allow, Archive, Config, ServiceTrust, Subject};
+use super::{Allow, Archive, Config, Keys, ServiceTrust, Subject};
 use crate::messagelog::replays::Handling;
 use crate::signing;
 
@@ -27,7 +27,7 @@ fn write_settings(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "configuration.anchor          {}", config.configuration.anchor.display())?;
     writeln!(out, "configuration.directory       {}", config.configuration.directory.display())?;
     writeln!(out, "configuration.every           {}", Span(config.configuration.every))?;
-    writeln!(out, "keys.directory                {}", config.keys.directory.display())?;
+    write_keys(out, &config.keys)?;
     let batch = match config.signing {
         signing::Settings { batch: false, .. } => "off".to_owned(),
         signing::Settings { most, .. } => format!("up to {most} messages"),
@@ -127,6 +127,14 @@ fn write_trust(out: &mut String, config: &Config) -> fmt::Result {
     let refuse = config.clock.refuse.map_or_else(|| "off".to_owned(), |limit| Span(limit).to_string());
     writeln!(out, "clock.alarm, refuse           {}, {refuse}", Span(config.clock.alarm))?;
     Ok(())
+}
+
+fn write_keys(out: &mut String, keys: &Keys) -> fmt::Result {
+    writeln!(out, "keys.directory                {}", keys.directory.display())?;
+    match &keys.signer {
+        None => Ok(()),
+        Some(socket) => writeln!(out, "keys.signer                   {}", socket.display()),
+    }
 }
 
 fn write_archive(out: &mut String, archive: Option<&Archive>) -> fmt::Result {

@@ -74,6 +74,7 @@ pub(crate) struct Configuration {
 pub(crate) struct Keys {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) pin: Option<PathBuf>,
+    pub(crate) signer: Option<PathBuf>,
     pub(crate) ocsp_cache: Option<PathBuf>,
     #[serde(default, deserialize_with = "optional_duration")]
     pub(crate) ocsp_retry: Option<Duration>,

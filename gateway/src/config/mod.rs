@@ -116,6 +116,8 @@ pub struct Keys {
     pub directory: PathBuf,
     /// The PIN that opens them.
     pub pin: PathBuf,
+    /// The socket of the process that holds the keys that sign; `None` when they are in the directory.
+    pub signer: Option<PathBuf>,
     /// OCSP responses kept over a restart.
     pub ocsp_cache: PathBuf,
     /// How long to wait after OCSP could not be asked.

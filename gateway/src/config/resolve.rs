@@ -105,6 +105,7 @@ impl Config {
             keys: Keys {
                 directory: path(&file.keys.directory, "keys"),
                 pin: path(&file.keys.pin, "keys/pin"),
+                signer: file.keys.signer.as_deref().map(|socket| folder.join(socket)),
                 ocsp_cache: path(&file.keys.ocsp_cache, "ocsp"),
                 ocsp_retry: file.keys.ocsp_retry.unwrap_or(Duration::from_secs(60)),
             },
@@ -535,6 +536,16 @@ mod tests {
             (shown.log.directory, shown.log.key, shown.log.bodies, shown.log.body_quota, shown.log.reserve),
             (least.log.directory, least.log.key, least.log.bodies, least.log.body_quota, least.log.reserve)
         );
+    }
+
+    #[test]
+    fn the_socket_of_a_signer_is_found_from_the_folder_of_the_settings() {
+        let shown = EXAMPLE.lines().find_map(|line| line.strip_prefix("# signer = ")).unwrap();
+        for (written, meant) in [(shown, "/run/passerelle/signer.sock"), ("\"a.sock\"", "/nowhere/a.sock")] {
+            let text = format!("{LEAST}[keys]\nsigner = {written}\n");
+            let config = Config::parse(&text, Path::new("/nowhere")).unwrap();
+            assert_eq!(config.keys.signer.as_deref(), Some(Path::new(meant)));
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ async fn begin(
     hardening: Option<InForce>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let wired = Wired::new(path, clock)?;
+    let wired = Wired::new(path, clock).await?;
     if let Some(checkpoints) = &wired.checkpoints {
         checkpoints.ask_witnesses().await?;
     }
@@ -178,12 +178,13 @@ struct Live {
 }
 
 impl Wired {
-    fn new(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    async fn new(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let config = Config::load(path)?;
         let cache = &config.keys.ocsp_cache;
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
         let responses = Arc::new(OcspCache::new(Some(cache.clone())));
-        let keyring = Arc::new(Keyring::open(&config.keys, Arc::clone(&responses))?);
+        let limit = config.signing.timeout;
+        let keyring = Arc::new(Keyring::open(&config.keys, limit, Arc::clone(&responses)).await?);
         tracing::info!("keys are open"); // slow by intention: what a start takes besides counts from here
         let own_certificate = keyring.certificate(Usage::Tls, clock.now());
         let (config, local) = ServerConf::load(path, own_certificate)?;

@@ -88,7 +88,8 @@ impl Reload {
 
     async fn look(&mut self) {
         let now = Seen::now(&self.path, &self.started_with.keys.directory);
-        if now.keys != self.seen.keys {
+        let signer_has_news = self.keyring.signer_has_news().await;
+        if now.keys != self.seen.keys || signer_has_news {
             self.take_up_keys();
         }
         if now != self.seen {

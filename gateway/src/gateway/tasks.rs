@@ -207,6 +207,7 @@ pub(super) fn health(
     let (log, monitor) = (gateway.log.clone(), gateway.monitor.clone());
     let (keys, time_of_keys) = (Arc::clone(keyring), now.clone());
     let (known, time_of_ocsp) = (Arc::clone(keyring), now.clone());
+    let signing = Arc::clone(keyring);
     let refresher = Arc::clone(refresher);
     let (clocks, alarmed, stamped) =
         (Arc::clone(&gateway.clocks), Arc::clone(&gateway.clocks), gateway.log.clone());
@@ -244,6 +245,12 @@ pub(super) fn health(
             let valid = keys.certificate(Usage::Auth, time_of_keys());
             valid.map(|_| ()).ok_or_else(|| "no valid certificate".to_owned())
         })
+        .check(
+            "signer",
+            move || {
+                if signing.signer_is_away() { Err("the signer is away".to_owned()) } else { Ok(()) }
+            },
+        )
         .check("OCSP", move || {
             let failing = refresher.problems().len().max(known.without_ocsp_response(time_of_ocsp()));
             if failing == 0 { Ok(()) } else { Err(format!("no fresh response for {failing} certificates")) }

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+const PROGRAMS: [&str; 5] =
+    ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-signer", "passerelle-demo"];
+
 /// The folder with the programs, and how to start them.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -37,7 +40,7 @@ impl Programs {
             build(source, is_release(&folder), is_demo)?;
         }
         let programs = Self { folder, instead: None };
-        for name in ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-demo"] {
+        for name in PROGRAMS {
             let path = programs.path(name);
             if !path.exists() {
                 return Err(format!(
@@ -124,9 +127,8 @@ impl Programs {
 
 /// `is_demo`: we are `passerelle-demo` ourselves, which is then not built under our feet.
 fn build(source: &Path, release: bool, is_demo: bool) -> Result<(), String> {
-    let programs = ["passerelle-ca", "passerelle-conf", "passerelle-gateway", "passerelle-demo"];
-    let programs = programs.iter().take(if is_demo { 3 } else { 4 });
-    let arguments: Vec<&str> = programs.flat_map(|name| ["--bin", name]).collect();
+    let programs = PROGRAMS.iter().filter(|name| !(is_demo && **name == "passerelle-demo"));
+    let arguments: Vec<&str> = programs.flat_map(|name| ["--bin", *name]).collect();
     cargo(source, release, &arguments)
 }
 
