@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use benches::world::{MESSAGE, World, at_once, digests, now};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cert_authority::algorithm::DigestAlgorithm::Sha512;
 use cert_authority::keys::KeyType;
 use criterion::{Criterion, Throughput};
@@ -44,7 +44,7 @@ fn message(world: &World, length: usize) -> (String, Vec<Bytes>) {
     let boundary = Boundary::from_random([7; 30]);
     let content_type = boundary.content_type();
     let mut writer = Writer::new(boundary);
-    let mut whole = Vec::new();
+    let mut whole = BytesMut::new();
     for (media_type, content) in [
         (part::OCSP_RESPONSE, &[0x30; 1000][..]),
         (part::REST_REQUEST, MESSAGE),
@@ -53,7 +53,7 @@ fn message(world: &World, length: usize) -> (String, Vec<Bytes>) {
         (part::HASH_CHAIN, &bundle.hash_chain.unwrap()),
         (part::SIGNATURE, &bundle.signature_xml),
     ] {
-        whole.extend(writer.part(media_type, content));
+        writer.part(media_type, content, &mut whole);
     }
     whole.extend(writer.end());
     (content_type, whole.chunks(CHUNK).map(Bytes::copy_from_slice).collect())

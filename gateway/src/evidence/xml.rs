@@ -9,6 +9,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use memchr::memmem;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::message::well_formed;
@@ -42,16 +43,20 @@ impl Limits {
     /// Refuses before anything is parsed. A start tag holds no `<`, so that what stands between two of
     /// them has at least as many `=` as the tag has attributes.
     fn check(self, text: &str) -> Result<(), XmlError> {
-        let equal_signs = |part: &str| part.bytes().filter(|byte| *byte == b'=').count();
         let refuse = |reason: &str| Err(XmlError::NotWellFormed(reason.to_owned()));
-        if text.contains("<!DOCTYPE") {
+        let bytes = text.as_bytes();
+        if memmem::find(bytes, b"<!DOCTYPE").is_some() {
             return refuse("a document type is not allowed");
         }
-        if text.matches("xmlns").nth(self.namespaces).is_some() {
+        if memmem::find_iter(bytes, b"xmlns").nth(self.namespaces).is_some() {
             return refuse("too many namespace declarations");
         }
-        if text.split('<').any(|part| equal_signs(part) > self.attributes) {
-            return refuse("too many attributes");
+        let mut equal_signs = 0;
+        for at in memchr::memchr2_iter(b'<', b'=', bytes) {
+            equal_signs = if bytes.get(at) == Some(&b'<') { 0 } else { equal_signs + 1 };
+            if equal_signs > self.attributes {
+                return refuse("too many attributes");
+            }
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::messagelog::{BodyWriter, LogError, Logged, Vault};
 
 /// What is held back until the signature is there, at most.
 const HELD_BACK: usize = 32 * 1024;
+/// What a small message needs with its signature: as many wait for theirs as there are exchanges.
+const USUAL: usize = 12 * 1024;
 
 /// Why a message could not be sent.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Begins a message.
     pub fn begin(leaving: Box<dyn Leaving>, boundary: Boundary) -> Self {
-        let pending = BytesMut::with_capacity(HELD_BACK);
+        let pending = BytesMut::with_capacity(USUAL);
         let writer = Writer::new(boundary.clone());
         Self { leaving: Some(leaving), boundary, writer, nested: None, pending }
     }
@@ -60,7 +62,7 @@ impl Outgoing {
     /// Puts the OCSP responses for our TLS certificate first.
     pub fn ocsp_responses(&mut self, responses: &[Bytes]) {
         for response in responses {
-            self.pending.extend_from_slice(&self.writer.part(part::OCSP_RESPONSE, response));
+            self.writer.part(part::OCSP_RESPONSE, response, &mut self.pending);
         }
     }
 
@@ -150,7 +152,7 @@ impl Outgoing {
         self.end_attachments();
         let leaving = self.leaving.take().ok_or(Gone)?;
         for (media_type, content) in last {
-            self.pending.extend_from_slice(&self.writer.part(media_type, content));
+            self.writer.part(media_type, content, &mut self.pending);
         }
         self.pending.extend_from_slice(&self.writer.end());
         leaving.finish(self.pending.split().freeze()).await

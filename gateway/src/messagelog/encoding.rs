@@ -57,13 +57,13 @@ impl Writer {
     }
 
     pub(crate) fn digest(&mut self, tag: u64, value: Option<&Digest>) -> &mut Self {
-        let mut written = Vec::new();
-        if let Some(value) = value {
-            written.reserve(65);
-            written.push(digest_code(value.algorithm()));
-            written.extend_from_slice(value.as_ref());
-        }
-        self.bytes(tag, &written)
+        let Some(value) = value else { return self.bytes(tag, &[]) };
+        let digest = value.as_ref();
+        varint(&mut self.out, tag);
+        varint(&mut self.out, u64::try_from(digest.len()).unwrap_or(u64::MAX).saturating_add(1));
+        self.out.push(digest_code(value.algorithm()));
+        self.out.extend_from_slice(digest);
+        self
     }
 
     pub(crate) fn list<T: AsRef<[u8]>>(&mut self, tag: u64, items: impl IntoIterator<Item = T>) -> &mut Self {

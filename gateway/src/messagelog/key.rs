@@ -136,8 +136,8 @@ pub(crate) struct KeyRing {
 #[derive(Debug, Default)]
 struct Open {
     known: HashMap<String, Arc<DataKey>>,
-    /// The keys of the present day, by the mark of their owner.
-    current: HashMap<Option<String>, Arc<DataKey>>,
+    /// The keys of the present day (days since 1970), by the mark of their owner.
+    current: HashMap<Option<String>, (i64, Arc<DataKey>)>,
     /// How often all was forgotten.
     forgotten: u64,
 }
@@ -163,9 +163,9 @@ impl KeyRing {
 
     /// The key for bodies of this owner that are sealed now, if it is at hand; waits for nothing.
     pub(crate) fn at_hand(&self, now: UnixTime, owner: Option<&str>) -> Option<Arc<DataKey>> {
-        let begin = begin_of_id(now, owner);
         let open = self.lock();
-        open.current.get(&owner.map(str::to_owned)).filter(|key| key.id.starts_with(&begin)).cloned()
+        let (day, key) = open.current.get(&owner.map(str::to_owned))?;
+        (*day == day_of(now)).then(|| Arc::clone(key))
     }
 
     /// The key for bodies of this owner that are sealed now; the first call of a day makes it, durably.
@@ -190,7 +190,7 @@ impl KeyRing {
         };
         let mut open = self.lock();
         if open.forgotten == forgotten {
-            open.current.insert(owner.map(str::to_owned), Arc::clone(&key));
+            open.current.insert(owner.map(str::to_owned), (day_of(now), Arc::clone(&key)));
         }
         Ok(key)
     }
@@ -211,7 +211,7 @@ impl KeyRing {
         {
             let mut open = self.lock();
             open.known.remove(id);
-            open.current.retain(|_, key| key.id != id);
+            open.current.retain(|_, (_, key)| key.id != id);
         }
         self.beside.destroy(id)
     }
@@ -278,6 +278,11 @@ impl KeyRing {
 }
 
 /// How the ids of the keys of this day and owner begin.
+/// Days since 1970: what the date at the beginning of an id says, without writing it.
+const fn day_of(now: UnixTime) -> i64 {
+    now.as_secs().div_euclid(86_400)
+}
+
 fn begin_of_id(now: UnixTime, owner: Option<&str>) -> String {
     let text = now.to_rfc3339();
     let day = text.split('T').next().unwrap_or_default();

@@ -524,7 +524,7 @@ fn server(from: &mut Reader<'_>, tag: u64) -> Result<Option<ServerId>, Unreadabl
 impl Part {
     fn encode(&self) -> Vec<u8> {
         let stored = self.stored.as_ref();
-        let mut out = Writer::default();
+        let mut out = Writer::with_room(256);
         out.text(1, &self.media_type)
             .number(2, Some(self.length))
             .digest(3, Some(&self.digest))

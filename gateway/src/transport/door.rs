@@ -410,10 +410,11 @@ async fn answer<H: Handler>(
     let (sender, answered) = oneshot::channel();
     let handler = Arc::clone(&shared.handler);
     let under_way = shared.under_way.clone();
-    tokio::spawn(async move {
+    // Boxed first: an exchange takes kilobytes, and a task is moved several times while it is begun and when it ends.
+    tokio::spawn(Box::pin(async move {
         handler.handle(received, sender).await;
         drop(under_way);
-    });
+    }));
     let mut response = answered.await.unwrap_or_else(|_dropped| bare(StatusCode::INTERNAL_SERVER_ERROR));
     if heads.is_body_in_doubt() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

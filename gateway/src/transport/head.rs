@@ -225,9 +225,14 @@ impl Reader {
 /// The length of the head, if its end is there; an empty line, also one ended by a bare LF, which is refused later.
 pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let tail = bytes.get(from..)?;
-    let crlf = tail.windows(3).position(|three| three == b"\n\r\n").map(|at| at.saturating_add(3));
-    let lf = tail.windows(2).position(|two| two == b"\n\n").map(|at| at.saturating_add(2));
-    crlf.into_iter().chain(lf).min().map(|end| end.saturating_add(from))
+    memchr::memchr_iter(b'\n', tail).find_map(|at| {
+        let line = match tail.get(at..)? {
+            [_, b'\n', ..] => 2,
+            [_, b'\r', b'\n', ..] => 3,
+            _ => return None,
+        };
+        Some(from.saturating_add(at).saturating_add(line))
+    })
 }
 
 /// Reads a complete head and decides how the body behind it is framed.

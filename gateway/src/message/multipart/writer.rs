@@ -2,7 +2,7 @@
 //!
 //! Specification: PR-MESSTRANSP 3; RFC 2046, 5.1.1.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// What separates the parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +61,15 @@ impl Writer {
 
     /// Begins a part: ends the one before, and writes delimiter and head. The part's bytes follow.
     pub fn begin_part(&mut self, content_type: &str, headers: &[(String, String)]) -> Bytes {
-        self.head(content_type, headers).into()
+        let mut bytes = BytesMut::with_capacity(256);
+        self.head(content_type, headers, &mut bytes);
+        bytes.freeze()
     }
 
-    /// A whole part: for the small ones, it copies the content.
-    pub fn part(&mut self, content_type: &str, content: &[u8]) -> Bytes {
-        let mut bytes = self.head(content_type, &[]).into_bytes();
-        bytes.extend_from_slice(content);
-        bytes.into()
+    /// Adds a whole part to `out`: for the small ones, it copies the content.
+    pub fn part(&mut self, content_type: &str, content: &[u8], out: &mut BytesMut) {
+        self.head(content_type, &[], out);
+        out.extend_from_slice(content);
     }
 
     /// Ends the last part and the body.
@@ -76,15 +77,15 @@ impl Writer {
         format!("{}--{}--\r\n", self.line_end(), self.boundary.as_str()).into()
     }
 
-    fn head(&mut self, content_type: &str, headers: &[(String, String)]) -> String {
-        let boundary = self.boundary.as_str();
-        let mut head = format!("{}--{boundary}\r\ncontent-type: {content_type}\r\n", self.line_end());
+    fn head(&mut self, content_type: &str, headers: &[(String, String)], out: &mut BytesMut) {
+        let mut put =
+            |pieces: &[&str]| pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
+        put(&[self.line_end(), "--", self.boundary.as_str(), "\r\ncontent-type: ", content_type, "\r\n"]);
         for (name, value) in headers {
-            head.extend([name, ": ", value, "\r\n"]);
+            put(&[name, ": ", value, "\r\n"]);
         }
-        head.push_str("\r\n");
+        put(&["\r\n"]);
         self.parts += 1;
-        head
     }
 
     /// What ends the part before, if there is one.
@@ -104,7 +105,8 @@ mod tests {
             Boundary::new("xtopA").unwrap().content_type(),
             "multipart/mixed; charset=UTF-8; boundary=xtopA"
         );
-        let mut body = writer.part("application/ocsp-response", b"DER").to_vec();
+        let mut body = BytesMut::new();
+        writer.part("application/ocsp-response", b"DER", &mut body);
         body.extend(writer.begin_part("application/x-road-rest-body", &[]));
         body.extend(b"body");
         body.extend(writer.end());

@@ -18,10 +18,10 @@ const FAULT: (&str, &str) = (part::FAULT, "fault");
 
 fn body(parts: &[(&str, &str)]) -> Bytes {
     let mut writer = Writer::new(Boundary::new("b").unwrap());
-    let mut body: Vec<u8> =
-        parts.iter().flat_map(|(media_type, content)| writer.part(media_type, content.as_bytes())).collect();
+    let mut body = BytesMut::new();
+    parts.iter().for_each(|(media_type, content)| writer.part(media_type, content.as_bytes(), &mut body));
     body.extend(writer.end());
-    body.into()
+    body.freeze()
 }
 
 fn head(media_type: &str) -> PartHead {

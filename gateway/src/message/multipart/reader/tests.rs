@@ -186,13 +186,13 @@ proptest! {
     ) {
         let mut writer = Writer::new(Boundary::from_random(random));
         let content_type = Boundary::from_random(random).content_type();
-        let mut body = Vec::new();
+        let mut body = BytesMut::new();
         for content in &contents {
-            body.extend(writer.part("a/b", content));
+            writer.part("a/b", content, &mut body);
         }
         body.extend(writer.end());
         let mut pieces = Vec::new();
-        let mut rest = body.as_slice();
+        let mut rest = body.as_ref();
         for cut in cuts.iter().cycle() {
             if rest.is_empty() {
                 break;
@@ -204,7 +204,7 @@ proptest! {
         let expected: Vec<Part> = contents.into_iter().map(|content| ("a/b".to_owned(), content)).collect();
         // A body without parts has no first delimiter, only a closing one.
         prop_assert_eq!(read_pieces(&content_type, pieces), Ok(expected.clone()));
-        prop_assert_eq!(read_pieces(&content_type, [body.as_slice()]), Ok(expected));
+        prop_assert_eq!(read_pieces(&content_type, [body.as_ref()]), Ok(expected));
     }
 
     #[test]
