@@ -147,7 +147,21 @@ mod tests {
             let health: serde_json::Value = serde_json::from_slice(&health.body).unwrap();
             assert_eq!(health["hardening"], serde_json::json!({"files": "landlock", "calls": "seccomp"}));
         }
+        readings_are_registered(&ecosystem, &layout);
         ecosystem.stop().unwrap();
+    }
+
+    /// Whoever reads the log of a confined gateway by a command is in its register.
+    fn readings_are_registered(ecosystem: &Ecosystem, layout: &Layout) {
+        let folder = layout.folder(CONSUMER.folder);
+        let log = |arguments: &[&str]| {
+            let command = [&["log"], arguments].concat();
+            ecosystem.programs.run(&folder, "passerelle-gateway", &command).unwrap()
+        };
+        let listed = log(&["list", "--json", "--reason", "case 1867"]);
+        let first: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+        let record = first["number"].as_u64().unwrap().to_string();
+        assert!(log(&["readers", &record]).contains("case 1867"), "{listed}");
     }
 
     /// A gateway that runs as somebody else; stopped when dropped.

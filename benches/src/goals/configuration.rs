@@ -11,7 +11,7 @@ use cert_authority::crypto::digest;
 use cert_authority::durable;
 use cert_authority::keys::KeyType;
 use conf::identifier::{ClientId, MemberId};
-use conf::shared_params::{Member, Server, SharedParams, Subsystem};
+use conf::shared_params::{Member, MemberClass, Server, SharedParams, Subsystem};
 use conf::snapshot::GlobalConf;
 use conf::version::Version;
 
@@ -89,6 +89,8 @@ pub async fn measure(scale: &Scale, place: &Place) -> Result<Section, String> {
 fn write(directory: &Path, world: &World, members: usize) -> Result<(PathBuf, Vec<ClientId>), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let mut network: SharedParams = parameters(&world.root);
+    let class = MemberClass { code: "GOV".to_owned(), description: "government".to_owned() };
+    network.settings.member_classes.push(class);
     let mut clients = Vec::new();
     for number in 0..members {
         let code = 100_000 + number;

@@ -455,7 +455,9 @@ fn rsa_alone(folder: &Path) -> Result<f64, String> {
         )?;
     }
     let der = std::fs::read(&file).map_err(|error| error.to_string())?;
-    let key = RsaKeyPair::from_pkcs8(&der).map_err(|error| error.to_string())?;
+    // Which of the two forms it writes depends on its version.
+    let key = RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der));
+    let key = key.map_err(|error| error.to_string())?;
     let random = SystemRandom::new();
     let mut signature = vec![0; key.public().modulus_len()];
     let before = process::own_cpu();

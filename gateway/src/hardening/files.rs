@@ -23,7 +23,9 @@ pub(super) fn confine(places: &Places) -> Result<&'static str, String> {
 
 fn restrict(places: &Places) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::MakeDir;
+    // Sockets: commands tell of their readings through one beside the log.
+    let write =
+        AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::MakeDir | AccessFs::MakeSock;
     let own = read | write | AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::Refer;
     let fence = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
