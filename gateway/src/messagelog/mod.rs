@@ -19,7 +19,7 @@
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | [`replays`] | requests that were seen before |
-//! | `index`, `block`, `records`, `filter`, [`reader`] | where records lie; what is looked for; finding and reading it |
+//! | `index`, `store`, `block`, `records`, `filter`, [`reader`] | where records lie; what is looked for; finding and reading it |
 //! | [`traffic`] | requests by hour and by service, counted in the index |
 //! | `postgres` | the same log in tables that several nodes write |
 //! | [`migrate`] | a log, moved from files to tables or back |
@@ -62,6 +62,7 @@ mod salvage;
 mod segment;
 pub mod service;
 pub mod stamp;
+mod store;
 pub mod tiles;
 pub mod timestamper;
 pub mod traffic;
