@@ -172,7 +172,11 @@ impl Undo {
     fn undo(self) -> io::Result<()> {
         match self {
             Self::Made(path) if path.is_dir() => fs::remove_dir_all(path),
-            Self::Made(path) => fs::remove_file(path),
+            // The log takes the leftovers of a segment away by itself: no promise rests on that.
+            Self::Made(path) => match fs::remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
             Self::Renamed { from, to, replaced } => {
                 rustix::fs::rename(&to, &from)?;
                 replaced.map_or(Ok(()), |kept| Ok(rustix::fs::rename(&kept, &to)?))
