@@ -117,3 +117,33 @@ fn owned((key, value): (sled::IVec, sled::IVec)) -> Found {
 fn failed(error: sled::Error) -> LogError {
     LogError::Index(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_answers_as_files_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let stores = [Store::open(directory.path()).unwrap(), Store::in_memory()];
+        for store in &stores {
+            for keys in [["b1", "b3", "c"], ["a", "b2", "b3"]] {
+                let mut batch = Batch::default();
+                keys.iter()
+                    .for_each(|key| batch.insert(key.as_bytes(), [key, keys[0]].concat().into_bytes()));
+                store.apply(batch).unwrap();
+            }
+            store.flush().unwrap();
+        }
+        let [files, memory] = &stores;
+        assert_eq!(memory.get(b"b3").unwrap().unwrap(), "b3a", "the last word counts");
+        for (from, to) in [("a", "z"), ("b", "b2"), ("b2", "b2"), ("d", "z")] {
+            let (from, to) = (from.as_bytes(), to.as_bytes());
+            assert_eq!(memory.get(from).unwrap(), files.get(from).unwrap());
+            let all = memory.range(from, to).unwrap();
+            assert_eq!(all, files.range(from, to).unwrap());
+            assert_eq!(memory.last_in(from, to).unwrap(), files.last_in(from, to).unwrap());
+            assert_eq!(memory.last_in(from, to).unwrap().as_ref(), all.last());
+        }
+    }
+}

@@ -106,10 +106,8 @@ impl Ground {
         let name = Name::parse_rfc4514("C=EE, O=Simulation, CN=Authority").map_err(said)?;
         let id = only.0.public_key().key_id();
         let first = Serial::from_bytes(&[1]);
-        let root = Template {
-            profile: Profile::RootCa { path_len: None },
-            ..template(&only.0, &name, &first)
-        };
+        let root =
+            Template { profile: Profile::RootCa { path_len: None }, ..template(&only.0, &name, &first) };
         let authority = of_usual_length(|| {
             let made = issue::self_signed(&root, &id, &only).now_or_never();
             made.ok_or("not at once")?.map_err(said)

@@ -32,6 +32,7 @@ mod network;
 mod parts;
 mod random;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +121,10 @@ impl Simulation {
         let machine = |side| Machine::new(&sim, side, &root, plan, &self.ground, &ledger);
         let machines = [machine(Side::Consumer)?, machine(Side::Provider)?];
         let (ground, signatures) = (Arc::clone(&self.ground), seed.is_multiple_of(16));
-        sim.run(story(sim.clone(), ground, machines.clone(), Arc::clone(&ledger), trouble, signatures));
+        let story = story(sim.clone(), ground, machines.clone(), Arc::clone(&ledger), trouble, signatures);
+        if catch_unwind(AssertUnwindSafe(|| sim.run(story))).is_err() {
+            sim.wrong("something panicked".to_owned());
+        }
         for machine in machines {
             machine.off();
             audited(&sim, &machine);
