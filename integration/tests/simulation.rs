@@ -1,6 +1,8 @@
 //! Two gateways over simulated disks, clocks and a simulated network: no seed breaks a promise; and a world that is broken
 //! on purpose is found to be.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use integration::simulation::{Outcome, Sabotage, Simulation};

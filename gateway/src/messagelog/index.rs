@@ -553,9 +553,11 @@ mod tests {
             known.top
         };
         assert_eq!((filled(&[1; 16]), filled(&[1; 16]), filled(&[2; 16])), (0, 300, 0));
-        let db = open_db(&directory.path().join("index")).unwrap();
-        db.insert(LOG, &[2; 16]).unwrap();
-        drop(db);
+        let store = Store::open(&directory.path().join("index")).unwrap();
+        let mut batch = Batch::default();
+        batch.insert(LOG, vec![2; 16]);
+        store.apply(batch).unwrap();
+        drop(store);
         assert_eq!(filled(&[2; 16]), 0);
     }
 }

@@ -15,7 +15,7 @@
 //! | [`erase`] | bodies, erased for good |
 //! | [`removal`], `cleaned` | whole messages, removed for good, their leaves stay; segments that they were removed from |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
-//! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
+//! | `segment`, `writer`, `hands`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | [`replays`] | requests that were seen before |
@@ -44,6 +44,7 @@ mod filter;
 #[cfg(test)]
 mod format_example;
 pub mod frame;
+mod hands;
 mod in_order;
 mod index;
 mod key;

@@ -35,7 +35,8 @@ use super::{
     disk::{self, Disk, SystemDisk, Work},
     error::LogError,
     frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
-    index::{Facts, Index, Indexed, Known},
+    hands::{self, Hands},
+    index::{Facts, Index, Known},
     key::{self, KeyGrouping, KeyRing},
     lock::Lock,
     postgres::{self, Database},
@@ -182,58 +183,6 @@ impl Inner {
         };
         Ok((inner, hands))
     }
-}
-
-/// Who writes a log in files, and who indexes it.
-struct Hands {
-    writer: Writer,
-    waiting: mpsc::Receiver<Entry>,
-    index: Arc<Index>,
-    to_index: std_mpsc::Receiver<Vec<Indexed>>,
-}
-
-impl Hands {
-    /// Each on a thread of its own.
-    fn on_threads(self) -> Result<Vec<JoinHandle<()>>, LogError> {
-        let Self { writer, waiting, index, to_index } = self;
-        Ok(vec![
-            spawn("log-writer", move || writer.run(waiting))?,
-            spawn("log-index", move || index.run(&to_index))?,
-        ])
-    }
-
-    /// One after the other, wherever this is polled.
-    async fn driven(self) {
-        let Self { mut writer, mut waiting, index, to_index } = self;
-        while let Some(first) = waiting.recv().await {
-            let busy = writer.begin(first, &mut waiting);
-            let mut caught_up = catch_up(&index, &to_index);
-            if busy {
-                others_first().await;
-            }
-            writer.end(&mut waiting);
-            caught_up = caught_up.and_then(|()| catch_up(&index, &to_index));
-            if let Err(error) = caught_up {
-                tracing::error!(%error, "the message log cannot be searched");
-                return;
-            }
-        }
-    }
-}
-
-/// Tells the index what it has not been told: whoever reads next finds it caught up.
-fn catch_up(index: &Index, records: &std_mpsc::Receiver<Vec<Indexed>>) -> Result<(), LogError> {
-    records.try_iter().try_for_each(|records| index.add(records))
-}
-
-/// Lets others run.
-async fn others_first() {
-    let mut waited = false;
-    poll_fn(|context| {
-        context.waker().wake_by_ref();
-        if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 impl Drop for Inner {
@@ -389,7 +338,7 @@ impl MessageLog {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
-        let threads = vec![spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
+        let threads = vec![hands::spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
         let stamping = Mutex::default();
         let inner = Inner {
             config,
@@ -769,11 +718,4 @@ pub(crate) fn read_identity(directory: &Path) -> Result<[u8; 16], LogError> {
     let hex = lines.next().and_then(|line| line.strip_prefix("id ")).ok_or_else(missing)?;
     hex::decode_to_slice(hex, &mut id).map_err(|_| missing())?;
     Ok(id)
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map_err(|e| LogError::io("a thread of the log cannot be started", &e))
 }

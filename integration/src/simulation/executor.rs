@@ -149,6 +149,15 @@ impl Sim {
         self.state().random.below(end)
     }
 
+    /// One of these.
+    pub(super) fn one_of<T: Copy>(&self, first: T, others: &[T]) -> T {
+        self.below(others.len() + 1)
+            .checked_sub(1)
+            .and_then(|drawn| others.get(drawn))
+            .copied()
+            .unwrap_or(first)
+    }
+
     /// True so many times in a thousand.
     pub(super) fn chance(&self, of_thousand: usize) -> bool {
         self.below(1000) < of_thousand

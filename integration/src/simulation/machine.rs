@@ -17,13 +17,14 @@ use gateway::messagelog::timestamper::{PendingError, stamp_pending};
 use gateway::messagelog::{self, KeyGrouping, LogError, LogStore as _, MessageLog};
 use gateway::opmonitor::Monitor;
 
-use super::disk::{Platter, ProcessDisk};
+use super::disk::ProcessDisk;
 use super::executor::{Sim, WORLD, locked};
 use super::ground::{BEGIN, Ground, ORIGIN, Side};
 use super::ledger::Ledger;
 use super::life::{End, Life};
 use super::network::Network;
 use super::parts::{Chance, Echo, Keys, Signing};
+use super::platter::Platter;
 use super::{Plan, Sabotage};
 
 /// A machine.
@@ -83,7 +84,7 @@ impl Machine {
     ) -> Result<Arc<Self>, String> {
         let platter = Platter::new(sim, &root.join(side.name())).map_err(|error| error.to_string())?;
         let config = messagelog::Config {
-            key_grouping: [KeyGrouping::Period, KeyGrouping::Member][sim.below(2)],
+            key_grouping: sim.one_of(KeyGrouping::Period, &[KeyGrouping::Member]),
             segment_size: (24 << 10) << sim.below(4),
             reserve: 0,
             body_quota: 1 << 20,

@@ -11,7 +11,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | `executor`, `random` | one thread; which task goes on is drawn; time passes when none can |
-//! | `disk`, `life` | what is not synced may be lost; operations that fail; processes that end between two steps |
+//! | `platter`, `disk`, `life` | what is not synced may be lost; operations that fail; processes that end between two steps |
 //! | `network` | messages in pieces, late, cut off, repeated |
 //! | `machine`, `parts` | a gateway over these ports, started again and again |
 //! | `client` | who asks, and what troubles |
@@ -30,6 +30,7 @@ mod life;
 mod machine;
 mod network;
 mod parts;
+mod platter;
 mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -116,7 +117,7 @@ impl Simulation {
         let root = self.scratch.join(seed.to_string());
         let sim = Sim::new(seed, self.told);
         let ledger = Arc::new(Ledger::new(&sim));
-        let trouble = [0, 20, 60, 150][sim.below(4)];
+        let trouble = sim.one_of(0, &[20, 60, 150]);
         let plan = Plan { sabotage: self.sabotage, trouble };
         let machine = |side| Machine::new(&sim, side, &root, plan, &self.ground, &ledger);
         let machines = [machine(Side::Consumer)?, machine(Side::Provider)?];

@@ -143,7 +143,8 @@ impl Peers for Network {
             }
             let far_end = FarEnd { server: server.id.clone(), agreed: Agreed::default() };
             let (sim, life, peer) = (self.sim.clone(), Arc::clone(&self.life), Arc::clone(&self.peer));
-            Ok(Box::new(Link { sim, life, peer, far_end, trouble: self.trouble }) as Box<dyn PeerLink>)
+            let link: Box<dyn PeerLink> = Box::new(Link { sim, life, peer, far_end, trouble: self.trouble });
+            Ok(link)
         })
     }
 
