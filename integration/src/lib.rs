@@ -10,6 +10,7 @@
 //! | [`forgeries`] | what can be made of a signed thing without its key |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 //! | [`memory`] | looks for secrets in the memory of a process |
+//! | [`simulation`] | two gateways over simulated disks, clocks and a simulated network, by seeds |
 //! | [`power_cut`] | a file system whose power is cut, for the tests of what is durable |
 
 pub mod attacks;
@@ -20,4 +21,5 @@ pub mod forgeries;
 pub mod ledger;
 pub mod memory;
 pub mod power_cut;
+pub mod simulation;
 pub mod world;

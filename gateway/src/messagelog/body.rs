@@ -31,7 +31,7 @@ use futures_util::{Stream, stream};
 
 use super::{
     beside::ReadAt,
-    disk::{self, Disk},
+    disk::{self, Disk, Work},
     error::LogError,
     key::{DataKey, KeyGrouping, KeyRing},
     record::{Place, Stored},
@@ -103,7 +103,7 @@ impl Vault {
             Some(key) => key,
             None => {
                 let asked = vault.clone();
-                blocking(move || asked.shared.keys.current(now, asked.owner.as_deref())).await?
+                blocking(self.work(), move || asked.shared.keys.current(now, asked.owner.as_deref())).await?
             }
         };
         Ok(Self { key: Some(key), ..vault })
@@ -147,6 +147,11 @@ impl Vault {
         writer.seal_frame(true)?;
         writer.hash_pending();
         Ok(writer.into_sealed())
+    }
+
+    /// Where work on bodies and keys is done.
+    pub(crate) fn work(&self) -> Work {
+        self.shared.disk.work()
     }
 
     /// Bytes of sealed bodies that are in flight.
@@ -221,6 +226,7 @@ impl Vault {
             ciphertext: stored.ciphertext,
             key,
             content,
+            work: self.work(),
             _share: Share { of: Arc::clone(&self.shared.in_flight), bytes: 0 },
         })))
     }
@@ -234,6 +240,7 @@ pub(crate) fn opens(key: DataKey, sealed: &Bytes, length: u64) -> bool {
         ciphertext: Hash::default(),
         key: Arc::new(key),
         content: Content::Memory(sealed.clone()),
+        work: Work::Here,
         _share: Share { of: Arc::default(), bytes: 0 },
     }));
     body.read().is_ok()
@@ -369,7 +376,7 @@ impl BodyWriter {
         let vault = Arc::clone(&self.vault.shared);
         let file = self.file.take();
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let (file, offset, buffer) = blocking(move || {
+        let (file, offset, buffer) = blocking(self.vault.work(), move || {
             let failed = |e| LogError::io("a body cannot be held", &e);
             let (file, offset) = match file {
                 Some(open) => open,
@@ -399,6 +406,7 @@ impl BodyWriter {
             ciphertext: tree::to_hash(&self.hasher.finish()),
             key: self.key,
             content,
+            work: self.vault.work(),
             _share: self.share,
         }))
     }
@@ -415,6 +423,7 @@ struct Inner {
     ciphertext: Hash,
     key: Arc<DataKey>,
     content: Content,
+    work: Work,
     _share: Share,
 }
 
@@ -450,7 +459,7 @@ impl SealedBody {
         let reader = BodyReader::new(Arc::clone(&self.0));
         Box::pin(stream::try_unfold(reader, |mut reader| async move {
             if reader.wants_file() {
-                reader = blocking(move || reader.fill().map(|()| reader)).await?;
+                reader = blocking(reader.body.work, move || reader.fill().map(|()| reader)).await?;
             }
             Ok(reader.next()?.map(|piece| (piece, reader)))
         }))
@@ -591,10 +600,14 @@ impl BodyReader {
     }
 }
 
-/// Runs file operations off the runtime's threads.
+/// Does work on files where it is to be done.
 pub(crate) async fn blocking<T: Send + 'static>(
+    place: Work,
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
+    if place == Work::Here {
+        return work();
+    }
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| LogError::Io { what: "work on a file was broken off", reason: e.to_string() })?

@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use super::{
     append::LogStore,
     body::blocking,
+    disk::Work,
     error::LogError,
     record::{CheckpointRecord, Record},
     service::MessageLog,
@@ -426,7 +427,7 @@ impl Checkpoints {
     /// Whether what a witness holds is the beginning of this log.
     pub(super) async fn judge(&self, held: Held) -> Result<(), CheckpointError> {
         let tiles = self.0.tiles.clone();
-        judged(move || agrees(&tiles, &held.checkpoint, &held.by)).await
+        judged(self.0.log.work(), move || agrees(&tiles, &held.checkpoint, &held.by)).await
     }
 }
 
@@ -452,10 +453,11 @@ pub fn agrees(tiles: &Tiles, held: &Checkpoint, by: &str) -> Result<(), Checkpoi
 }
 
 async fn judged<T: Send + 'static>(
+    place: Work,
     work: impl FnOnce() -> Result<T, CheckpointError> + Send + 'static,
 ) -> Result<T, CheckpointError> {
     // The log's errors go through, the others are told apart again.
-    blocking(move || Ok(work())).await?
+    blocking(place, move || Ok(work())).await?
 }
 
 fn record(signed: &Signed, cosignatures: Vec<Bytes>, token: Option<Bytes>) -> CheckpointRecord {

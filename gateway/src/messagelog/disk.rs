@@ -18,6 +18,10 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 /// After [`Disk::sync`] returned without error, everything written to that file before survives a power cut; after
 /// [`Disk::sync_dir`], every name made in that directory before. After an error nothing is known.
 pub trait Disk: Send + Sync {
+    /// Where work with these files is done.
+    fn work(&self) -> Work {
+        Work::Apart
+    }
     /// Makes a file that does not exist yet, readable by its owner only.
     ///
     /// # Errors
@@ -88,6 +92,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn available(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// Where work on files is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Off the runtime's threads: it may take long.
+    Apart,
+    /// Where it is asked for: nothing of it takes time, as on a disk that is simulated.
+    Here,
 }
 
 /// The operating system's files.

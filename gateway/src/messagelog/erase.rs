@@ -65,7 +65,7 @@ pub async fn erase_all(
         return Err(LogError::KeyGone(unknown.clone()));
     }
     let (reader, wanted) = (log.reader(), keys.to_vec());
-    let mut sealed = blocking(move || sealed_with(&reader, wanted)).await?;
+    let mut sealed = blocking(log.work(), move || sealed_with(&reader, wanted)).await?;
     let mut erased = Vec::new();
     for key in keys {
         let records = sealed.remove(key).unwrap_or_default();
@@ -96,7 +96,7 @@ async fn destroy(
     };
     log.append(Record::Access(record), Vec::new()).await?;
     let (vault, id) = (log.vault().clone(), key.to_owned());
-    blocking(move || vault.destroy_key(&id)).await?;
+    blocking(vault.work(), move || vault.destroy_key(&id)).await?;
     tracing::info!(key, messages = count, "a data key was destroyed, and its bodies with it");
     Ok(())
 }

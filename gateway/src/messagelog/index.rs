@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use cert_authority::{clock::UnixTime, crypto::Digest};
 use conf::identifier::{ClientId, ServiceId};
 
@@ -33,6 +33,7 @@ use super::{
     record::{Kind, Record},
     recover::From,
     segment::Position,
+    store::{Batch, Store},
     tree,
 };
 
@@ -141,7 +142,7 @@ impl Span {
 
 /// The index. Written by one thread, read by all.
 pub(crate) struct Index {
-    db: sled::Db,
+    store: Store,
     open: Mutex<Open>,
     caught_up: Condvar,
 }
@@ -160,10 +161,10 @@ struct Open {
 
 impl Open {
     /// Puts the times and the ids of a full run away.
-    fn end_run(&mut self, batch: &mut sled::Batch) {
+    fn end_run(&mut self, batch: &mut Batch) {
         let first = self.next().saturating_sub(RUN);
         if let Some(times) = self.times.take() {
-            batch.insert(&key(b't', first), times.encode().as_slice());
+            batch.insert(&key(b't', first), times.encode().to_vec());
         }
         let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
         for (hash, number) in std::mem::take(&mut self.ids) {
@@ -173,7 +174,7 @@ impl Open {
             shard.put_u32(place);
         }
         for (shard, entries) in shards {
-            batch.insert(run_key(shard, first), entries);
+            batch.insert(&run_key(shard, first), entries);
         }
     }
 
@@ -195,12 +196,12 @@ impl Index {
     /// Opens the index below a log; makes it anew when it is missing, damaged or another log's.
     pub(crate) fn open(log: &Path, id: &[u8; 16]) -> Result<(Self, Known), LogError> {
         let directory = log.join("index");
-        let existing = open_db(&directory).ok().filter(|db| db.was_recovered());
-        if let Some(db) = existing {
-            match known(&db, id) {
+        let existing = Store::open(&directory).ok().filter(Store::was_recovered);
+        if let Some(store) = existing {
+            match known(&store, id) {
                 Ok(known) => {
                     let first = known.from.map_or(0, |from| from.sequence);
-                    return Ok((Self::new(db, first), known));
+                    return Ok((Self::new(store, first), known));
                 }
                 Err(reason) => tracing::warn!(reason, "the index of the message log is built anew"),
             }
@@ -208,11 +209,9 @@ impl Index {
         Self::anew(&directory, id)
     }
 
-    /// An index for one who only reads; it is gone when dropped.
-    pub(crate) fn temporary(id: &[u8; 16]) -> Result<Self, LogError> {
-        let db = sled::Config::new().temporary(true).flush_every_ms(None).open().map_err(failed)?;
-        db.insert(LOG, mark(id)).map_err(failed)?;
-        Ok(Self::new(db, 0))
+    /// An index that is gone when dropped: for one who only reads.
+    pub(crate) fn temporary() -> Self {
+        Self::new(Store::in_memory(), 0)
     }
 
     fn anew(directory: &Path, id: &[u8; 16]) -> Result<(Self, Known), LogError> {
@@ -222,14 +221,16 @@ impl Index {
             }
             _ => {}
         }
-        let db = open_db(directory)?;
-        db.insert(LOG, mark(id)).map_err(failed)?;
-        Ok((Self::new(db, 0), Known { from: None, top: 0 }))
+        let store = Store::open(directory)?;
+        let mut batch = Batch::default();
+        batch.insert(LOG, mark(id));
+        store.apply(batch)?;
+        Ok((Self::new(store, 0), Known { from: None, top: 0 }))
     }
 
-    fn new(db: sled::Db, first: u64) -> Self {
+    fn new(store: Store, first: u64) -> Self {
         let block = Block::new(first);
-        Self { db, open: Mutex::new(Open { block, ..Open::default() }), caught_up: Condvar::new() }
+        Self { store, open: Mutex::new(Open { block, ..Open::default() }), caught_up: Condvar::new() }
     }
 
     /// Works until no more records can come.
@@ -263,14 +264,16 @@ impl Index {
     /// Brings what is known to the disk, and how far it reaches.
     pub(crate) fn flush(&self) -> Result<(), LogError> {
         let next = self.lock().next();
-        self.db.insert(TOP, &next.to_be_bytes()).map_err(failed)?;
-        self.db.flush().map(drop).map_err(failed)
+        let mut batch = Batch::default();
+        batch.insert(TOP, next.to_be_bytes().to_vec());
+        self.store.apply(batch)?;
+        self.store.flush()
     }
 
     /// Takes in records that have become durable. The database is told by blocks: a write for each commit of the log
     /// would cost more than the log itself.
     pub(crate) fn add(&self, records: Vec<Indexed>) -> Result<(), LogError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut changed = false;
         let mut open = self.lock();
         for record in records {
@@ -282,7 +285,7 @@ impl Index {
                 let value = [last.to_be_bytes(), record.sequence.to_be_bytes()].concat();
                 batch.insert(&key(b's', first), value);
                 let after = last.saturating_add(1);
-                batch.insert(STAMPED, &after.to_be_bytes());
+                batch.insert(STAMPED, after.to_be_bytes().to_vec());
                 open.waiting = open.waiting.split_off(&after);
                 changed = true;
             }
@@ -310,8 +313,8 @@ impl Index {
             }
         }
         if changed {
-            batch.insert(TOP, &open.next().to_be_bytes());
-            self.db.apply_batch(batch).map_err(failed)?;
+            batch.insert(TOP, open.next().to_be_bytes().to_vec());
+            self.store.apply(batch)?;
         }
         drop(open);
         self.caught_up.notify_all();
@@ -339,10 +342,9 @@ impl Index {
             return Ok((sequence < open.next()).then(|| Arc::new(open.block.clone())));
         }
         drop(open);
-        let found =
-            self.db.range(key(b'b', 0)..=key(b'b', sequence)).next_back().transpose().map_err(failed)?;
+        let found = self.store.last_in(&key(b'b', 0), &key(b'b', sequence))?;
         let Some((found, value)) = found else { return Ok(None) };
-        let block = Block::decode(number(&found)?, Bytes::copy_from_slice(&value))
+        let block = Block::decode(number(&found)?, value)
             .map_err(|_| LogError::Index("a block cannot be read".to_owned()))?;
         Ok((sequence < block.end()).then(|| Arc::new(block)))
     }
@@ -350,7 +352,7 @@ impl Index {
     /// The full run that holds `sequence`.
     pub(crate) fn span_of(&self, sequence: u64) -> Result<Option<Span>, LogError> {
         let first = sequence - sequence % RUN;
-        let Some(value) = self.db.get(key(b't', first)).map_err(failed)? else { return Ok(None) };
+        let Some(value) = self.store.get(&key(b't', first))? else { return Ok(None) };
         let times = Times::decode(&value).map_err(|_| LogError::Index("a run cannot be read".to_owned()))?;
         Ok(Some(Span { first, end: first.saturating_add(RUN), times }))
     }
@@ -362,8 +364,8 @@ impl Index {
         // Before the runs are looked through: one that ends meanwhile is then found twice rather than not at all.
         let recent: Vec<u64> =
             self.lock().ids.range((hash, 0)..=(hash, u64::MAX)).map(|(_, number)| *number).collect();
-        for run in self.db.scan_prefix([b'i', shard_of(hash)]) {
-            let (found, entries) = run.map_err(failed)?;
+        let shard = shard_of(hash);
+        for (found, entries) in self.store.range(&run_key(shard, 0), &run_key(shard, u64::MAX))? {
             let first = number(&found)?;
             let (entries, _) = entries.as_chunks::<ENTRY>();
             let from = entries.partition_point(|entry| entry.first_chunk() < Some(&hash));
@@ -381,8 +383,7 @@ impl Index {
         let mut hashes: Vec<[u8; 8]> = self.lock().ids.iter().map(|(hash, _)| *hash).collect();
         let run = first - first % RUN;
         for shard in 0..=u8::MAX {
-            for found in self.db.range(run_key(shard, run)..=run_key(shard, u64::MAX)) {
-                let (_, entries) = found.map_err(failed)?;
+            for (_, entries) in self.store.range(&run_key(shard, run), &run_key(shard, u64::MAX))? {
                 let (entries, _) = entries.as_chunks::<ENTRY>();
                 hashes.extend(entries.iter().filter_map(|entry| entry.first_chunk().copied()));
             }
@@ -392,10 +393,8 @@ impl Index {
 
     /// The number of the time-stamp's record that covers `sequence`.
     pub(crate) fn stamp_of(&self, sequence: u64) -> Result<Option<u64>, LogError> {
-        let found =
-            self.db.range(key(b's', 0)..=key(b's', sequence)).next_back().transpose().map_err(failed)?;
-        let Some((_, value)) = found else { return Ok(None) };
-        let mut value = value.as_ref();
+        let found = self.store.last_in(&key(b's', 0), &key(b's', sequence))?;
+        let Some((_, mut value)) = found else { return Ok(None) };
         let damaged = |_| LogError::Index("an entry cannot be read".to_owned());
         let (last, stamp) = (value.try_get_u64().map_err(damaged)?, value.try_get_u64().map_err(damaged)?);
         Ok((sequence <= last).then_some(stamp))
@@ -408,7 +407,7 @@ impl Index {
 
     /// Every message below this number has its time-stamp.
     pub(crate) fn stamped_below(&self) -> Result<u64, LogError> {
-        let found = self.db.get(STAMPED).map_err(failed)?;
+        let found = self.store.get(STAMPED)?;
         found.map_or(Ok(0), |value| number(&value))
     }
 
@@ -417,13 +416,9 @@ impl Index {
     }
 }
 
-fn open_db(directory: &Path) -> Result<sled::Db, LogError> {
-    sled::Config::new().path(directory).flush_every_ms(None).cache_capacity(16 << 20).open().map_err(failed)
-}
-
 /// How far an index reaches, or why it cannot be used.
-fn known(db: &sled::Db, id: &[u8; 16]) -> Result<Known, &'static str> {
-    let get = |name: &[u8]| db.get(name).map_err(|_| "it cannot be read");
+fn known(store: &Store, id: &[u8; 16]) -> Result<Known, &'static str> {
+    let get = |name: &[u8]| store.get(name).map_err(|_| "it cannot be read");
     if get(LOG)?.is_none_or(|found| found.as_ref() != mark(id)) {
         return Err("it is another log's, or of another format");
     }
@@ -433,8 +428,8 @@ fn known(db: &sled::Db, id: &[u8; 16]) -> Result<Known, &'static str> {
     let mut next = || reach.try_get_u64().map_err(|_| "it is damaged");
     let (sequence, segment, offset) = (next()?, next()?, next()?);
     let whole = sequence == 0 || {
-        let last = db.range(key(b'b', 0)..key(b'b', sequence)).next_back();
-        let first = last.and_then(Result::ok).and_then(|(found, _)| number(&found).ok());
+        let last = store.last_in(&key(b'b', 0), &key(b'b', sequence - 1)).ok().flatten();
+        let first = last.and_then(|(found, _)| number(&found).ok());
         first.is_some_and(|first| first.saturating_add(u64::try_from(BLOCK).unwrap_or(0)) == sequence)
     };
     if !whole {
@@ -471,10 +466,6 @@ fn key(kind: u8, number: u64) -> [u8; 9] {
 fn number(bytes: &[u8]) -> Result<u64, LogError> {
     let last = bytes.last_chunk::<8>().ok_or_else(|| LogError::Index("a key cannot be read".to_owned()))?;
     Ok(u64::from_be_bytes(*last))
-}
-
-fn failed(error: sled::Error) -> LogError {
-    LogError::Index(error.to_string())
 }
 
 #[cfg(test)]
@@ -562,9 +553,11 @@ mod tests {
             known.top
         };
         assert_eq!((filled(&[1; 16]), filled(&[1; 16]), filled(&[2; 16])), (0, 300, 0));
-        let db = open_db(&directory.path().join("index")).unwrap();
-        db.insert(LOG, &[2; 16]).unwrap();
-        drop(db);
+        let store = Store::open(&directory.path().join("index")).unwrap();
+        let mut batch = Batch::default();
+        batch.insert(LOG, vec![2; 16]);
+        store.apply(batch).unwrap();
+        drop(store);
         assert_eq!(filled(&[2; 16]), 0);
     }
 }

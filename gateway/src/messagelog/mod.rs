@@ -15,11 +15,11 @@
 //! | [`erase`] | bodies, erased for good |
 //! | [`removal`], `cleaned` | whole messages, removed for good, their leaves stay; segments that they were removed from |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
-//! | `segment`, `writer`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
+//! | `segment`, `writer`, `hands`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | [`replays`] | requests that were seen before |
-//! | `index`, `block`, `records`, `filter`, [`reader`] | where records lie; what is looked for; finding and reading it |
+//! | `index`, `store`, `block`, `records`, `filter`, [`reader`] | where records lie; what is looked for; finding and reading it |
 //! | [`traffic`] | requests by hour and by service, counted in the index |
 //! | `postgres` | the same log in tables that several nodes write |
 //! | [`migrate`] | a log, moved from files to tables or back |
@@ -44,6 +44,7 @@ mod filter;
 #[cfg(test)]
 mod format_example;
 pub mod frame;
+mod hands;
 mod in_order;
 mod index;
 mod key;
@@ -62,6 +63,7 @@ mod salvage;
 mod segment;
 pub mod service;
 pub mod stamp;
+mod store;
 pub mod tiles;
 pub mod timestamper;
 pub mod traffic;

@@ -15,6 +15,7 @@ pub use super::filter::{Condition, Filter};
 use super::{
     block::Block,
     body::{SealedBody, Vault},
+    disk::Work,
     error::LogError,
     filter::Names,
     frame::Frame,
@@ -113,6 +114,11 @@ pub struct Material {
 impl Reader {
     pub(crate) fn new(log: PathBuf, records: Box<dyn Records>, state: Arc<State>, vault: Vault) -> Self {
         Self(Arc::new(Shared { log, records, state, vault, stamp: Mutex::default() }))
+    }
+
+    /// Where work with it is done.
+    pub(crate) fn work(&self) -> Work {
+        self.0.vault.work()
     }
 
     /// How many records are durable.

@@ -103,7 +103,7 @@ pub async fn remove(
     } else {
         let noted = log.append(Record::Access(record), Vec::new()).await?.sequence;
         let log = log.clone();
-        blocking(move || rewrite(&log, number, &messages, noted)).await?;
+        blocking(log.work(), move || rewrite(&log, number, &messages, noted)).await?;
     }
     tracing::info!(part = number, messages = count, "messages were removed from the log");
     Ok(())

@@ -172,7 +172,7 @@ impl Replays {
     ) -> Result<bool, LogError> {
         let (log, since) = (self.log.clone(), now - self.settings.window);
         let (client, message_id) = (client.clone(), message_id.to_owned());
-        let (same, others) = blocking(move || {
+        let (same, others) = blocking(log.work(), move || {
             let found = match log.by_message_id(&message_id) {
                 // Whoever removes messages from the log within the window forgets them.
                 Err(LogError::Removed { .. }) => Vec::new(),

@@ -26,16 +26,17 @@ use cert_authority::{
     clock::{Clock, UnixTime},
     crypto,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 
 use super::{
     append::{LogStore, Receipt},
     beside::{Beside, Folder},
     body::{SealedBody, Vault, blocking},
-    disk::{self, Disk, SystemDisk},
+    disk::{self, Disk, SystemDisk, Work},
     error::LogError,
     frame::{FRAME_HEAD, MAX_CONTENT, SegmentHeader},
-    index::{Facts, Index},
+    hands::{self, Hands},
+    index::{Facts, Index, Known},
     key::{self, KeyGrouping, KeyRing},
     lock::Lock,
     postgres::{self, Database},
@@ -48,7 +49,7 @@ use super::{
     stamp::{Authorities, Health, RecentSignatures},
     timestamper,
     tree::{Hash, Tree},
-    writer::{Batch, Entry, Lead, State, Writer},
+    writer::{Batch, Entry, Lead, Reply, State, Writer},
 };
 
 const IDENTITY: &str = "identity";
@@ -118,6 +119,72 @@ struct Inner {
     _lock: Lock,
 }
 
+impl Inner {
+    /// Finds the end of a log in files, brings its index up to date, and gives what is still to be done all the time.
+    fn of_files(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+        (id, lock): ([u8; 16], Lock),
+        (index, known): (Index, Known),
+    ) -> Result<(Self, Hands), LogError> {
+        let directory = config.directory.clone();
+        let found =
+            recover::recover(disk.as_ref(), &directory, &id, config.segment_size, known.from, |records| {
+                index.add(records)
+            })?;
+        let records = found.tree.size();
+        if known.top > records {
+            return Err(LogError::CutOff { expected: known.top, found: records });
+        }
+        if found.torn > 0 {
+            tracing::warn!(
+                bytes = found.torn,
+                records,
+                "the end of the message log was not written whole and is cut off"
+            );
+        }
+        let vault = open_vault(&config, &clock, &disk)?;
+        let (index, state) = (Arc::new(index), Arc::new(State::default()));
+        let files = Files::new(directory.clone(), id, Arc::clone(&index));
+        let reader = Reader::new(directory.clone(), Box::new(files), Arc::clone(&state), vault.clone());
+        let (queue, waiting) = mpsc::channel(config.queue);
+        let (indexed, to_index) = std_mpsc::channel();
+        state.reached(&found.tree);
+        state.lead(true);
+        state.room.store(found.segment.capacity.saturating_sub(found.end), Ordering::Relaxed);
+        let writer = Writer {
+            disk: Arc::clone(&disk),
+            log: directory,
+            segment_size: config.segment_size,
+            segment: found.segment,
+            end: found.end,
+            tree: found.tree,
+            state: Arc::clone(&state),
+            index: indexed,
+            batch: Batch::default(),
+        };
+        let hands = Hands { writer, waiting, index, to_index };
+        let stamping = Mutex::default();
+        let inner = Self {
+            config,
+            clock,
+            disk,
+            vault,
+            reader,
+            state,
+            recent: Arc::default(),
+            stamping,
+            stamper: Arc::default(),
+            at_once: OnceLock::new(),
+            queue: Some(queue),
+            threads: Vec::new(),
+            _lock: lock,
+        };
+        Ok((inner, hands))
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // Without a sender the writer ends, and then the indexer, which listens to the writer.
@@ -170,66 +237,42 @@ impl MessageLog {
         if cfg!(feature = "test-answer-before-sync") {
             tracing::error!("BUILT TO FAIL: this gateway answers before its evidence is durable");
         }
-        let directory = config.directory.clone();
-        let id = read_identity(&directory)?;
-        let lock = Lock::take(&directory)?;
-        let (index, known) = Index::open(&directory, &id)?;
-        let found =
-            recover::recover(disk.as_ref(), &directory, &id, config.segment_size, known.from, |records| {
-                index.add(records)
-            })?;
-        let records = found.tree.size();
-        if known.top > records {
-            return Err(LogError::CutOff { expected: known.top, found: records });
-        }
-        if found.torn > 0 {
-            tracing::warn!(
-                bytes = found.torn,
-                records,
-                "the end of the message log was not written whole and is cut off"
-            );
-        }
-        let vault = open_vault(&config, &clock, &disk)?;
-        let (index, state) = (Arc::new(index), Arc::new(State::default()));
-        let files = Files::new(directory.clone(), id, Arc::clone(&index));
-        let reader = Reader::new(directory.clone(), Box::new(files), Arc::clone(&state), vault.clone());
-        let (queue, waiting) = mpsc::channel(config.queue);
-        let (indexed, to_index) = std_mpsc::channel();
-        state.reached(&found.tree);
-        state.lead(true);
-        state.room.store(found.segment.capacity.saturating_sub(found.end), Ordering::Relaxed);
-        let writer = Writer {
-            disk: Arc::clone(&disk),
-            log: directory,
-            segment_size: config.segment_size,
-            segment: found.segment,
-            end: found.end,
-            tree: found.tree,
-            state: Arc::clone(&state),
-            index: indexed,
-            batch: Batch::default(),
-        };
-        let threads = vec![
-            spawn("log-writer", move || writer.run(waiting))?,
-            spawn("log-index", move || index.run(&to_index))?,
-        ];
-        let stamping = Mutex::default();
-        let inner = Inner {
-            config,
-            clock,
-            disk,
-            vault,
-            reader,
-            state,
-            recent: Arc::default(),
-            stamping,
-            stamper: Arc::default(),
-            at_once: OnceLock::new(),
-            queue: Some(queue),
-            threads,
-            _lock: lock,
-        };
+        let id = read_identity(&config.directory)?;
+        let lock = Lock::take(&config.directory)?;
+        let index = Index::open(&config.directory, &id)?;
+        let (mut inner, hands) = Inner::of_files(config, clock, disk, (id, lock), index)?;
+        inner.threads = hands.on_threads()?;
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// [`Self::create`] on another disk, without threads, as [`Self::open_driven`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_driven(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, impl Future<Output = ()> + Send), LogError> {
+        create_files(disk.as_ref(), &config, clock.now())?;
+        Self::open_driven(config, clock, disk)
+    }
+
+    /// [`Self::open`] on another disk, without threads: the future that is given with it does their work, and ends when
+    /// the last clone of the log is gone. So a log can be part of a simulation. Its index lies in memory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_driven(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, impl Future<Output = ()> + Send), LogError> {
+        let id = read_identity(&config.directory)?;
+        let lock = Lock::take(&config.directory)?;
+        let index = (Index::temporary(), Known { from: None, top: 0 });
+        let (inner, hands) = Inner::of_files(config, clock, disk, (id, lock), index)?;
+        Ok((Self(Arc::new(inner)), hands.driven()))
     }
 
     /// Makes the tables of a log in a database where there are none, and what a node has of it in its directory. All
@@ -295,7 +338,7 @@ impl MessageLog {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| LogError::io("a thread of the log cannot be started", &e))?;
-        let threads = vec![spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
+        let threads = vec![hands::spawn("log-writer", move || runtime.block_on(writer.run(waiting)))?];
         let stamping = Mutex::default();
         let inner = Inner {
             config,
@@ -338,6 +381,11 @@ impl MessageLog {
     /// Whether it lies in PostgreSQL.
     pub(crate) fn is_in_tables(&self) -> bool {
         self.0.config.postgres.is_some()
+    }
+
+    /// Where work with it is done.
+    pub(crate) fn work(&self) -> Work {
+        self.0.disk.work()
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {
@@ -448,7 +496,7 @@ impl MessageLog {
                 }
                 None => {
                     let vault = self.0.vault.clone();
-                    blocking(move || vault.keep(&body)).await?
+                    blocking(vault.work(), move || vault.keep(&body)).await?
                 }
             };
             part.stored = Some(stored);
@@ -457,11 +505,7 @@ impl MessageLog {
     }
 
     /// Makes a record durable.
-    pub(crate) async fn commit(
-        &self,
-        mut record: Record,
-        bodies: Vec<Option<SealedBody>>,
-    ) -> Result<Receipt, LogError> {
+    async fn commit(&self, mut record: Record, bodies: Vec<Option<SealedBody>>) -> Result<Receipt, LogError> {
         self.0.state.check()?;
         let blobs = match &mut record {
             Record::Request(message) | Record::Response(message) => self.keep(message, bodies).await?,
@@ -472,14 +516,24 @@ impl MessageLog {
             | Record::Access(_)
             | Record::Archive(_) => Vec::new(),
         };
-        self.enqueue(&record, blobs, Vec::new()).await
+        self.enqueue(&record, blobs, Vec::new(), None).await
+    }
+
+    /// Makes a record of another kind than messages durable, whose turn ends when it is.
+    pub(crate) async fn commit_in_turn(
+        &self,
+        record: Record,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<Receipt, LogError> {
+        self.0.state.check()?;
+        self.enqueue(&record, Vec::new(), Vec::new(), Some(turn)).await
     }
 
     /// Makes a record durable that names messages, and removes them with the same commit: of a log in tables.
     pub(crate) async fn commit_removing(&self, names: AccessRecord) -> Result<Receipt, LogError> {
         self.0.state.check()?;
         let removes = names.records.clone();
-        self.enqueue(&Record::Access(names), Vec::new(), removes).await
+        self.enqueue(&Record::Access(names), Vec::new(), removes, None).await
     }
 
     async fn enqueue(
@@ -487,6 +541,7 @@ impl MessageLog {
         record: &Record,
         blobs: Vec<(Hash, Bytes)>,
         removes: Vec<u64>,
+        turn: Option<OwnedMutexGuard<()>>,
     ) -> Result<Receipt, LogError> {
         let kind = record.kind();
         let fields = record.encode();
@@ -495,7 +550,8 @@ impl MessageLog {
         }
         let signature = record.message().map(|message| self.0.recent.digest(&message.signature));
         let facts = Facts { signature, ..Facts::of(record) };
-        let (reply, receipt) = oneshot::channel();
+        let (to, receipt) = oneshot::channel();
+        let reply = Reply { to, _turn: turn };
         let entry = Entry { kind, time: self.0.clock.now(), fields, blobs, facts, removes, reply };
         let ended = || LogError::Stopped("the writer has ended".to_owned());
         let queue = self.0.queue.as_ref().ok_or_else(ended)?;
@@ -536,13 +592,13 @@ pub fn read_only(config: &Config, clock: &Arc<dyn Clock>) -> Result<Reader, LogE
     if let Some(database) = &config.postgres {
         return read_node(config, database, &id, clock);
     }
-    let mut index = Index::temporary(&id)?;
+    let mut index = Index::temporary();
     let read = recover::read(&config.directory, &id, None, |records| index.add(records));
     let tree = match read.and_then(|found| found.undamaged()) {
         Ok(found) => found.tree,
         Err(LogError::Damaged(finding)) => {
             tracing::warn!(%finding, "the log is damaged; what is whole in it is shown, log verify names the rest");
-            index = Index::temporary(&id)?;
+            index = Index::temporary();
             salvage(&config.directory, &id, |records| index.add(records))?
         }
         Err(error) => return Err(error),
@@ -662,11 +718,4 @@ pub(crate) fn read_identity(directory: &Path) -> Result<[u8; 16], LogError> {
     let hex = lines.next().and_then(|line| line.strip_prefix("id ")).ok_or_else(missing)?;
     hex::decode_to_slice(hex, &mut id).map_err(|_| missing())?;
     Ok(id)
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map_err(|e| LogError::io("a thread of the log cannot be started", &e))
 }

@@ -26,6 +26,7 @@ use std::{
 use cert_authority::tlog::proof::{self, HashReader, node_hash};
 
 use super::{
+    disk::Work,
     error::LogError,
     reader::Reader,
     tree::{self, Hash},
@@ -114,6 +115,11 @@ impl Tiles {
             bundle.extend_from_slice(&frame);
         }
         Ok(Some(bundle))
+    }
+
+    /// Where work with them is done.
+    pub(crate) fn work(&self) -> Work {
+        self.0.reader.work()
     }
 
     /// How many records there are.

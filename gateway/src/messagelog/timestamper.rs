@@ -147,11 +147,10 @@ pub async fn stamp_pending(
     log: &MessageLog,
     authorities: &[Box<dyn TimestampAuthority>],
 ) -> Result<usize, PendingError> {
-    let mut turn = log.stamper().lock_owned().await;
     let mut stamped = 0;
     loop {
-        let count;
-        (count, turn) = stamp_batch(log, authorities, turn).await?;
+        let turn = log.stamper().lock_owned().await;
+        let count = stamp_batch(log, authorities, turn).await?;
         stamped += count;
         if count < MOST {
             return Ok(stamped);
@@ -168,11 +167,11 @@ pub(crate) async fn stamp_at_once(
     loop {
         let turn = log.stamper().lock_owned().await;
         let reader = log.reader();
-        if blocking(move || reader.stamped_below()).await? > sequence {
+        if blocking(reader.work(), move || reader.stamped_below()).await? > sequence {
             return Ok(());
         }
         match stamp_batch(log, &authorities(), turn).await {
-            Ok((0, _)) => return Ok(()),
+            Ok(0) => return Ok(()),
             // Another node was faster: perhaps with this message too.
             Ok(_) | Err(PendingError::Log(LogError::Overtaken)) => {}
             Err(error) => return Err(error),
@@ -185,15 +184,16 @@ async fn stamp_batch(
     log: &MessageLog,
     authorities: &[Box<dyn TimestampAuthority>],
     turn: OwnedMutexGuard<()>,
-) -> Result<(usize, OwnedMutexGuard<()>), PendingError> {
+) -> Result<usize, PendingError> {
     let reader = log.reader();
-    let Some(pending) = blocking(move || reader.unstamped(MOST)).await? else {
+    let Some(pending) = blocking(reader.work(), move || reader.unstamped(MOST)).await? else {
         log.set_stamping(Health::default());
-        return Ok((0, turn));
+        return Ok(0);
     };
     let count = pending.covered.len();
     let failing = Health { failing_since: Some(pending.oldest) };
-    let question = blocking(move || Ok(Question::new(pending.covered, &pending.signature))).await?;
+    let question =
+        blocking(log.work(), move || Ok(Question::new(pending.covered, &pending.signature))).await?;
     let record = match question.ask(authorities).await {
         Ok(record) => record,
         Err(errors) => {
@@ -202,13 +202,7 @@ async fn stamp_batch(
             return Err(if none { PendingError::NoAuthority } else { PendingError::Refused(errors) });
         }
     };
-    // A task of its own: who waits may go away, and the next one's turn must not come before this is in the log.
-    let logging = log.clone();
-    let logged = tokio::spawn(async move {
-        let logged = logging.commit(Record::Timestamp(record), Vec::new()).await;
-        logged.map(|_| turn)
-    });
-    let turn = logged.await.map_err(|e| LogError::Stopped(e.to_string()))??;
+    log.commit_in_turn(Record::Timestamp(record), turn).await?;
     log.set_stamping(Health::default());
-    Ok((count, turn))
+    Ok(count)
 }

@@ -213,7 +213,7 @@ impl WitnessSettings {
 
     async fn add(&self, log: &Checkpoints, old: u64, signed: &Signed) -> Result<Response, Trouble> {
         let (tiles, size) = (log.tiles().clone(), signed.checkpoint.size());
-        let proof = blocking(move || proof::consistency(&tiles, old, size))
+        let proof = blocking(tiles.work(), move || proof::consistency(&tiles, old, size))
             .await
             .map_err(|error| Trouble::Proven(error.into()))?
             .ok_or_else(|| Trouble::Said("there is no proof from there".to_owned()))?;

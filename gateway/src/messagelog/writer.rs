@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedMutexGuard, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -59,7 +59,21 @@ pub(crate) struct Entry {
     pub(crate) facts: Facts,
     /// Messages that the same commit removes; only of a log in tables.
     pub(crate) removes: Vec<u64>,
-    pub(crate) reply: oneshot::Sender<Result<Receipt, LogError>>,
+    pub(crate) reply: Reply,
+}
+
+/// Who waits for a record to become durable, and whose turn it is until then.
+pub(crate) struct Reply {
+    pub(crate) to: oneshot::Sender<Result<Receipt, LogError>>,
+    /// Whoever waits may go away; the next one's turn must not come before the record is there.
+    pub(crate) _turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Reply {
+    /// Tells what became of the record, and ends the turn.
+    pub(crate) fn send(self, result: Result<Receipt, LogError>) {
+        let _ = self.to.send(result);
+    }
 }
 
 impl Entry {
@@ -173,23 +187,32 @@ pub(crate) struct Writer {
 #[derive(Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    waiting: Vec<(oneshot::Sender<Result<Receipt, LogError>>, Receipt)>,
+    waiting: Vec<(Reply, Receipt)>,
     indexed: Vec<Indexed>,
 }
 
 impl Writer {
-    /// Works until nobody can append any more.
+    /// Works on a thread of its own until nobody can append any more.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
-        self.publish();
         while let Some(first) = queue.blocking_recv() {
-            self.take(first);
-            self.gather(&mut queue);
-            if self.batch.waiting.len() >= BUSY {
+            if self.begin(first, &mut queue) {
                 std::thread::sleep(GATHER);
-                self.gather(&mut queue);
             }
-            self.commit();
+            self.end(&mut queue);
         }
+    }
+
+    /// Begins a batch with what is in the queue; gives whether more is to be waited for.
+    pub(crate) fn begin(&mut self, first: Entry, queue: &mut mpsc::Receiver<Entry>) -> bool {
+        self.take(first);
+        self.gather(queue);
+        self.batch.waiting.len() >= BUSY
+    }
+
+    /// Takes what has come meanwhile, makes the batch durable and answers.
+    pub(crate) fn end(&mut self, queue: &mut mpsc::Receiver<Entry>) {
+        self.gather(queue);
+        self.commit();
     }
 
     /// Takes what is in the queue.
@@ -203,7 +226,7 @@ impl Writer {
     /// Puts a record into the batch; one that cannot be taken is answered at once.
     fn take(&mut self, entry: Entry) {
         if let Err(error) = self.state.check().and_then(|()| self.make_room(&entry)) {
-            let _ = entry.reply.send(Err(error));
+            entry.reply.send(Err(error));
             return;
         }
         let sequence = self.tree.size();
@@ -274,7 +297,7 @@ impl Writer {
                     // but the evidence is durable: that is what the caller asked for.
                     let _ = self.index.send(std::mem::take(&mut batch.indexed));
                     for (reply, receipt) in batch.waiting.drain(..) {
-                        let _ = reply.send(Ok(receipt));
+                        reply.send(Ok(receipt));
                     }
                 }
                 Err(error) => {
@@ -282,7 +305,7 @@ impl Writer {
                     tracing::error!(%error, "the message log stops: what the disk holds is not known");
                     let _ = self.state.stopped.set(why.clone());
                     for (reply, _) in batch.waiting.drain(..) {
-                        let _ = reply.send(Err(LogError::Stopped(why.clone())));
+                        reply.send(Err(LogError::Stopped(why.clone())));
                     }
                 }
             }

@@ -41,7 +41,9 @@ impl Checkpoints {
     pub(super) async fn take_up(&self) -> Result<(), CheckpointError> {
         let mut making = self.0.making.lock().await;
         let inner = Arc::clone(&self.0);
-        let found = judged(move || standing(&inner.log, &inner.tiles, &inner.settings.origin, &inner.signer));
+        let found = judged(self.0.log.work(), move || {
+            standing(&inner.log, &inner.tiles, &inner.settings.origin, &inner.signer)
+        });
         let (found, latest) = found.await?;
         if found.covered > making.covered {
             *making = found;
@@ -80,7 +82,7 @@ impl Checkpoints {
     /// Shows the newest checkpoint of these records, and the newest that was cosigned.
     async fn look(&self, first: u64, end: u64) -> Result<(), CheckpointError> {
         let this = self.clone();
-        let (latest, cosigned) = judged(move || this.newest(first, end)).await?;
+        let (latest, cosigned) = judged(self.0.log.work(), move || this.newest(first, end)).await?;
         latest.into_iter().for_each(|latest| self.show(Arc::new(latest)));
         if let Some(sealed) = cosigned {
             let mut cosigned = self.0.cosigned.lock().unwrap_or_else(PoisonError::into_inner);

@@ -124,12 +124,12 @@ impl Writer {
         match result {
             Ok(receipts) => {
                 for (entry, receipt) in batch.into_iter().zip(receipts) {
-                    let _ = entry.reply.send(Ok(receipt));
+                    entry.reply.send(Ok(receipt));
                 }
             }
             Err(error) => {
                 for entry in batch {
-                    let _ = entry.reply.send(Err(error.clone()));
+                    entry.reply.send(Err(error.clone()));
                 }
             }
         }
