@@ -26,7 +26,7 @@ impl Heads {
 
     /// Takes in bytes that hyper is about to read.
     pub fn observe(&self, bytes: &[u8]) {
-        self.0.observe(bytes);
+        let _ = self.0.observe(bytes);
     }
 
     /// The head of the request that hyper has read.

@@ -18,7 +18,7 @@ use gateway::transport::front_door::{self, ClientReply, ClientRequest, FrontServ
 use gateway::transport::{DoorLimits, tls};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use transport_world::{Authority, directory, soon};
@@ -398,6 +398,30 @@ async fn a_door_holds_as_many_connections_as_it_may_and_the_next_waits_for_a_pla
     drop(first);
     one_answer(&mut third).await;
     assert_eq!(door.served(), 3);
+}
+
+#[tokio::test]
+async fn in_a_full_door_whoever_asks_for_nothing_gives_way_and_whoever_is_served_stays() {
+    let hold = Arc::new(Notify::new());
+    let limits = DoorLimits { connections: 2, ..DoorLimits::default() };
+    let door = Door::open(limits, Some(Arc::clone(&hold)), None).await;
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let mut busy = door.connect().await;
+    busy.write_all(request).await.unwrap();
+    soon(door.service.begun.notified()).await;
+    let mut idle = door.connect().await;
+    idle.write_all(&request[..20]).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut newcomer = socket.connect(door.address).await.unwrap();
+    newcomer.write_all(request).await.unwrap();
+    soon(door.service.begun.notified()).await;
+    assert_eq!(to_the_end(&mut idle).await, "");
+    for mut served in [busy, newcomer] {
+        hold.notify_one();
+        let answer = to_the_end(&mut served).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }
 
 #[tokio::test]

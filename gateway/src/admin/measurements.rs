@@ -55,6 +55,11 @@ pub const MEASUREMENTS: &[(&str, Kind, &str)] = &[
         Counter,
         "What responders said of certificates of peers (good, revoked, other, failed).",
     ),
+    (
+        "passerelle_places_given_up_total",
+        Counter,
+        "Connections and handshakes that gave way to others, by door.",
+    ),
     ("passerelle_quic_answers_total", Counter, "Answers of other gateways that came over QUIC."),
     ("passerelle_quic_connections_total", Counter, "How opening connections over QUIC went, by outcome."),
     ("passerelle_quic_retries_total", Counter, "Connections over QUIC whose address had to be proven first."),

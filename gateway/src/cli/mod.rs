@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use cert_authority::hardening::keep_memory_private;
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::config::{Config, explain};
@@ -116,6 +117,7 @@ fn check(path: &Path) -> Result<(), String> {
 fn serve(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
     output::begin(&config.output);
+    allow_connections();
     // Before there is another thread: what this one gives up, those that it starts have never had.
     let given_up = hardening::confine(&config, path).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -130,6 +132,15 @@ fn serve(path: &Path) -> Result<(), String> {
         });
         gateway::serve(path, given_up, stopping).await.map_err(|error| error.to_string())
     })
+}
+
+/// Each connection is an open file: as many as may be, not as many as a shell usually lets its programs have.
+fn allow_connections() {
+    let files = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })
+    {
+        tracing::warn!(%error, most = files.current, "the limit of open files cannot be raised");
+    }
 }
 
 /// Completes on SIGTERM or Ctrl-C.

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -36,6 +36,7 @@ use super::body::{GivenUp, IncomingBody, OutgoingBody, Pace};
 use super::handshake::ServerTls;
 use super::head::{Heads, RequestHead, Unanswered};
 use super::io::{Guarded, Stream};
+use super::places::{Place, Places, counted_as};
 use crate::fault::REFUSED;
 
 /// What the far end of a TLS connection has shown, and what was agreed with it.
@@ -112,7 +113,7 @@ pub(super) struct Shared<H> {
     pub(super) name: &'static str,
     pub(super) handler: Arc<H>,
     pub(super) limits: DoorLimits,
-    pub(super) handshakes: Semaphore,
+    pub(super) handshakes: Arc<Places>,
     by_address: Mutex<HashMap<IpAddr, OfAddress>>,
     pub(super) stop: watch::Receiver<bool>,
     /// Cloned into everything that is under way: when all clones are gone, all is finished.
@@ -134,7 +135,7 @@ impl<H> Shared<H> {
         stop: watch::Receiver<bool>,
     ) -> (Arc<Self>, mpsc::Receiver<Infallible>) {
         let (under_way, all_finished) = mpsc::channel(1);
-        let handshakes = Semaphore::new(limits.handshakes);
+        let handshakes = Places::new(limits.handshakes);
         let by_address = Mutex::default();
         (Arc::new(Self { name, handler, limits, handshakes, by_address, stop, under_way }), all_finished)
     }
@@ -151,7 +152,7 @@ pub(crate) async fn run<H: Handler>(
     stop: watch::Receiver<bool>,
 ) {
     let drain = limits.drain;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     let (shared, all_finished) = Shared::new(name, limits, handler, stop.clone());
     let protection = Arc::new(protection);
     let mut connections = JoinSet::new();
@@ -161,15 +162,24 @@ pub(crate) async fn run<H: Handler>(
             biased;
             _ = stopping.wait_for(|stop| *stop) => break,
             Some(_finished) = connections.join_next() => continue,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, address, slot)) => {
+            Ok((stream, address)) => {
                 let Some(counted) = Counted::count(&shared, address.ip()) else { continue };
+                // While nobody gives way, more wait in the kernel's queue.
+                let place = tokio::select! {
+                    _ = stopping.wait_for(|stop| *stop) => break,
+                    place = places.take(address.ip()) => place,
+                };
                 let protection = Arc::clone(&protection);
                 connections.spawn(async move {
-                    serve_connection(&counted, &protection, stream, address).await;
-                    drop((counted, slot));
+                    tokio::select! {
+                        biased;
+                        () = place.given_up() => dismissed(&counted.shared, "connection"),
+                        () = serve_connection(&counted, &place, &protection, stream, address) => {}
+                    }
+                    drop((counted, place));
                 });
             }
             // Out of descriptors, most likely: waiting helps, spinning does not.
@@ -206,29 +216,17 @@ pub(super) async fn finish(
     finished
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(std::io::Error::other)?;
+async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, address, slot))
+    Ok((stream, address))
 }
 
 /// A connection counted against its address.
 pub(super) struct Counted<H> {
     pub(super) shared: Arc<Shared<H>>,
     address: IpAddr,
-    pub(super) handshakes: Arc<Semaphore>,
-}
-
-/// Whoever has an IPv6 address has the 64 bits behind it too.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
+    handshakes: Arc<Semaphore>,
 }
 
 impl<H> Counted<H> {
@@ -246,6 +244,24 @@ impl<H> Counted<H> {
         let handshakes = Arc::clone(&of_address.handshakes);
         Some(Self { shared: Arc::clone(shared), address, handshakes })
     }
+
+    /// Carries out a handshake once there is a place for it: first among those of its address, then among all. Neither
+    /// silence nor a flood keeps others out.
+    pub(super) async fn shake_hands<T>(
+        &self,
+        handshake: impl Future<Output = std::io::Result<T>>,
+    ) -> std::io::Result<T> {
+        let _of_address = self.handshakes.acquire().await.map_err(std::io::Error::other)?;
+        let place = self.shared.handshakes.take(self.address).await;
+        tokio::select! {
+            biased;
+            () = place.given_up() => {
+                dismissed(&self.shared, "handshake");
+                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "others waited for its place"))
+            }
+            done = handshake => done,
+        }
+    }
 }
 
 impl<H> Drop for Counted<H> {
@@ -262,6 +278,7 @@ impl<H> Drop for Counted<H> {
 
 async fn serve_connection<H: Handler>(
     counted: &Counted<H>,
+    place: &Place,
     protection: &Protection,
     stream: TcpStream,
     address: SocketAddr,
@@ -275,7 +292,7 @@ async fn serve_connection<H: Handler>(
         Ok(Ok((stream, tls))) => {
             let caller = Arc::new(Caller { address, tls });
             if admits(shared, &caller) {
-                serve_http(shared, stream, &caller, Requests::UntilClosed).await;
+                serve_http(shared, stream, &caller, Requests::UntilClosed(place)).await;
             }
         }
         Ok(Err(error)) => tell_handshake(shared, address, &error),
@@ -301,10 +318,10 @@ pub(super) fn admits<H: Handler>(shared: &Shared<H>, caller: &Caller) -> bool {
 }
 
 /// How many requests a stream carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Requests {
-    /// One after the other, as long as both sides like.
-    UntilClosed,
+#[derive(Clone, Copy)]
+pub(super) enum Requests<'a> {
+    /// One after the other, as long as both sides like and nobody else needs the place.
+    UntilClosed(&'a Place),
     /// One: the next has a stream of its own.
     One,
 }
@@ -314,16 +331,19 @@ pub(super) async fn serve_http<H: Handler>(
     shared: &Arc<Shared<H>>,
     stream: Stream,
     caller: &Arc<Caller>,
-    requests: Requests,
+    requests: Requests<'_>,
 ) {
     let heads = Arc::new(Heads::new(&shared.limits));
+    if let Requests::UntilClosed(place) = requests {
+        place.reads(&heads);
+    }
     let io = TokioIo::new(Guarded::new(stream, Arc::clone(&heads), &shared.limits));
     let service = service_fn(|request| answer(shared, &heads, caller, request));
     let connection = http1::Builder::new()
         .max_headers(shared.limits.headers)
-        .keep_alive(requests == Requests::UntilClosed)
+        .keep_alive(matches!(requests, Requests::UntilClosed(_)))
         // Whoever has a stream for one request may end it behind the request, and still read the answer.
-        .half_close(requests == Requests::One)
+        .half_close(matches!(requests, Requests::One))
         // One byte more than the limit: an oversized head is then refused by `heads`, with the right status.
         .max_buf_size(shared.limits.head_bytes.saturating_add(8 * 1024))
         .serve_connection(io, service);
@@ -360,25 +380,26 @@ fn shown(caller: &Caller) -> Option<String> {
     Some(digest(DigestAlgorithm::Sha256, leaf).hex())
 }
 
+/// Tells that somebody else got the place of a connection or a handshake.
+fn dismissed<H>(shared: &Shared<H>, what: &'static str) {
+    metrics::counter!("passerelle_places_given_up_total", "door" => shared.name, "of" => what).increment(1);
+}
+
 pub(super) async fn stopped<H>(shared: &Shared<H>) {
     // An error means that the sender is gone: the program ends.
     let _ = shared.stop.clone().wait_for(|stop| *stop).await;
 }
 
-/// Only a handshake that has begun takes a place, first among those of its address, then among all: neither silence nor
-/// a flood from one address keeps others out.
+/// Only a handshake that has begun takes a place.
 async fn secure<H>(
     counted: &Counted<H>,
     protection: &Protection,
     stream: TcpStream,
 ) -> std::io::Result<(Stream, Option<TlsPeer>)> {
-    let Counted { shared, handshakes, .. } = counted;
     let Protection::Tls(config) = protection else { return Ok((Stream::Plain(stream), None)) };
     let config = config.load_full();
     let begun = config.begun(stream).await?;
-    let _of_address = handshakes.acquire().await.map_err(std::io::Error::other)?;
-    let _of_all = shared.handshakes.acquire().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = begun.finish().await?;
+    let (stream, peer) = counted.shake_hands(begun.finish()).await?;
     Ok((stream, Some(peer)))
 }
 

@@ -17,11 +17,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 use http::request::Parts;
+use tokio::time::Instant;
 
 use super::DoorLimits;
 
@@ -68,6 +69,8 @@ pub(crate) struct Unanswered(Arc<Heads>);
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
+        let mut reader = self.0.lock();
+        reader.answered = Instant::now();
         self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -75,6 +78,9 @@ impl Drop for Unanswered {
 #[derive(Debug)]
 struct Reader {
     state: State,
+    /// When the last answer had left, or the connection began.
+    answered: Instant,
+    dismissed: bool,
     complete: u64,
     partial: BytesMut,
     ready: VecDeque<Result<RequestHead, StatusCode>>,
@@ -106,20 +112,26 @@ impl Heads {
         Self { limits: limits.clone(), reader: Mutex::new(Reader::new()), unanswered: AtomicUsize::new(0) }
     }
 
-    /// Follows bytes that hyper is about to read.
-    pub(crate) fn observe(&self, bytes: &[u8]) {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner).follow(bytes, &self.limits);
+    fn lock(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows bytes that hyper is about to read; whether it may, which nobody who was dismissed may.
+    pub(crate) fn observe(&self, bytes: &[u8]) -> bool {
+        let mut reader = self.lock();
+        reader.follow(bytes, &self.limits);
+        !reader.dismissed
     }
 
     /// Whether a body that was seen is framed so that two readers could find its end in two places, though hyper finds
     /// it in one.
     pub(crate) fn is_body_in_doubt(&self) -> bool {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner).body_in_doubt
+        self.lock().body_in_doubt
     }
 
     /// Where the connection stands.
     pub(crate) fn phase(&self) -> Phase {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = self.lock();
         match reader.state {
             State::Head if reader.complete == 0 || !reader.partial.is_empty() => {
                 Phase::InHead(reader.complete)
@@ -131,6 +143,24 @@ impl Heads {
         }
     }
 
+    /// Since when a whole head has been awaited; `None` while a request is served.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        let reader = self.lock();
+        self.waits(&reader).then_some(reader.answered)
+    }
+
+    /// Ends the connection, unless a request is being served; whether it ends.
+    pub(crate) fn dismiss(&self) -> bool {
+        let mut reader = self.lock();
+        reader.dismissed = self.waits(&reader);
+        reader.dismissed
+    }
+
+    /// Also in the middle of a head, but not while the one before it is being answered.
+    fn waits(&self, reader: &Reader) -> bool {
+        reader.state == State::Head && reader.ready.is_empty() && self.unanswered.load(Ordering::Relaxed) == 0
+    }
+
     /// Notes that a request is now being answered.
     pub(crate) fn answering(self: &Arc<Self>) -> Unanswered {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +169,7 @@ impl Heads {
 
     /// The head that belongs to a request that hyper has read, or the status to refuse it with.
     pub(crate) fn take(&self, read: &Parts) -> Result<RequestHead, StatusCode> {
-        let next = self.reader.lock().unwrap_or_else(PoisonError::into_inner).ready.pop_front();
+        let next = self.lock().ready.pop_front();
         let head = next.unwrap_or(Err(StatusCode::BAD_REQUEST))?;
         let same = head.method == read.method.as_str()
             && head.headers.len() == read.headers.len()
@@ -156,6 +186,8 @@ impl Reader {
     fn new() -> Self {
         Self {
             state: State::Head,
+            answered: Instant::now(),
+            dismissed: false,
             complete: 0,
             partial: BytesMut::new(),
             ready: VecDeque::new(),

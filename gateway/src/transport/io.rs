@@ -102,8 +102,10 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(read) => {
-                self.heads.observe(buffer.filled().get(before..).unwrap_or_default());
-                Poll::Ready(read)
+                if self.heads.observe(buffer.filled().get(before..).unwrap_or_default()) {
+                    return Poll::Ready(read);
+                }
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "others had fewer places")))
             }
             Poll::Pending => {
                 ready!(self.poll_late(cx));

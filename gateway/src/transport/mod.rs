@@ -16,6 +16,7 @@
 //! - [`auth_trust`]: is this certificate that of a registered server, valid, not revoked?
 //!   [`peer_registry`] is what it asks the configuration; [`ocsp_cache`] and [`ocsp_refresh`] bring the OCSP responses.
 //! - [`revocation_watch`]: asks the responders itself about peers; `ocsp_ask`: one question to a responder.
+//! - `places`: who gives way to whom when more come than a door has places.
 //! - [`tls`]: the TLS configurations; [`handshake`]: the handshakes; [`body`]: bodies as streams; [`head`]: request heads as received.
 //!
 //! Specification: PR-MESSTRANSP 2 and 3; PR-REST 4; RFC 9110, RFC 9112, RFC 8446.
@@ -40,6 +41,7 @@ pub mod ocsp_refresh;
 pub mod peer_connector;
 pub mod peer_door;
 pub mod peer_registry;
+mod places;
 pub mod quic;
 pub mod revocation_watch;
 pub mod service_caller;
@@ -55,11 +57,12 @@ pub use door::{Caller, TlsPeer};
 /// The limits of a door, all from THREATS T17, T20, T21 and T37.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoorLimits {
-    /// Connections open at once; more wait in the kernel's queue.
+    /// Connections open at once; those that wait without a request give way to more (`places`).
     pub connections: usize,
     /// Connections open at once from one address; more are closed at once.
     pub connections_per_address: usize,
-    /// TLS handshakes under way at once; more wait. One is under way when the far end has begun it.
+    /// TLS handshakes under way at once; more wait, and those that take long give way (`places`). One is under way when the
+    /// far end has begun it.
     pub handshakes: usize,
     /// The same from one address (of IPv6: from one /64).
     pub handshakes_per_address: usize,

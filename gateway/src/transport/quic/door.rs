@@ -157,8 +157,9 @@ async fn serve_connection<H: Handler>(
 ) {
     let shared = &counted.shared;
     let address = incoming.remote_address();
+    let handshake = async { Ok::<_, io::Error>(incoming.accept_with(config)?.await?) };
     let secured = tokio::select! {
-        secured = timeout(shared.limits.handshake_timeout, secure(counted, incoming, config)) => secured,
+        secured = timeout(shared.limits.handshake_timeout, counted.shake_hands(handshake)) => secured,
         () = door::stopped(shared) => return,
     };
     drop(unproven);
@@ -175,17 +176,6 @@ async fn serve_connection<H: Handler>(
         return connection.close(Code::NotAdmitted.number(), b"");
     }
     serve_streams(shared, &connection, &caller).await;
-}
-
-/// As over TCP: first among the handshakes of its address, then among all.
-async fn secure<H>(
-    counted: &Counted<H>,
-    incoming: Incoming,
-    config: Arc<quinn::ServerConfig>,
-) -> io::Result<Connection> {
-    let _of_address = counted.handshakes.acquire().await.map_err(io::Error::other)?;
-    let _of_all = counted.shared.handshakes.acquire().await.map_err(io::Error::other)?;
-    Ok(incoming.accept_with(config)?.await?)
 }
 
 async fn serve_streams<H: Handler>(shared: &Arc<Shared<H>>, connection: &Connection, caller: &Arc<Caller>) {
