@@ -161,7 +161,7 @@ mod tests {
         let listed = log(&["list", "--json", "--reason", "case 1867"]);
         let first: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
         let record = first["number"].as_u64().unwrap().to_string();
-        assert!(log(&["readers", &record]).contains("case 1867"), "{listed}");
+        assert!(log(&["readers", &record, "--reason", "who has read it"]).contains("case 1867"), "{listed}");
     }
 
     /// A gateway that runs as somebody else; stopped when dropped.

@@ -518,6 +518,8 @@ mod tests {
         let mut world = world(PATIENT, "").await;
         let relay = relayed(&world).await;
         good(&world, "before").await;
+        // The answer's last bytes are acknowledged a little later than they are read; whoever stops waits for that.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         // Nobody hears it go.
         relay.block(true);
         world.provider.stop().await;
