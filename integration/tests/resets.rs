@@ -108,7 +108,7 @@ mod tests {
             let read = from.read(&mut piece).await.unwrap_or(0);
             let allowed = {
                 let mut plan = plan.lock().unwrap();
-                plan.ends[way as usize].extend(records.ends(&piece[..read]));
+                plan.ends[usize::from(way == Way::Back)].extend(records.ends(&piece[..read]));
                 plan.cut.filter(|(cut, _)| *cut == way).map_or(read, |(_, at)| read.min(at - done))
             };
             if read == 0 || to.write_all(&piece[..allowed]).await.is_err() {
