@@ -20,6 +20,7 @@ pub mod demo;
 pub mod forgeries;
 pub mod ledger;
 pub mod memory;
+mod one_key;
 pub mod power_cut;
 pub mod simulation;
 pub mod world;

@@ -11,10 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cert_authority::algorithm::{DigestAlgorithm, SignatureAlgorithm};
 use cert_authority::clock::UnixTime;
-use cert_authority::crypto::{PrivateKey, PublicKey};
+use cert_authority::crypto::PrivateKey;
 use cert_authority::durable;
-use cert_authority::error::KeyError;
-use cert_authority::keys::{KeyId, KeyType, SignFuture, Signer};
+use cert_authority::keys::{KeyId, KeyType};
 use cert_authority::ocsp::{self, CertId, CertStatus, Responder, SingleResponse};
 use cert_authority::tlog::{NoteSigner, SignatureType};
 use cert_authority::x509::issue::{self, Issuer, Profile, Template};
@@ -31,6 +30,8 @@ use futures_util::FutureExt as _;
 use gateway::config::Config;
 use gateway::evidence::signature::SigningKey;
 use gateway::serverconf::ServerConf;
+
+use crate::one_key::OneKey;
 
 const INSTANCE: &str = "EE";
 const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::EcdsaSha256;
@@ -91,7 +92,7 @@ pub(super) struct Identity {
 
 /// What all seeds stand on.
 pub(super) struct Ground {
-    key: PrivateKey,
+    pub(super) key: OneKey,
     pub(super) conf: ConfHandle,
     pub(super) global: Arc<GlobalConf>,
     consumer: Identity,
@@ -102,7 +103,7 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn new() -> Result<Self, String> {
         let key = key(KeyType::EcP256)?;
-        let only = Only(key);
+        let only = OneKey(key);
         let name = Name::parse_rfc4514("C=EE, O=Simulation, CN=Authority").map_err(said)?;
         let id = only.0.public_key().key_id();
         let first = Serial::from_bytes(&[1]);
@@ -136,8 +137,7 @@ impl Ground {
         let conf = ConfHandle::fixed(global_conf(&authority)?);
         let global = conf.last_good().ok_or("no configuration")?;
         let checkpoints = key_of_notes()?;
-        let Only(key) = only;
-        Ok(Self { key, conf, global, consumer, provider, checkpoints })
+        Ok(Self { key: only, conf, global, consumer, provider, checkpoints })
     }
 
     pub(super) const fn identity(&self, side: Side) -> &Identity {
@@ -145,39 +145,6 @@ impl Ground {
             Side::Consumer => &self.consumer,
             Side::Provider => &self.provider,
         }
-    }
-}
-
-impl Signer for Ground {
-    fn sign<'a>(
-        &'a self,
-        _: &'a KeyId,
-        algorithm: SignatureAlgorithm,
-        to_be_signed: &'a [u8],
-    ) -> SignFuture<'a> {
-        Box::pin(async move { self.key.sign(algorithm, to_be_signed) })
-    }
-
-    fn public_key(&self, _: &KeyId) -> Result<PublicKey, KeyError> {
-        Ok(self.key.public_key().clone())
-    }
-}
-
-/// A key that signs whatever it is asked to.
-struct Only(PrivateKey);
-
-impl Signer for Only {
-    fn sign<'a>(
-        &'a self,
-        _: &'a KeyId,
-        algorithm: SignatureAlgorithm,
-        to_be_signed: &'a [u8],
-    ) -> SignFuture<'a> {
-        Box::pin(async move { self.0.sign(algorithm, to_be_signed) })
-    }
-
-    fn public_key(&self, _: &KeyId) -> Result<PublicKey, KeyError> {
-        Ok(self.0.public_key().clone())
     }
 }
 
@@ -193,7 +160,7 @@ fn key(of: KeyType) -> Result<PrivateKey, String> {
 fn key_of_notes() -> Result<NoteSigner, String> {
     let key = key(KeyType::Ed25519)?;
     let id = key.public_key().key_id();
-    NoteSigner::new(ORIGIN, SignatureType::Ed25519, id, Arc::new(Only(key))).map_err(said)
+    NoteSigner::new(ORIGIN, SignatureType::Ed25519, id, Arc::new(OneKey(key))).map_err(said)
 }
 
 /// In DER the numbers of a signature by an elliptic curve are as long as they need to be: 64 bytes and twice their heads in
@@ -225,7 +192,7 @@ fn template<'a>(key: &'a PrivateKey, subject: &'a Name, serial: &'a Serial) -> T
 }
 
 /// The word of the authority that a certificate is not revoked.
-fn status(key: &Only, id: &KeyId, authority: &Certificate, of: &Certificate) -> Result<Bytes, String> {
+fn status(key: &OneKey, id: &KeyId, authority: &Certificate, of: &Certificate) -> Result<Bytes, String> {
     let responder = Responder { certificate: authority.clone(), key: id.clone(), algorithm: ALGORITHM };
     let single = || -> Result<SingleResponse, String> {
         Ok(SingleResponse {

@@ -94,7 +94,7 @@ impl MessageSigner for Signing {
             let batch = std::mem::take(&mut *locked(&self.waiting));
             if !batch.is_empty() {
                 let all: Vec<&PartDigests> = batch.iter().map(|waiting| &waiting.digests).collect();
-                let bundles = sign_batch(&all, key, &*self.ground, now).await?;
+                let bundles = sign_batch(&all, key, &self.ground.key, now).await?;
                 for (waiting, bundle) in batch.into_iter().zip(bundles) {
                     let _ = waiting.answer.send(Ok(bundle));
                 }

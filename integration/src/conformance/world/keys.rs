@@ -20,54 +20,37 @@ use gateway::exchange::ports::{KeyUnavailable, SigningKeys};
 
 use super::parties::Parties;
 use super::said;
+use crate::one_key::OneKey;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::EcdsaSha256;
 
 /// The keys.
 pub(super) struct Keys {
-    key: PrivateKey,
+    key: OneKey,
     id: KeyId,
     authority: Certificate,
     certificates: HashMap<MemberId, Certificate>,
     ready: Mutex<HashMap<MemberId, Arc<SigningKey>>>,
 }
 
-/// The one key, as a signer.
-struct Only<'a>(&'a PrivateKey);
-
-impl Signer for Only<'_> {
-    fn sign<'a>(
-        &'a self,
-        _: &'a KeyId,
-        algorithm: SignatureAlgorithm,
-        to_be_signed: &'a [u8],
-    ) -> SignFuture<'a> {
-        Box::pin(async move { self.0.sign(algorithm, to_be_signed) })
-    }
-
-    fn public_key(&self, _: &KeyId) -> Result<PublicKey, KeyError> {
-        Ok(self.0.public_key().clone())
-    }
-}
-
 impl Keys {
     /// Makes the key, and certificates that are valid for a year around `at`.
     pub(super) async fn new(parties: &Parties, at: UnixTime) -> Result<Self, String> {
         let pkcs8 = PrivateKey::generate(KeyType::EcP256).map_err(said)?;
-        let key = PrivateKey::from_pkcs8(&pkcs8).map_err(said)?;
-        let id = key.public_key().key_id();
+        let key = OneKey(PrivateKey::from_pkcs8(&pkcs8).map_err(said)?);
+        let id = key.0.public_key().key_id();
         let name = Name::parse_rfc4514("C=EE, O=Passerelle, CN=Judge").map_err(said)?;
         let first = Serial::from_bytes(&[1]);
-        let root = template(&key, Profile::RootCa { path_len: None }, &name, &first, at);
-        let authority = issue::self_signed(&root, &id, &Only(&key)).await.map_err(said)?;
+        let root = template(&key.0, Profile::RootCa { path_len: None }, &name, &first, at);
+        let authority = issue::self_signed(&root, &id, &key).await.map_err(said)?;
         let mut certificates = HashMap::new();
         for (number, member) in (2_u32..).zip(parties.members()) {
             let subject = format!("C={}, O={}, CN={}", member.instance(), member.class(), member.code());
             let subject = Name::parse_rfc4514(&subject).map_err(said)?;
             let serial = Serial::from_bytes(&number.to_be_bytes());
-            let issuer = Issuer { certificate: &authority, key: &id, signer: &Only(&key) };
-            let certificate = issue::issue(&template(&key, Profile::Sign, &subject, &serial, at), &issuer)
+            let issuer = Issuer { certificate: &authority, key: &id, signer: &key };
+            let certificate = issue::issue(&template(&key.0, Profile::Sign, &subject, &serial, at), &issuer)
                 .await
                 .map_err(said)?;
             certificates.insert(member, certificate);
@@ -92,8 +75,7 @@ impl Keys {
                 this_update: at,
                 next_update: Some(at + YEAR),
             };
-            let response =
-                ocsp::respond(&responder, &[single], None, at, &Only(&self.key)).await.map_err(said)?;
+            let response = ocsp::respond(&responder, &[single], None, at, &self.key).await.map_err(said)?;
             let ocsp = [Bytes::from(response)];
             let key = SigningKey::new(self.id.clone(), certificate.clone(), &[], &ocsp, ALGORITHM);
             ready.insert(member.clone(), Arc::new(key));
@@ -149,7 +131,7 @@ impl Signer for Keys {
     ) -> SignFuture<'a> {
         Box::pin(async move {
             if *key == self.id {
-                self.key.sign(algorithm, to_be_signed)
+                self.key.0.sign(algorithm, to_be_signed)
             } else {
                 Err(KeyError::NotFound(key.clone()))
             }
@@ -157,6 +139,6 @@ impl Signer for Keys {
     }
 
     fn public_key(&self, _: &KeyId) -> Result<PublicKey, KeyError> {
-        Ok(self.key.public_key().clone())
+        Ok(self.key.0.public_key().clone())
     }
 }
