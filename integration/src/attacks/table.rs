@@ -178,7 +178,7 @@ pub const ROWS: &[Row] = &[
         "T35",
         "Addresses of services",
         &[
-            "gateway/src/config/resolve.rs::no_service_is_at_our_own_ports_or_at_a_link_local_address",
+            "gateway/src/config/resolve/tests.rs::no_service_is_at_our_own_ports_or_at_a_link_local_address",
             "gateway/tests/transport_services.rs::a_name_that_leads_to_where_no_service_is_called_gets_not_a_byte",
             "gateway/tests/description_fetch.rs::a_redirection_is_not_followed",
             "gateway/tests/description_fetch.rs::an_answer_too_long_or_too_slow_is_given_up",
