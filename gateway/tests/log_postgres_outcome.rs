@@ -11,7 +11,7 @@ mod postgres_support;
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use gateway::messagelog::{Config, Database, MessageLog, Receipt, audit::audit};
+use gateway::messagelog::{Config, Database, LogError, MessageLog, Receipt, audit::audit};
 use log_support::*;
 use postgres_support::{
     Cluster,
@@ -47,6 +47,17 @@ fn assert_once(cluster: &Cluster, directory: &Path, given: &[(String, Receipt)])
     }
 }
 
+/// Asks again when it is refused, as whoever comes while PostgreSQL cannot be reached is: nothing of that is in the log.
+async fn insist(log: &MessageLog, id: &str) -> Receipt {
+    loop {
+        match append(log, id, b"body").await {
+            Ok(receipt) => return receipt,
+            Err(LogError::Io { what: "PostgreSQL", .. }) => sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{id}: {error}"),
+        }
+    }
+}
+
 /// The connection is cut at COMMIT; gives how often the records were written, and how often they were looked up.
 async fn cut(passes: Passes) -> (usize, usize) {
     let cluster = Cluster::start();
@@ -63,10 +74,9 @@ async fn cut(passes: Passes) -> (usize, usize) {
     // More in one commit: each gets its own number.
     let comes = proxy.wait_for(Rule { kind: b'Q', holds: "COMMIT\0", passes, then: Trouble::Cut });
     let names: Vec<String> = (0..20).map(|number| format!("m-{number}")).collect();
-    let receipts =
-        timeout(PATIENCE, join_all(names.iter().map(|id| append(&log, id, b"body")))).await.unwrap();
+    let receipts = timeout(PATIENCE, join_all(names.iter().map(|id| insist(&log, id)))).await.unwrap();
     came(&comes);
-    let mut given: Vec<_> = names.into_iter().zip(receipts.into_iter().map(Result::unwrap)).collect();
+    let mut given: Vec<_> = names.into_iter().zip(receipts).collect();
     given.push(("cut".to_owned(), receipt));
     drop(log);
     assert_once(&cluster, directory.path(), &given);
