@@ -6,66 +6,15 @@ mod log_support;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use gateway::messagelog::{
-    LogError,
-    audit::audit,
-    erase::erase,
-    error::{Finding, Flaw},
-};
-use log_support::*;
+use gateway::messagelog::{LogError, erase::erase, error::Flaw};
+use log_support::{files::*, *};
 
 /// Somebody at the files.
 type Tamper<'a> = Box<dyn Fn() + 'a>;
-
-fn segment(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("log/segments/{number:08}.seg"))
-}
-
-fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
-    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(bytes, u64::try_from(at).unwrap()).unwrap();
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
-/// Chunks as FORMAT.md describes them, read without the log's code: offset, end, whether it is a frame.
-fn chunks(bytes: &[u8]) -> Vec<(usize, usize, bool)> {
-    let mut chunks = Vec::new();
-    let mut at = 4096;
-    while at + 56 <= bytes.len() && &bytes[at..at + 4] == b"PCHK" {
-        let length = usize::try_from(u32::from_be_bytes(bytes[at + 8..at + 12].try_into().unwrap())).unwrap();
-        let end = at + (56 + length).next_multiple_of(8);
-        chunks.push((at, end, bytes[at + 4] == 1));
-        at = end;
-    }
-    chunks
-}
-
-fn findings(directory: &Path) -> Vec<Finding> {
-    audit(&directory.join("log"), &mut ()).unwrap().findings
-}
-
-async fn filled(directory: &Path, records: usize, body: usize) {
-    let log = create(directory);
-    for n in 0..records {
-        append(&log, &format!("m{n}"), &vec![b'x'; body]).await.unwrap();
-    }
-}
 
 #[tokio::test]
 async fn a_torn_tail_is_cut_off_and_the_log_goes_on() {

@@ -205,7 +205,7 @@ impl Wired {
         let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local)?;
         let clocks = Arc::new(Clocks::new(Arc::clone(&clock), config.clock));
         let log = open_log(&config, &clock)?;
-        let replays = Replays::open(config.replays, &log, clock.now())?;
+        let replays = Replays::new(config.replays, &log);
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
             clock: Arc::clone(&clock),
@@ -302,6 +302,7 @@ impl Wired {
         let (own, known) = (Arc::clone(&gateway), Arc::clone(&registered));
         let reload = reload::Reload::new(path, &config, live.clone(), keyring, own, known, wake);
         running.spawn(reload.run(stop.clone()));
+        running.spawn(tasks::know_replays(Arc::clone(&gateway)));
 
         running.spawn(ocsp_exchange::serve(doors.ocsp, responses, limits.peer_door.clone(), closed.clone()));
         let peers = Arc::new(Peers(Arc::clone(&gateway)));

@@ -11,6 +11,7 @@ use cert_authority::keys::inventory::Usage;
 use conf::shared_params::ApprovedTsa;
 use conf::snapshot::GlobalConf;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::admin::Health;
 use crate::archive;
@@ -75,6 +76,14 @@ pub(super) fn authorities(gateway: &Gateway, at_once: bool) -> Authorities {
         gateway.log.stamp_at_once(Arc::clone(&authorities));
     }
     authorities
+}
+
+/// Learns which requests the log holds. Until then each that comes is looked for in it.
+pub(super) async fn know_replays(gateway: Arc<Gateway>) {
+    let known = spawn_blocking(move || gateway.replays.catch_up(gateway.clock.now())).await;
+    if let Ok(Err(error)) = known {
+        tracing::warn!(%error, "each request is looked for in the message log, whether it was seen before");
+    }
 }
 
 /// Time-stamps what has been logged.

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::{
     error::LogError,
-    index::{Index, Indexed},
+    index::{Index, Told},
+    rest::PassedOver,
     writer::{Entry, Writer},
 };
 
@@ -22,13 +23,19 @@ pub(super) struct Hands {
     pub(super) writer: Writer,
     pub(super) waiting: mpsc::Receiver<Entry>,
     pub(super) index: Arc<Index>,
-    pub(super) to_index: Receiver<Vec<Indexed>>,
+    pub(super) to_index: Receiver<Told>,
+    pub(super) passed_over: Option<PassedOver>,
 }
 
 impl Hands {
     /// Each on a thread of its own.
     pub(super) fn on_threads(self) -> Result<Vec<JoinHandle<()>>, LogError> {
-        let Self { writer, waiting, index, to_index } = self;
+        let Self { writer, waiting, index, to_index, passed_over } = self;
+        if let Some(passed_over) = passed_over {
+            let state = Arc::clone(&writer.state);
+            // Nobody waits for it.
+            drop(spawn("log-start", move || passed_over.read(&state))?);
+        }
         Ok(vec![
             spawn("log-writer", move || writer.run(waiting))?,
             spawn("log-index", move || index.run(&to_index))?,
@@ -37,7 +44,7 @@ impl Hands {
 
     /// One after the other, wherever this is polled.
     pub(super) async fn driven(self) {
-        let Self { mut writer, mut waiting, index, to_index } = self;
+        let Self { mut writer, mut waiting, index, to_index, .. } = self;
         while let Some(first) = waiting.recv().await {
             let busy = writer.begin(first, &mut waiting);
             let mut caught_up = catch_up(&index, &to_index);
@@ -55,8 +62,8 @@ impl Hands {
 }
 
 /// Tells the index what it has not been told: whoever reads next finds it caught up.
-fn catch_up(index: &Index, records: &Receiver<Vec<Indexed>>) -> Result<(), LogError> {
-    records.try_iter().try_for_each(|records| index.add(records))
+fn catch_up(index: &Index, told: &Receiver<Told>) -> Result<(), LogError> {
+    told.try_iter().try_for_each(|told| index.take(told))
 }
 
 /// Lets others run.

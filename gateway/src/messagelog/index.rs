@@ -7,12 +7,13 @@
 //! "t" number of the first of 65536 records            -> earliest and latest time of them
 //! "s" number of the first record of a time-stamp      -> number of the last, number of the time-stamp's record
 //! "m" ...                                             -> the log's id, how far the index reaches
+//! "r" shard, and "mrest"                              -> what was in memory when the log was closed in order
 //! ```
 //! A block of 256 records says who occurs in it, and in which record, so that a search reads no others; a run of 65,536
 //! records of when it is, so that a search in a period passes over the others. Message ids have no order, and each at a
 //! place of its own in a growing tree would cost more and more: they are gathered, sorted, and put away by runs, in 256
 //! shards by the first byte of their hash, so that one id is looked for in one shard. The block and the run that are not
-//! full yet are in memory, and read again from their segments after a restart.
+//! full yet are in memory; they are put away when the log is closed in order, and otherwise read again from their segments.
 //!
 //! Not here: reading records ([`super::reader`]).
 
@@ -29,9 +30,11 @@ use conf::identifier::{ClientId, ServiceId};
 
 use super::{
     block::{BLOCK, Block, Times},
+    encoding::{Reader, Writer},
     error::LogError,
     record::{Kind, Record},
     recover::From,
+    rest::Rest,
     segment::Position,
     store::{Batch, Store},
     tree,
@@ -53,6 +56,8 @@ const FORMAT: u8 = 3;
 const REACH: &[u8] = b"mreach";
 const TOP: &[u8] = b"mtop";
 const STAMPED: &[u8] = b"mstamped";
+const REST: &[u8] = b"mrest";
+const OPEN: &[u8] = b"mopen";
 
 /// What the index keeps of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +130,14 @@ impl Indexed {
 /// When a record was logged that cannot be read.
 const UNKNOWN: UnixTime = UnixTime::from_secs(0);
 
+/// What the writer of a log tells its index.
+pub(crate) enum Told {
+    /// They have become durable.
+    Records(Vec<Indexed>),
+    /// The log is closed, and ends there.
+    Rest(Rest),
+}
+
 /// Records that follow each other, and when they were logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -166,16 +179,61 @@ impl Open {
         if let Some(times) = self.times.take() {
             batch.insert(&key(b't', first), times.encode().to_vec());
         }
-        let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
-        for (hash, number) in std::mem::take(&mut self.ids) {
-            let place = u32::try_from(number.saturating_sub(first)).unwrap_or(u32::MAX);
-            let shard = shards.entry(shard_of(hash)).or_default();
-            shard.extend_from_slice(&hash);
-            shard.put_u32(place);
-        }
-        for (shard, entries) in shards {
+        for (shard, entries) in self.shards(first) {
             batch.insert(&run_key(shard, first), entries);
         }
+        self.ids.clear();
+    }
+
+    /// The ids of the run that begins with `first`, by their shards.
+    fn shards(&self, first: u64) -> BTreeMap<u8, Vec<u8>> {
+        let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        for (hash, number) in &self.ids {
+            let place = u32::try_from(number.saturating_sub(first)).unwrap_or(u32::MAX);
+            let shard = shards.entry(shard_of(*hash)).or_default();
+            shard.extend_from_slice(hash);
+            shard.put_u32(place);
+        }
+        shards
+    }
+
+    /// Puts everything away as it is.
+    fn put_away(&self, batch: &mut Batch) {
+        let first = self.next() - self.next() % RUN;
+        for (shard, entries) in self.shards(first) {
+            batch.insert(&open_key(shard), [first.to_be_bytes().as_slice(), &entries].concat());
+        }
+        let mut out = Writer::default();
+        out.number(1, Some(self.block.first))
+            .bytes(2, &if self.block.len() > 0 { self.block.encode() } else { Vec::new() })
+            .bytes(3, &self.times.map(Times::encode).unwrap_or_default())
+            .number(4, u64::try_from(self.ids.len()).ok());
+        batch.insert(OPEN, out.finish());
+    }
+
+    /// What was put away.
+    fn taken_up(store: &Store) -> Option<Self> {
+        let fields = store.get(OPEN).ok()??;
+        let mut from = Reader::new(&fields);
+        let (first, block, times) = (from.number(1).ok()??, from.bytes(2).ok()?, from.bytes(3).ok()?);
+        let count = from.number(4).ok()??;
+        let block = if block.is_empty() { Block::new(first) } else { Block::decode(first, block).ok()? };
+        let times = if times.is_empty() { None } else { Some(Times::decode(&times).ok()?) };
+        let run = block.end() - block.end() % RUN;
+        let mut ids = BTreeSet::new();
+        for shard in 0..=u8::MAX {
+            // Of a run before, when no id of this one was in the shard.
+            let Some(mut entries) = store.get(&open_key(shard)).ok()? else { continue };
+            if entries.try_get_u64().ok()? == run {
+                let (entries, _) = entries.as_chunks::<ENTRY>();
+                ids.extend(entries.iter().filter_map(|entry| {
+                    let place = entry.last_chunk().copied().map(u32::from_be_bytes)?;
+                    Some((*entry.first_chunk()?, run.saturating_add(u64::from(place))))
+                }));
+            }
+        }
+        let whole = u64::try_from(ids.len()) == Ok(count);
+        whole.then(|| Self { block, times, ids, ..Self::default() })
     }
 
     /// The number after the last one known.
@@ -188,8 +246,16 @@ impl Open {
 pub(crate) struct Known {
     /// From where on it must be told.
     pub(crate) from: Option<From>,
+    /// From where on it would have to be told, had the log not been closed in order: between the two nothing is read
+    /// before the log opens.
+    pub(crate) reach: Option<From>,
     /// How many records it has seen.
     pub(crate) top: u64,
+}
+
+impl Known {
+    /// What an index knows that was made just now.
+    pub(crate) const NOTHING: Self = Self { from: None, reach: None, top: 0 };
 }
 
 impl Index {
@@ -200,8 +266,8 @@ impl Index {
         if let Some(store) = existing {
             match known(&store, id) {
                 Ok(known) => {
-                    let first = known.from.map_or(0, |from| from.sequence);
-                    return Ok((Self::new(store, first), known));
+                    let (known, open) = at_rest(&store, known, log, id);
+                    return Ok((Self::with(store, open), known));
                 }
                 Err(reason) => tracing::warn!(reason, "the index of the message log is built anew"),
             }
@@ -211,7 +277,7 @@ impl Index {
 
     /// An index that is gone when dropped: for one who only reads.
     pub(crate) fn temporary() -> Self {
-        Self::new(Store::in_memory(), 0)
+        Self::with(Store::in_memory(), Open::default())
     }
 
     fn anew(directory: &Path, id: &[u8; 16]) -> Result<(Self, Known), LogError> {
@@ -225,23 +291,22 @@ impl Index {
         let mut batch = Batch::default();
         batch.insert(LOG, mark(id));
         store.apply(batch)?;
-        Ok((Self::new(store, 0), Known { from: None, top: 0 }))
+        Ok((Self::with(store, Open::default()), Known::NOTHING))
     }
 
-    fn new(store: Store, first: u64) -> Self {
-        let block = Block::new(first);
-        Self { store, open: Mutex::new(Open { block, ..Open::default() }), caught_up: Condvar::new() }
+    const fn with(store: Store, open: Open) -> Self {
+        Self { store, open: Mutex::new(open), caught_up: Condvar::new() }
     }
 
     /// Works until no more records can come.
-    pub(crate) fn run(&self, records: &mpsc::Receiver<Vec<Indexed>>) {
+    pub(crate) fn run(&self, told: &mpsc::Receiver<Told>) {
         // What was told while the log was opened.
         let mut dirty = true;
         loop {
-            match records.recv_timeout(FLUSH_EVERY) {
-                Ok(batch) => {
+            match told.recv_timeout(FLUSH_EVERY) {
+                Ok(told) => {
                     dirty = true;
-                    if let Err(error) = self.add(batch) {
+                    if let Err(error) = self.take(told) {
                         tracing::error!(%error, "the message log cannot be searched until the next start");
                         self.lock().failed = Some(error.to_string());
                         self.caught_up.notify_all();
@@ -268,6 +333,26 @@ impl Index {
         batch.insert(TOP, next.to_be_bytes().to_vec());
         self.store.apply(batch)?;
         self.store.flush()
+    }
+
+    /// Takes in what the writer tells.
+    pub(crate) fn take(&self, told: Told) -> Result<(), LogError> {
+        match told {
+            Told::Records(records) => self.add(records),
+            Told::Rest(rest) => self.rest(&rest),
+        }
+    }
+
+    /// Puts away what is in memory. One that does not know all records leaves them to the next start.
+    fn rest(&self, rest: &Rest) -> Result<(), LogError> {
+        let open = self.lock();
+        if open.next() != rest.tree.size() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        open.put_away(&mut batch);
+        batch.insert(REST, rest.encode());
+        self.store.apply(batch)
     }
 
     /// Takes in records that have become durable. The database is told by blocks: a write for each commit of the log
@@ -423,7 +508,7 @@ fn known(store: &Store, id: &[u8; 16]) -> Result<Known, &'static str> {
         return Err("it is another log's, or of another format");
     }
     let top = get(TOP)?.map_or(Ok(0), |value| number(&value)).map_err(|_| "it is damaged")?;
-    let Some(reach) = get(REACH)? else { return Ok(Known { from: None, top }) };
+    let Some(reach) = get(REACH)? else { return Ok(Known { top, ..Known::NOTHING }) };
     let mut reach = reach.as_ref();
     let mut next = || reach.try_get_u64().map_err(|_| "it is damaged");
     let (sequence, segment, offset) = (next()?, next()?, next()?);
@@ -435,7 +520,23 @@ fn known(store: &Store, id: &[u8; 16]) -> Result<Known, &'static str> {
     if !whole {
         return Err("blocks are missing");
     }
-    Ok(Known { from: Some(From { position: Position { segment, offset }, sequence }), top })
+    let reach = Some(From { position: Position { segment, offset }, sequence, tree: None });
+    Ok(Known { from: reach.clone(), reach, top })
+}
+
+/// What is known, and was in memory, when the log was closed in order and has not been put back since.
+fn at_rest(store: &Store, known: Known, log: &Path, id: &[u8; 16]) -> (Known, Open) {
+    let reach = known.reach.as_ref().map_or(0, |from| from.sequence);
+    let rest = store.get(REST).ok().flatten().and_then(|rest| Rest::decode(&rest).ok());
+    let rest = rest.filter(|rest| rest.tree.size() >= reach && rest.is_in(log, id));
+    let taken_up = rest.and_then(|rest| {
+        let open = Open::taken_up(store).filter(|open| open.next() == rest.tree.size())?;
+        Some((rest.from(), open))
+    });
+    match taken_up {
+        Some((from, open)) => (Known { from: Some(from), ..known }, open),
+        None => (known, Open { block: Block::new(reach), ..Open::default() }),
+    }
 }
 
 pub(crate) fn id_hash(message_id: &str) -> [u8; 8] {
@@ -450,6 +551,10 @@ fn mark(id: &[u8; 16]) -> Vec<u8> {
 const fn shard_of(hash: [u8; 8]) -> u8 {
     let [shard, ..] = hash;
     shard
+}
+
+const fn open_key(shard: u8) -> [u8; 2] {
+    [b'r', shard]
 }
 
 fn run_key(shard: u8, first: u64) -> Vec<u8> {

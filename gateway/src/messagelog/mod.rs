@@ -16,6 +16,7 @@
 //! | [`removal`], `cleaned` | whole messages, removed for good, their leaves stay; segments that they were removed from |
 //! | [`service`] | [`service::MessageLog`]: open, append, ready. Talk to the log through it |
 //! | `segment`, `writer`, `hands`, `recover`, `disk`, `lock` | segment files, group commit, the start after a crash; one writer |
+//! | `rest` | where a log lay that was closed in order: the next start reads no more than what came since |
 //! | `pieces`, `in_order` | a log as it stands, piece by piece; work on all cores |
 //! | `salvage` | what is whole in a damaged log |
 //! | [`replays`] | requests that were seen before |
@@ -59,6 +60,7 @@ mod records;
 mod recover;
 pub mod removal;
 pub mod replays;
+mod rest;
 mod salvage;
 mod segment;
 pub mod service;

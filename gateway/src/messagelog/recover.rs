@@ -17,10 +17,12 @@ use super::{
 };
 
 /// From where on records are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct From {
     pub(crate) position: Position,
     pub(crate) sequence: u64,
+    /// The tree of the records before, where it is known: then nothing before them is read in the last segment either.
+    pub(crate) tree: Option<Tree>,
 }
 
 /// The end of the log.
@@ -30,6 +32,8 @@ pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     /// Where the last write began.
     last_write: u64,
+    /// What stands there instead of a whole chunk, if anything does.
+    flaw: Option<Flaw>,
     /// Bytes that were cut off.
     pub(crate) torn: u64,
 }
@@ -65,7 +69,7 @@ pub(crate) fn recover(
     log: &Path,
     id: &[u8; 16],
     capacity: u64,
-    from: Option<From>,
+    from: Option<&From>,
     found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
 ) -> Result<Recovered, LogError> {
     let mut recovered = read(log, id, from, found)?;
@@ -92,13 +96,37 @@ fn make_durable(disk: &dyn Disk, log: &Path, last: &Segment, begin: u64, end: u6
 pub(crate) fn read(
     log: &Path,
     id: &[u8; 16],
-    from: Option<From>,
+    from: Option<&From>,
+    found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
+) -> Result<Recovered, LogError> {
+    read_until(log, id, from, None, found)
+}
+
+/// Reads again what a start at rest has passed over: it must be whole, and lead to the tree that the log had there.
+pub(crate) fn retrace(log: &Path, id: &[u8; 16], from: Option<&From>, rest: &From) -> Result<(), LogError> {
+    let found = read_until(log, id, from, Some(rest.position), |_| Ok(()))?;
+    let (reached, sequence) = (found.end, found.tree.size());
+    if reached == rest.position.offset && Some(&found.tree) == rest.tree.as_ref() {
+        return Ok(());
+    }
+    let segment = rest.position.segment;
+    let flaw = found.flaw.unwrap_or(Flaw::Short);
+    Err(LogError::Damaged(Finding { segment, offset: reached, sequence, flaw }))
+}
+
+fn read_until(
+    log: &Path,
+    id: &[u8; 16],
+    from: Option<&From>,
+    until: Option<Position>,
     mut found: impl FnMut(Vec<Indexed>) -> Result<(), LogError>,
 ) -> Result<Recovered, LogError> {
-    let segments = open_all(log, id)?;
+    let mut segments = open_all(log, id)?;
+    segments.retain(|segment| until.is_none_or(|until| segment.header.number <= until.segment));
     let (last, earlier) =
         segments.split_last().ok_or_else(|| LogError::Missing(log.display().to_string()))?;
-    let from = from.unwrap_or(From { position: Position { segment: 0, offset: FIRST_CHUNK }, sequence: 0 });
+    let everything = From { position: Position { segment: 0, offset: FIRST_CHUNK }, sequence: 0, tree: None };
+    let from = from.unwrap_or(&everything);
     if from.position.segment > last.header.number {
         return Err(LogError::CutOff { expected: from.sequence, found: last.header.tree.size() });
     }
@@ -111,15 +139,21 @@ pub(crate) fn read(
         |(segment, next)| Walk::whole(from, segment, next.header.tree.size()),
         |records| hand_over(records?, &mut found),
     )?;
-    let mut walk = Walk::new(from, last);
-    let mut tree = Some(last.header.tree.clone());
-    let end = walk.segment(last, FIRST_CHUNK, &mut tree)?;
+    let (begin, tree) = match &from.tree {
+        Some(tree) if from.position.segment == last.header.number => (from.position.offset, tree.clone()),
+        _ => (FIRST_CHUNK, last.header.tree.clone()),
+    };
+    let mut walk = Walk::new(from, tree.size());
+    let mut tree = Some(tree);
+    let until = until.map_or(u64::MAX, |until| until.offset);
+    let end = walk.segment(last, begin, until, &mut tree)?;
     hand_over(walk.records, &mut found)?;
     Ok(Recovered {
         segment: last.clone(),
         end: end.offset,
         tree: tree.unwrap_or_default(),
         last_write: end.last_write.min(end.offset),
+        flaw: end.flaw,
         torn: 0,
     })
 }
@@ -173,7 +207,8 @@ struct End {
 
 /// The way through a segment.
 struct Walk {
-    from: From,
+    /// The first record that is wanted.
+    wanted: u64,
     /// The number that is due.
     sequence: u64,
     /// Where the entry of the present frame begins: at its first blob.
@@ -183,32 +218,38 @@ struct Walk {
 }
 
 impl Walk {
-    const fn new(from: From, segment: &Segment) -> Self {
-        Self { from, sequence: segment.header.tree.size(), begin: 0, records: Vec::new() }
+    const fn new(from: &From, sequence: u64) -> Self {
+        Self { wanted: from.sequence, sequence, begin: 0, records: Vec::new() }
     }
 
     /// The records of a segment that others follow: it must hold all of them up to the number of the next one's first.
-    fn whole(from: From, segment: &Segment, next: u64) -> Result<Vec<Indexed>, LogError> {
-        let mut walk = Self::new(from, segment);
+    fn whole(from: &From, segment: &Segment, next: u64) -> Result<Vec<Indexed>, LogError> {
+        let mut walk = Self::new(from, segment.header.tree.size());
         let mut begin = FIRST_CHUNK;
         // In one that was cleaned the index does not know where they are.
         if segment.header.number == from.position.segment && !cleaned::is_cleaned(segment) {
             walk.sequence = from.sequence;
             begin = from.position.offset;
         }
-        let end = walk.segment(segment, begin, &mut None)?;
+        let end = walk.segment(segment, begin, u64::MAX, &mut None)?;
         match end.flaw.or_else(|| (walk.sequence != next).then_some(Flaw::Short)) {
             Some(flaw) => Err(walk.damaged(segment, end.offset, flaw)),
             None => Ok(walk.records),
         }
     }
 
-    fn segment(&mut self, segment: &Segment, begin: u64, tree: &mut Option<Tree>) -> Result<End, LogError> {
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        begin: u64,
+        until: u64,
+        tree: &mut Option<Tree>,
+    ) -> Result<End, LogError> {
         let unreadable = |e: io::Error| LogError::io("a segment cannot be read", &e);
         let mut scanner = Scanner::new(segment, begin);
         self.begin = begin;
         let mut last_write = begin;
-        loop {
+        while scanner.offset() < until {
             let chunk = match scanner.next().map_err(unreadable)? {
                 Found::Chunk(chunk) => chunk,
                 Found::Nothing => return Ok(End { offset: self.begin, last_write, flaw: None }),
@@ -230,6 +271,7 @@ impl Walk {
             self.begin = chunk.end();
             last_write = u64::from(chunk.head.write);
         }
+        Ok(End { offset: self.begin, last_write, flaw: None })
     }
 
     fn frame(&mut self, segment: &Segment, chunk: &Chunk) -> Result<(), LogError> {
@@ -239,7 +281,7 @@ impl Walk {
         if head.sequence != self.sequence {
             return Err(self.damaged(segment, chunk.offset, Flaw::Sequence));
         }
-        if head.sequence >= self.from.sequence {
+        if head.sequence >= self.wanted {
             let frame =
                 Frame::decode(&chunk.content).map_err(|flaw| self.damaged(segment, chunk.offset, flaw))?;
             self.records.push(Indexed {
@@ -256,7 +298,7 @@ impl Walk {
 
     /// Nothing is known of it but that it was there: something that cannot be read stands in its place.
     fn removed(&mut self, segment: &Segment) {
-        if self.sequence >= self.from.sequence {
+        if self.sequence >= self.wanted {
             let position = Position { segment: segment.header.number, offset: self.begin };
             self.records.push(Indexed::unknown(self.sequence, position));
         }

@@ -88,8 +88,10 @@ pub struct Replays {
 #[derive(Debug, Default)]
 struct Seen {
     under_way: HashSet<Digest>,
-    /// Newest last; `None` where every id is looked for.
-    filters: Option<VecDeque<Filter>>,
+    /// Newest last.
+    filters: VecDeque<Filter>,
+    /// Whether they hold all of the window; where they do not, every id is looked for.
+    complete: bool,
 }
 
 /// A request that is let in: held until it is logged.
@@ -103,21 +105,31 @@ pub struct Entered {
 }
 
 impl Replays {
-    /// Knows what the log holds; `now` is when the window ends.
+    /// What the log holds. Every id is looked for in it until [`Self::catch_up`] was called.
+    pub fn new(settings: Settings, log: &MessageLog) -> Self {
+        let (log, signatures) = (log.reader(), log.recent_signatures());
+        Self { settings, log, signatures, seen: Arc::default() }
+    }
+
+    /// Takes the ids in that the log holds of the window that ends `now`. Blocks while it reads; requests can be let in
+    /// meanwhile.
     ///
     /// # Errors
     /// [`LogError`] when the log cannot be read.
-    pub fn open(settings: Settings, log: &MessageLog, now: UnixTime) -> Result<Self, LogError> {
-        let (log, signatures) = (log.reader(), log.recent_signatures());
-        let mut seen = Seen::default();
-        if settings.handling.is_some()
-            && let Some(ids) = log.message_ids_since(now - settings.window)?
-        {
+    pub fn catch_up(&self, now: UnixTime) -> Result<(), LogError> {
+        if self.settings.handling.is_none() {
+            return Ok(());
+        }
+        // What is logged from here on is remembered by whoever logs it.
+        lock(&self.seen).begin(now);
+        let ids = self.log.message_ids_since(now - self.settings.window)?;
+        let logged = ids.map(|ids| {
             let mut filter = Filter::new(now);
             ids.iter().for_each(|id| filter.insert(*id));
-            seen.filters = Some(VecDeque::from([filter]));
-        }
-        Ok(Self { settings, log, signatures, seen: Arc::new(Mutex::new(seen)) })
+            filter
+        });
+        lock(&self.seen).complete(logged);
+        Ok(())
     }
 
     /// Lets a verified request in that was not seen before, or is to be told of only.
@@ -229,20 +241,34 @@ impl Drop for Entered {
 
 impl Seen {
     fn may_know(&self, id: [u8; 8]) -> bool {
-        self.filters.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.may_hold(id)))
+        !self.complete || self.filters.iter().any(|filter| filter.may_hold(id))
+    }
+
+    /// From now on ids are remembered.
+    fn begin(&mut self, now: UnixTime) {
+        self.filters.push_back(Filter::new(now));
+    }
+
+    /// What was logged before is known now, or cannot be: then nothing is remembered either.
+    fn complete(&mut self, logged: Option<Filter>) {
+        self.complete = logged.is_some();
+        match logged {
+            Some(logged) => self.filters.push_front(logged),
+            None => self.filters.clear(),
+        }
     }
 
     /// Filters that began before the whole window and a quarter of it hold nothing that counts.
     fn remember(&mut self, id: [u8; 8], now: UnixTime, period: Duration) {
-        let Some(filters) = &mut self.filters else { return };
-        if filters.back().is_none_or(|newest| newest.began + period < now) {
-            filters.push_back(Filter::new(now));
-            while filters.len() > usize::try_from(QUARTERS).unwrap_or(4) + 1 {
-                filters.pop_front();
-            }
+        let Some(newest) = self.filters.back_mut() else { return };
+        if newest.began + period >= now {
+            return newest.insert(id);
         }
-        if let Some(newest) = filters.back_mut() {
-            newest.insert(id);
+        let mut newest = Filter::new(now);
+        newest.insert(id);
+        self.filters.push_back(newest);
+        while self.filters.len() > usize::try_from(QUARTERS).unwrap_or(4) + 1 {
+            self.filters.pop_front();
         }
     }
 }
@@ -309,9 +335,10 @@ mod tests {
 
     #[test]
     fn an_id_is_remembered_for_a_window_and_forgotten_after_it_and_a_quarter() {
-        let mut seen = Seen { filters: Some(VecDeque::new()), ..Seen::default() };
+        let mut seen = Seen { complete: true, ..Seen::default() };
         let (hour, id) = (Duration::from_secs(3600), id_hash);
         let at = |n: u64| UnixTime::from_secs(0) + hour * u32::try_from(n).unwrap();
+        seen.begin(at(0));
         seen.remember(id("first"), at(0), hour * 6);
         for n in 1..24 {
             seen.remember(id(&n.to_string()), at(n), hour * 6);
@@ -321,6 +348,6 @@ mod tests {
             seen.remember(id(&n.to_string()), at(n), hour * 6);
         }
         assert!(!seen.may_know(id("first")));
-        assert!(seen.filters.unwrap().len() <= 5);
+        assert!(seen.filters.len() <= 5);
     }
 }

@@ -32,8 +32,9 @@ use super::{
     disk::{self, Disk},
     error::LogError,
     frame::{ChunkHead, ChunkType, FRAME_HEAD, FrameHead, SegmentHeader, chunk_size},
-    index::{Facts, Indexed},
+    index::{Facts, Indexed, Told},
     record::Kind,
+    rest::Rest,
     segment::{self, FIRST_CHUNK, Position, Segment},
     tree::{self, Hash, Tree},
 };
@@ -179,8 +180,10 @@ pub(crate) struct Writer {
     pub(crate) end: u64,
     pub(crate) tree: Tree,
     pub(crate) state: Arc<State>,
-    pub(crate) index: Sender<Vec<Indexed>>,
+    pub(crate) index: Sender<Told>,
     pub(crate) batch: Batch,
+    /// The last chunk that was put into this segment since the log was opened: where it stands, and its hash.
+    pub(crate) last: Option<(u64, Hash)>,
 }
 
 /// What the next sync will make durable.
@@ -200,6 +203,14 @@ impl Writer {
             }
             self.end(&mut queue);
         }
+        self.rest();
+    }
+
+    /// Tells where the log lies when it is closed.
+    fn rest(self) {
+        let Some(last) = self.last.filter(|_| self.state.check_stopped().is_ok()) else { return };
+        let end = Position { segment: self.segment.header.number, offset: self.end };
+        let _ = self.index.send(Told::Rest(Rest { end, last, tree: self.tree }));
     }
 
     /// Begins a batch with what is in the queue; gives whether more is to be waited for.
@@ -256,6 +267,8 @@ impl Writer {
             write: u32::try_from(self.end).unwrap_or(u32::MAX),
             hash,
         };
+        let pending = u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX);
+        self.last = Some((self.end.saturating_add(pending), hash));
         head.put(&self.segment.header.log, content, &mut self.batch.bytes);
     }
 
@@ -281,6 +294,7 @@ impl Writer {
         let _ = self.disk.truncate(&self.segment.file, self.end);
         self.segment = next;
         self.end = FIRST_CHUNK;
+        self.last = None;
         self.publish();
         Ok(())
     }
@@ -295,7 +309,7 @@ impl Writer {
                     self.publish();
                     // Readers wait for the index when they come sooner. Without an index nobody can read,
                     // but the evidence is durable: that is what the caller asked for.
-                    let _ = self.index.send(std::mem::take(&mut batch.indexed));
+                    let _ = self.index.send(Told::Records(std::mem::take(&mut batch.indexed)));
                     for (reply, receipt) in batch.waiting.drain(..) {
                         reply.send(Ok(receipt));
                     }

@@ -108,7 +108,7 @@ impl World {
             let log = MessageLog::create(log, Arc::clone(&time)).map_err(said)?;
             // Recorded cases are played one after the other, and some of them are of the same message.
             let replays = replays::Settings { handling: None, ..replays::Settings::default() };
-            let replays = Replays::open(replays, &log, time.now()).map_err(said)?;
+            let replays = Replays::new(replays, &log);
             Ok(Gateway {
                 server,
                 clock: Arc::clone(&time),

@@ -181,7 +181,8 @@ impl Machine {
         };
         let handling = Some(replays::Handling::Reject).filter(|_| self.plan.sabotage != Sabotage::Forgets);
         let settings = replays::Settings { handling, ..replays::Settings::default() };
-        let replays = Replays::open(settings, &log, clock.now())?;
+        let replays = Replays::new(settings, &log);
+        replays.catch_up(clock.now())?;
         let identity = self.ground.identity(self.side);
         let settings = Arc::clone(&identity.settings);
         let peer = locked(&self.peer).upgrade().ok_or(LogError::Locked)?;

@@ -37,6 +37,7 @@ use crate::messagelog::{
     reader::Reader,
     records::Files,
     recover,
+    rest::PassedOver,
     salvage::salvage,
     segment,
     tree::Tree,
@@ -56,10 +57,9 @@ impl Inner {
         (index, known): (Index, Known),
     ) -> Result<(Self, Hands), LogError> {
         let directory = config.directory.clone();
+        let (from, capacity) = (known.from.as_ref(), config.segment_size);
         let found =
-            recover::recover(disk.as_ref(), &directory, &id, config.segment_size, known.from, |records| {
-                index.add(records)
-            })?;
+            recover::recover(disk.as_ref(), &directory, &id, capacity, from, |records| index.add(records))?;
         let records = found.tree.size();
         if known.top > records {
             return Err(LogError::CutOff { expected: known.top, found: records });
@@ -90,8 +90,15 @@ impl Inner {
             state: Arc::clone(&state),
             index: indexed,
             batch: Batch::default(),
+            last: None,
         };
-        let hands = Hands { writer, waiting, index, to_index };
+        let passed_over = known.from.filter(|from| from.tree.is_some()).map(|until| PassedOver {
+            log: config.directory.clone(),
+            id,
+            from: known.reach,
+            until,
+        });
+        let hands = Hands { writer, waiting, index, to_index, passed_over };
         let inner = Self {
             config,
             clock,
@@ -183,7 +190,7 @@ impl MessageLog {
     ) -> Result<(Self, impl Future<Output = ()> + Send), LogError> {
         let id = read_identity(&config.directory)?;
         let lock = Lock::take(&config.directory)?;
-        let index = (Index::temporary(), Known { from: None, top: 0 });
+        let index = (Index::temporary(), Known::NOTHING);
         let (inner, hands) = Inner::of_files(config, clock, disk, (id, lock), index)?;
         Ok((Self(Arc::new(inner)), hands.driven()))
     }
