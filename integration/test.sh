@@ -4,7 +4,7 @@
 #   integration/test.sh                 install (apt, a Python venv), then test
 #   integration/test.sh --no-install    test only; the judges must be there already
 #
-# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium, PostgreSQL, nginx, node, systemd-analyze, Go's checksum database) are part of the
+# The independent judges (openssl, xmllint, xmlsec1, signxml, moto, curl, unzip, age, Chromium, PostgreSQL, nginx, node, valgrind, systemd-analyze, Go's checksum database) are part of the
 # tests: where one is missing the run stops and says so, it never passes by leaving a judge out. Some tests mount file systems, from images
 # (the power-cut test) or in memory (full disks), as root or by sudo; where that cannot be (a container without the right), the run says at
 # its beginning and at its end that they were left out.
@@ -26,9 +26,9 @@ done
 
 venv="${PASSERELLE_VENV:-$PWD/target/venv}"
 if [ "$install" = yes ]; then
-  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql go nginx node (apt), signxml, moto and vectors (Python venv in $venv)"
+  say "installing the judges: openssl xmllint xmlsec1 curl unzip age chromium postgresql go nginx node valgrind (apt), signxml, moto and vectors (Python venv in $venv)"
   need=""
-  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount util-linux systemd age chromium chromium-driver postgresql golang-go golang-golang-x-mod-dev python3-venv gcc g++ make libssl-dev pkg-config nginx-light nodejs; do
+  for package in openssl libxml2-utils xmlsec1 curl unzip procps e2fsprogs mount util-linux systemd age chromium chromium-driver postgresql golang-go golang-golang-x-mod-dev python3-venv gcc g++ make libssl-dev pkg-config nginx-light nodejs valgrind; do
     dpkg -s "$package" >/dev/null 2>&1 || need="$need $package"
   done
   if [ -n "$need" ]; then
@@ -44,7 +44,7 @@ if [ "$install" = yes ]; then
 fi
 export PASSERELLE_PYTHON="${PASSERELLE_PYTHON:-$venv/bin/python}"
 
-for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver systemd-analyze setpriv go nginx node "$PASSERELLE_PYTHON"; do
+for judge in openssl xmllint xmlsec1 curl unzip age chromium chromedriver systemd-analyze setpriv go nginx node valgrind "$PASSERELLE_PYTHON"; do
   command -v "$judge" >/dev/null || { echo "missing: $judge. Run integration/test.sh without --no-install." >&2; exit 1; }
 done
 for module in signxml moto.server boto3 cryptography_vectors; do

@@ -5,19 +5,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use benches::world::{MESSAGE, World, at_once, digests, now};
-use bytes::{Bytes, BytesMut};
-use cert_authority::algorithm::DigestAlgorithm::Sha512;
+use benches::incoming::{message, receive};
+use benches::world::World;
+use bytes::Bytes;
 use cert_authority::keys::KeyType;
 use criterion::{Criterion, Throughput};
-use gateway::evidence::signature::sign;
-use gateway::message::Protocol;
-use gateway::message::digests::PartDigests;
-use gateway::message::multipart::{Boundary, Event, Limits, Reader, Writer};
-use gateway::message::transport::{Direction, Incoming, Item, part};
-
-/// What one read of a TLS connection gives.
-const CHUNK: usize = 16 << 10;
+use gateway::message::multipart::{Event, Limits, Reader};
 
 fn main() {
     let mut criterion = Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
@@ -37,28 +30,6 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A request as a peer sends it, cut as it comes from a socket, with its content type.
-fn message(world: &World, length: usize) -> (String, Vec<Bytes>) {
-    let body = vec![b'x'; length];
-    let bundle = at_once(sign(&digests(Some(&body)), &world.signing, &world.keys, now())).unwrap().unwrap();
-    let boundary = Boundary::from_random([7; 30]);
-    let content_type = boundary.content_type();
-    let mut writer = Writer::new(boundary);
-    let mut whole = BytesMut::new();
-    for (media_type, content) in [
-        (part::OCSP_RESPONSE, &[0x30; 1000][..]),
-        (part::REST_REQUEST, MESSAGE),
-        (part::REST_BODY, &body),
-        (part::HASH_CHAIN_RESULT, &bundle.hash_chain_result.unwrap()),
-        (part::HASH_CHAIN, &bundle.hash_chain.unwrap()),
-        (part::SIGNATURE, &bundle.signature_xml),
-    ] {
-        writer.part(media_type, content, &mut whole);
-    }
-    whole.extend(writer.end());
-    (content_type, whole.chunks(CHUNK).map(Bytes::copy_from_slice).collect())
-}
-
 fn framing(content_type: &str, chunks: &[Bytes]) -> usize {
     let mut reader = Reader::new(content_type, Limits::default()).unwrap();
     let mut bytes = 0;
@@ -73,13 +44,4 @@ fn framing(content_type: &str, chunks: &[Bytes]) -> usize {
         }
     }
     bytes
-}
-
-fn receive(content_type: &str, chunks: &[Bytes]) -> PartDigests {
-    let mut incoming = Incoming::new(Direction::Request, Protocol::Rest, content_type, Sha512).unwrap();
-    for chunk in chunks {
-        incoming.push(chunk.clone());
-        while !matches!(incoming.pull().unwrap(), Item::NeedMore | Item::End) {}
-    }
-    incoming.finish().unwrap()
 }

@@ -3,7 +3,8 @@
 //! | part | what it is |
 //! |---|---|
 //! | `benches/` | micro-benchmarks of the hot steps, each beside the floor it cannot go below |
-//! | [`world`], [`filled`] | the signing member that they need, and the log |
+//! | [`world`], [`filled`], [`incoming`] | the signing member that they need, the log, a message |
+//! | `bin/hot.rs`, `tests/instructions.rs`, `instructions.toml` | how many instructions the hot steps take: a gate |
 //! | [`goals`], `bin/goals.rs` | the goals of the project, each beside its baseline: one table, one picture |
 //! | [`chain`], `bin/load.rs` | a chain of two hops under a load; the gateways' beside tuned nginx, to look into |
 //! | `bin/quic.rs`, `link.py` | QUIC against TCP between two gateways, over a link that delays and loses packets |
@@ -18,6 +19,7 @@ pub mod filled;
 pub mod floor;
 pub mod generator;
 pub mod goals;
+pub mod incoming;
 pub mod machine;
 pub mod nginx;
 pub mod process;
