@@ -125,6 +125,7 @@ mod tests {
             let here = (cuts() - cuts_made).min(EACH);
             total.add(several_cuts(here).await);
             cuts_made += here;
+            println!("{cuts_made} of {} cuts; {:.0?}", cuts(), began.elapsed());
         }
         println!(
             "{cuts_made} cuts; {} exchanges answered, {} requests not; {} records verified after cuts; {:.1?} in all",
