@@ -15,6 +15,7 @@ use super::door::TlsPeer;
 use super::io::Stream;
 #[cfg(feature = "legacy-tls")]
 use super::legacy_tls;
+use super::read_ahead::ReadAhead;
 
 /// How handshakes are answered.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl From<ClientConfig> for ClientTls {
 
 /// A handshake that the far end has begun; nothing has been computed for it yet.
 pub(crate) enum Begun<'a> {
-    Rustls(&'a Arc<ServerConfig>, Box<StartHandshake<TcpStream>>),
+    Rustls(&'a Arc<ServerConfig>, Box<StartHandshake<ReadAhead>>),
     #[cfg(feature = "legacy-tls")]
     Legacy(&'a legacy_tls::Server, TcpStream),
 }
@@ -60,7 +61,7 @@ impl ServerTls {
     pub(crate) async fn begun(&self, stream: TcpStream) -> io::Result<Begun<'_>> {
         match self {
             Self::Rustls(config) => {
-                let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::from(stream)).await?;
                 Ok(Begun::Rustls(config, Box::new(hello)))
             }
             #[cfg(feature = "legacy-tls")]
@@ -93,7 +94,8 @@ impl ClientTls {
         match self {
             Self::Rustls(config) => {
                 let name = ServerName::from(stream.peer_addr()?.ip());
-                let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+                let stream =
+                    TlsConnector::from(Arc::clone(config)).connect(name, ReadAhead::from(stream)).await?;
                 let peer = TlsPeer::of(stream.get_ref().1);
                 Ok((Stream::Tls(Box::new(stream.into())), peer))
             }

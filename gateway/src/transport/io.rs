@@ -22,12 +22,13 @@ use tokio_rustls::TlsStream;
 use super::DoorLimits;
 use super::head::{Heads, Phase};
 use super::quic::QuicStream;
+use super::read_ahead::ReadAhead;
 
 /// A connection, plain or not.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<ReadAhead>>),
     Quic(Box<QuicStream>),
     #[cfg(feature = "legacy-tls")]
     Legacy(Box<tokio_openssl::SslStream<TcpStream>>),

@@ -43,6 +43,7 @@ pub mod peer_door;
 pub mod peer_registry;
 mod places;
 pub mod quic;
+mod read_ahead;
 pub mod revocation_watch;
 pub mod service_caller;
 pub mod tls;

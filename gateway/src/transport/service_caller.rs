@@ -26,6 +26,7 @@ use super::body::{IncomingBody, OutgoingBody, Pace};
 use super::fastest::{ReachError, reach};
 use super::io::Stream;
 use super::link::{Idle, Link, LinkAnswer, SendFailure, keep_alive};
+use super::read_ahead::ReadAhead;
 use super::{ServiceSettings, is_framing};
 
 /// What may not stand in a request target as it is.
@@ -193,7 +194,7 @@ impl Service {
                 let tls = |reason: String| ServiceError::Tls(reason);
                 let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = ServerName::try_from(bare).map_err(|error| tls(error.to_string()))?;
-                let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+                let handshake = TlsConnector::from(Arc::clone(config)).connect(name, ReadAhead::from(stream));
                 let stream = timeout(self.settings.handshake_timeout, handshake)
                     .await
                     .map_err(|_elapsed| tls("the handshake takes too long".to_owned()))?
