@@ -139,8 +139,8 @@ impl Tree {
     }
 }
 
-const PROLOGUE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
-const NAMESPACES: &str =
+pub(super) const PROLOGUE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
+pub(super) const NAMESPACES: &str =
     "xmlns=\"http://www.w3.org/2000/09/xmldsig#\" xmlns:ns2=\"http://cyber.ee/hashchain\"";
 
 fn combine(algorithm: DigestAlgorithm, digests: &[Digest]) -> Digest {

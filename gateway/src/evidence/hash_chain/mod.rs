@@ -14,6 +14,7 @@
 //! digests in it. Does not know what a signature is.
 
 mod build;
+mod usual;
 mod verify;
 
 use cert_authority::{
@@ -104,7 +105,7 @@ fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
 
 /// Length of a whole DER element with a content of `length` bytes.
 fn tlv_length(length: usize) -> usize {
-    let mut out = Vec::with_capacity(10);
-    header(&mut out, 0, length);
-    out.len() + length
+    let significant = (usize::BITS - length.leading_zeros()).div_ceil(8);
+    let long = if length < 0x80 { 0 } else { usize::try_from(significant).unwrap_or_default() };
+    2 + long + length
 }

@@ -11,7 +11,7 @@ use cert_authority::{
 };
 use roxmltree::Node;
 
-use super::{HashChainError, NAMESPACE, StepItem, step_digest};
+use super::{HashChainError, NAMESPACE, StepItem, step_digest, usual};
 use crate::evidence::xml::{self, Children, DS, Limits, XmlError};
 
 /// Steps between the result and a part: a batch of 2^60 messages needs no more.
@@ -166,16 +166,21 @@ impl Root {
 struct Chain<'a> {
     name: &'a str,
     bytes: &'a [u8],
-    steps: OnceCell<Result<BTreeMap<String, Vec<Value>>, HashChainError>>,
+    steps: OnceCell<Result<Steps, HashChainError>>,
 }
+
+/// The entries of each step of a chain, by the step's name.
+pub(super) type Steps = BTreeMap<String, Vec<Value>>;
 
 /// One entry of a step.
-struct Value {
-    algorithm: DigestAlgorithm,
-    kind: Kind,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) algorithm: DigestAlgorithm,
+    pub(super) kind: Kind,
 }
 
-enum Kind {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     Hash(Vec<u8>),
     Step(String),
     Data { uri: String, digest: Vec<u8> },
@@ -187,7 +192,7 @@ struct Walk<'a> {
     inputs: &'a [Input<'a>],
     unresolved: Unresolved,
     /// Steps already taken: a second visit is a cycle, or work without bound.
-    visited: Vec<String>,
+    visited: Vec<(&'a str, &'a str)>,
     covered: Vec<Covered>,
     /// How many steps hold parts.
     steps_of_parts: usize,
@@ -203,7 +208,7 @@ impl<'a> Walk<'a> {
     /// The digest, by `algorithm`, of the step that `uri` names; `#ID` is one of the same file.
     fn step(
         &mut self,
-        uri: &str,
+        uri: &'a str,
         current: Option<&'a Chain<'a>>,
         algorithm: DigestAlgorithm,
         depth: usize,
@@ -222,11 +227,11 @@ impl<'a> Walk<'a> {
                 .find(|chain| chain.name == file)
                 .ok_or_else(|| HashChainError::UnknownReference(file.to_owned()))?
         };
-        let key = format!("{}#{id}", chain.name);
-        if self.visited.contains(&key) {
+        let step = (chain.name, id);
+        if self.visited.contains(&step) {
             return Err(malformed("a step used twice"));
         }
-        self.visited.push(key);
+        self.visited.push(step);
         let steps = chain.steps.get_or_init(|| read_chain(chain.bytes)).as_ref().map_err(Clone::clone)?;
         let values = steps.get(id).ok_or_else(|| malformed("no such step"))?;
         let parts = values.iter().filter(|value| matches!(value.kind, Kind::Data { .. })).count();
@@ -301,7 +306,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn read_chain(bytes: &[u8]) -> Result<BTreeMap<String, Vec<Value>>, HashChainError> {
+fn read_chain(bytes: &[u8]) -> Result<Steps, HashChainError> {
+    usual::read(bytes).map_or_else(|| read_document(bytes), Ok)
+}
+
+/// Reads a chain of whatever form.
+pub(super) fn read_document(bytes: &[u8]) -> Result<Steps, HashChainError> {
     let document = xml::parse(bytes, Limits::SIGNATURE)?;
     xml::plain_elements_and_text(&document)?;
     let mut children = Children::of(named_root(document.root_element(), "HashChain")?)?;
