@@ -3,7 +3,8 @@
 //! A key is busy while a task signs with it. Whatever comes meanwhile waits, and the task takes up what waits at its
 //! next turn: one signature for all of it, over a hash chain, of which each message gets its own part. A message that
 //! nobody waits beside is signed by itself. Nobody waits for others to come: the task only lets go first what is ready
-//! to run, so that a loaded machine, whose messages would have waited for the processor, signs fewer times.
+//! to run, again as long as that brings more, so that a loaded machine, whose messages would have waited for the
+//! processor, signs fewer times.
 //!
 //! ```text
 //! sign ──► queue of the key ──► task: lets others run ─► takes what waits ─► signs once ─► gives each its own
@@ -147,10 +148,23 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         loop {
-            // What is ready to run may be about to wait for this key.
-            tokio::task::yield_now().await;
+            self.gather().await;
             let Some(batch) = self.next() else { return };
             self.sign(batch).await;
+        }
+    }
+
+    /// Lets run first what is ready to: it may be about to wait for this key. Again, as long as that brings more.
+    async fn gather(&self) {
+        let waiting = || self.keys.lock().get(&self.key).map_or(0, VecDeque::len);
+        let mut before = waiting();
+        loop {
+            tokio::task::yield_now().await;
+            let now = waiting();
+            if now <= before || now >= self.keys.settings.most.get() {
+                return;
+            }
+            before = now;
         }
     }
 
