@@ -413,7 +413,8 @@ impl MessageRecord {
     fn room(&self) -> usize {
         let chain = self.hash_chain.as_ref().map_or(0, Bytes::len);
         let result = self.hash_chain_result.as_ref().map_or(0, Bytes::len);
-        [chain, result, 2048].into_iter().fold(self.signature.len(), usize::saturating_add)
+        let responses = self.ocsp_responses.iter().map(Bytes::len);
+        responses.chain([chain, result, 2048]).fold(self.signature.len(), usize::saturating_add)
     }
 
     fn write(&self, out: &mut Writer) {
