@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
 use cert_authority::clocks::{Clocks, Witness};
+use cert_authority::crypto::random_to_show;
 use cert_authority::http::{Client as HttpClient, HttpError};
 use conf::identifier::{ClientId, ServiceId};
 use conf::snapshot::GlobalConf;
@@ -76,17 +77,21 @@ pub struct RandomIds;
 
 impl Ids for RandomIds {
     fn uuid(&self) -> String {
-        uuid::Uuid::new_v4().to_string()
+        fresh().to_string()
     }
 
     fn boundary(&self) -> Boundary {
         let mut random = [0; 30];
         for half in random.chunks_mut(16) {
-            let fresh = uuid::Uuid::new_v4();
-            half.iter_mut().zip(fresh.as_bytes()).for_each(|(to, from)| *to = *from);
+            half.iter_mut().zip(fresh().as_bytes()).for_each(|(to, from)| *to = *from);
         }
         Boundary::from_random(random)
     }
+}
+
+fn fresh() -> uuid::Uuid {
+    let random = random_to_show().map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid());
+    random.unwrap_or_else(|_| uuid::Uuid::new_v4())
 }
 
 /// The other gateways, over mutual TLS.

@@ -10,6 +10,7 @@ mod digest;
 mod private_key;
 mod public_key;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 #[cfg(feature = "aws-lc")]
@@ -50,6 +51,25 @@ pub fn random_array<const N: usize>() -> Result<[u8; N], KeyError> {
     Ok(bytes)
 }
 
+/// Random bytes for what is shown as soon as it is used: ids, salts, boundaries. Not for keys, because those that come
+/// next lie in the thread's memory. They are had from the system by hundreds: a system call for a few of them takes longer
+/// than what is done with them.
+///
+/// # Errors
+/// As [`random`].
+pub fn random_to_show<const N: usize>() -> Result<[u8; N], KeyError> {
+    thread_local!(static AHEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    AHEAD.with_borrow_mut(|ahead| {
+        if ahead.len() < N {
+            ahead.resize(N.max(512), 0);
+            random(ahead).inspect_err(|_| ahead.clear())?;
+        }
+        let mut bytes = [0; N];
+        bytes.iter_mut().zip(ahead.drain(ahead.len() - N..)).for_each(|(to, from)| *to = from);
+        Ok(bytes)
+    })
+}
+
 /// Whether the two are equal, in a time that depends on their lengths only.
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
@@ -76,4 +96,23 @@ pub fn tls_provider() -> Arc<rustls::crypto::CryptoProvider> {
     #[cfg(feature = "aws-lc")]
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     Arc::new(provider)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_random_bytes_are_shown_twice_in_whatever_lengths_they_are_asked_for() {
+        let mut shown = BTreeSet::new();
+        for _ in 0..1000 {
+            let pieces = [&random_to_show::<16>().unwrap()[..], &random_to_show::<40>().unwrap()];
+            // 8 bytes that come again by chance: once in 10^11 runs.
+            shown.extend(pieces.concat().as_chunks::<8>().0.iter().copied());
+        }
+        assert_eq!(shown.len(), 7000);
+        assert_ne!(random_to_show::<1000>().unwrap().last_chunk::<8>(), Some(&[0; 8]));
+    }
 }

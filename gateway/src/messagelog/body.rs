@@ -118,7 +118,7 @@ impl Vault {
             Some(key) => Arc::clone(key),
             None => self.shared.keys.current(self.shared.clock.now(), self.owner.as_deref())?,
         };
-        let salt: [u8; SALT] = crypto::random_array().map_err(|e| LogError::Key(e.to_string()))?;
+        let salt: [u8; SALT] = crypto::random_to_show().map_err(|e| LogError::Key(e.to_string()))?;
         let mut sealed = Vec::with_capacity(1024);
         sealed.push(VERSION);
         sealed.extend_from_slice(&salt);
