@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -169,6 +169,13 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let path = self.folder.join("gateway.toml");
         let clock = self.clock.shared();
+        within("the run before has let go of the port of QUIC", async {
+            // It does when the last of its connections has ended, also for whoever hears nothing of it.
+            while UdpSocket::bind((self.host, 5500)).is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
         let task = tokio::spawn(async move { gateway::gateway::serve_with(&path, clock, stopped).await });
         self.running = Some((stop, task));
         within("the doors are open", async {
