@@ -7,6 +7,7 @@
 //! | [`browser`] | a real browser, led by the tests |
 //! | [`conformance`] | the judge of recorded exchanges: X-Road's own messages, put through our gateways |
 //! | [`demo`] | `passerelle-demo`: an ecosystem in a directory, started as separate processes, shown step by step |
+//! | [`floods`] | thousands of connections that ask for nothing, and what others feel of them |
 //! | [`forgeries`] | what can be made of a signed thing without its key |
 //! | [`ledger`] | a load that keeps a ledger outside the gateways, and its comparison with both logs |
 //! | [`memory`] | looks for secrets in the memory of a process |
@@ -17,6 +18,7 @@ pub mod attacks;
 pub mod browser;
 pub mod conformance;
 pub mod demo;
+pub mod floods;
 pub mod forgeries;
 pub mod ledger;
 pub mod memory;
