@@ -228,6 +228,7 @@ impl PeerService for Peers {
         });
         let call = PeerCall {
             peer: peer.unwrap_or_default(),
+            method: head.method.clone(),
             version: text(PROXY_VERSION),
             message_type: text(MESSAGE_TYPE),
             content_type: text("content-type").unwrap_or_default(),

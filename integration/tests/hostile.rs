@@ -303,6 +303,29 @@ async fn what_stands_beside_a_message_and_behind_it_is_judged_too() {
 }
 
 #[tokio::test]
+async fn a_peer_that_does_not_post_is_told_so() {
+    let world = World::start().await;
+    let peers = world.provider.peers();
+    let good =
+        world.rogue.request(&world.trust, "POST", &format!("{RECORDS}/x"), "posted", Some(b"body")).await;
+    let mut line = world.rogue.connect_as(&world.rogue.auth, &peers).await.unwrap();
+    for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let bare = format!("{method} / HTTP/1.1\r\nHost: peer\r\n\r\n");
+        let reply = line.send_bytes(bare.as_bytes()).await.unwrap();
+        assert_eq!(reply.fault().as_deref(), Some("server.serverproxy.invalid_http_method"), "{method}");
+    }
+    let mut put = good.clone();
+    put.first = put.first.replace("POST", "PUT");
+    let reply = world.rogue.send(&peers, &put).await.unwrap();
+    assert_eq!(reply.fault().as_deref(), Some("server.serverproxy.invalid_http_method"));
+    assert_eq!((world.service.calls(), world.provider.messages()), (0, 0));
+
+    let reply = line.send(&good).await.unwrap();
+    assert_eq!((reply.fault(), reply.is_signed()), (None, true), "and is served when it does");
+    world.is_alive().await;
+}
+
+#[tokio::test]
 async fn a_message_that_breaks_off_is_not_acted_on() {
     let world = World::start().await;
     let mut envelope =

@@ -96,6 +96,19 @@ pub async fn first_time(
     gateway.replays.enter(&header.client, &header.message_id, &signature.signature_xml, now).await
 }
 
+/// A request of a peer that carries no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must use POST request method instead of others")]
+pub struct OtherMethod;
+
+/// Messages are posted.
+///
+/// # Errors
+/// [`OtherMethod`].
+pub const fn is_posted(method: &str) -> Result<(), OtherMethod> {
+    if method.eq_ignore_ascii_case("POST") { Ok(()) } else { Err(OtherMethod) }
+}
+
 /// A peer that is too old, or does not say how old it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the minimum supported version for client security server is: {0}")]

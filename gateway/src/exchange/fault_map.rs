@@ -10,7 +10,7 @@ use cert_authority::error::VerifyError;
 use conf::error::ConfError;
 
 use super::attached::TakeError;
-use super::check::{Mismatch, OtherRequestId, OtherServer, RouteError, TooOld, UnknownClient};
+use super::check::{Mismatch, OtherMethod, OtherRequestId, OtherServer, RouteError, TooOld, UnknownClient};
 use super::incoming::ReceiveError;
 use super::outgoing::SendError;
 use super::ports::{Gone, Interrupted, KeyUnavailable, PeerFailure, ServiceFailure};
@@ -85,6 +85,12 @@ impl From<IdentifyError> for Fault {
             }
         };
         Self::new(leaf, error.to_string())
+    }
+}
+
+impl From<OtherMethod> for Fault {
+    fn from(error: OtherMethod) -> Self {
+        Self::new(Leaf::InvalidHttpMethod, error.to_string())
     }
 }
 

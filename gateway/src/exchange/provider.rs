@@ -51,6 +51,8 @@ impl Deliverable {
 pub struct PeerCall {
     /// Who sent it.
     pub peer: Peer,
+    /// How it was sent.
+    pub method: String,
     /// `x-proxy-version`: the release of the gateway that sent it.
     pub version: Option<String>,
     /// `x-road-message-type`.
@@ -96,6 +98,7 @@ async fn run(
     progress: &mut Progress,
     seen: &mut Observation,
 ) -> Result<(), Fault> {
+    check::is_posted(&call.method)?; // first of all, as X-Road does
     let began = gateway.clock.now();
     let conf = gateway.conf.snapshot(began)?; // one view for the whole exchange; expired: a fault
     let local = (gateway.local)();

@@ -21,6 +21,7 @@ pub(super) async fn judge(world: &World, case: &Case) -> Result<Option<SideJudge
     world.service.prepare(case.file("provider-response.http").unwrap_or_default());
     let kept = Arc::new(Mutex::new(Answered::Nothing));
     let call = PeerCall {
+        method: message.start.split(' ').next().unwrap_or_default().to_owned(),
         version: message.header("x-proxy-version"),
         peer: Peer {
             address: String::new(),

@@ -232,6 +232,7 @@ fn serve(
     };
     let call = PeerCall {
         peer: Peer::default(),
+        method: "POST".to_owned(),
         version: text("x-proxy-version"),
         message_type: text("x-road-message-type"),
         content_type: text("content-type").unwrap_or_default(),
