@@ -19,7 +19,7 @@
 //! | issuing and revoking | [`authority::Authority`] |
 //! | the time, and whether ours is right | [`clock::Clock`], [`clocks::Clocks`] |
 //! | files that survive a crash | [`durable`] |
-//! | a memory that nobody else reads | [`hardening`] |
+//! | a memory that nobody else reads, and fences around the program | [`hardening`] |
 //! | settings files, every fault with its line | [`settings`] |
 //!
 //! Three promises:
@@ -46,6 +46,8 @@ mod cms;
 pub mod crypto;
 pub mod durable;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod hardening;
 #[cfg(feature = "http")]
 pub mod http;

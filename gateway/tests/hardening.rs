@@ -13,8 +13,9 @@ mod tests {
     use std::process::Command;
 
     use cert_authority::durable;
+    use cert_authority::hardening::InForce;
     use gateway::config::Config;
-    use gateway::hardening::{InForce, Places, confine};
+    use gateway::hardening::{Places, confine};
     use gateway::messagelog::disk::{Disk as _, SystemDisk};
     use rustix::io::Errno;
     use rustix::net::{AddressFamily, SocketType, socket};

@@ -1,6 +1,6 @@
-//! Looks for secrets in the memory of a process that runs.
+//! Looks into a process that runs: for secrets in its memory, and what Linux shows of its threads.
 //!
-//! Needs root, or a process that may be traced: ours may not be.
+//! Its memory needs root, or a process that may be traced: ours may not be.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +11,19 @@ use memchr::memmem;
 /// How much is read at once; what lies across two pieces is found, too.
 const PIECE: usize = 4 << 20;
 const PAGE: u64 = 4096;
+
+/// A line of `status` below `/proc`, of each thread.
+///
+/// # Errors
+/// The system's.
+pub fn of_threads(process: u32, name: &str) -> io::Result<Vec<String>> {
+    let of_one = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let threads = fs::read_dir(format!("/proc/{process}/task"))?;
+    threads.map(|thread| Ok(of_one(fs::read_to_string(thread?.path().join("status"))?))).collect()
+}
 
 /// How often each of the needles stands in what the process can write: heap, stacks, data.
 ///

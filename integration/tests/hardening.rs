@@ -17,7 +17,7 @@ mod tests {
     use integration::demo::layout::{CONSUMER, Layout, PROVIDER};
     use integration::demo::narrator::Narrator;
     use integration::demo::programs::Programs;
-    use integration::memory;
+    use integration::memory::{self, of_threads};
     use rustix::process::{Pid, Signal, kill_process};
     use tempfile::TempDir;
 
@@ -85,16 +85,6 @@ mod tests {
         }
     }
 
-    /// A line of each thread's status.
-    fn of_threads(process: u32, name: &str) -> Vec<String> {
-        let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-        let of_one = |status: String| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        threads.map(|thread| of_one(fs::read_to_string(thread.path().join("status")).unwrap())).collect()
-    }
-
     #[tokio::test(flavor = "multi_thread")]
     async fn the_programs_keep_their_memory_to_themselves_and_no_pin_in_it() {
         let (_folder, programs, layout) = made(19_300);
@@ -140,7 +130,7 @@ mod tests {
         for side in [CONSUMER, PROVIDER] {
             let id = ecosystem.process(side.folder).unwrap().id();
             for (line, value) in [("Seccomp", "2"), ("NoNewPrivs", "1")] {
-                let threads = of_threads(id, line);
+                let threads = of_threads(id, line).unwrap();
                 assert!(threads.len() > 2 && threads.iter().all(|one| one == value), "{line}: {threads:?}");
             }
             let health = client::send(layout.administration(&side), "GET", "/health", &[], "").await.unwrap();
@@ -243,7 +233,7 @@ mod tests {
         });
         exchange(&layout, format!("{{\"long\":\"{}\"}}", "x".repeat(BODY))).await;
 
-        let uid = of_threads(id, "Uid");
+        let uid = of_threads(id, "Uid").unwrap();
         let user = if is_root() { NOBODY } else { rustix::process::geteuid().as_raw() };
         assert!(uid.iter().all(|line| line.starts_with(&user.to_string())), "{uid:?}");
         // Its entries below /proc are root's: it is not dumpable.

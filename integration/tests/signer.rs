@@ -32,6 +32,7 @@ mod tests {
     use tokio::time::{Instant, sleep, timeout};
 
     const PATIENCE: Duration = Duration::from_secs(60);
+    const SIGNER: &str = "socket = \"signer.sock\"\n\n[hardening]\nconfine = \"required\"\n";
     const ORIGIN: &str = "gateway.example/DEMO/GOV/2002/ss2";
 
     fn signer_folder(layout: &Layout, side: &Organisation) -> PathBuf {
@@ -54,8 +55,7 @@ mod tests {
             }
         }
         durable::write_secret(to.join("pin"), &fs::read(from.join("pin")).unwrap()).unwrap();
-        durable::write(signer_folder(layout, side).join("signer.toml"), b"socket = \"signer.sock\"\n")
-            .unwrap();
+        durable::write(signer_folder(layout, side).join("signer.toml"), SIGNER.as_bytes()).unwrap();
         let settings = "[keys]\nsigner = \"signer/signer.sock\"\n\n[signing]\ntimeout = \"3 s\"\n";
         configure(layout, side, |text| format!("{settings}\n{text}"));
     }
@@ -254,10 +254,15 @@ mod tests {
         let driver = Load::declarations(&layout, 8).start(&ledger);
         answered(&ledger, 50).await;
 
+        let signer = of_consumer.as_ref().unwrap().id();
+        for (line, value) in [("Seccomp", "2"), ("NoNewPrivs", "1")] {
+            let threads = memory::of_threads(signer, line).unwrap();
+            assert!(threads.len() > 2 && threads.iter().all(|one| one == value), "{line}: {threads:?}");
+        }
+
         let [in_file, reversed, in_use] = memory::p256_forms(&scalar(&layout, &CONSUMER));
         let needles: [&[u8]; 3] = [&in_file, &reversed, &in_use];
         let gateway = ecosystem.process(CONSUMER.folder).unwrap().id();
-        let signer = of_consumer.as_ref().unwrap().id();
         match (memory::hits(gateway, &needles), memory::hits(signer, &needles)) {
             (Ok(of_gateway), Ok(of_signer)) => {
                 println!("the key that signs: gateway {of_gateway:?}, signer {of_signer:?}");

@@ -12,8 +12,8 @@ use cert_authority::hardening::keep_memory_private;
 use cert_authority::keys::inventory::Usage;
 use cert_authority::keys::{KeyId, KeyType};
 use cert_authority::service::{
-    SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer, start_log,
-    stop_signal,
+    SignerConfig, confine_signer, create_key, import_certificate, list_keys, request_for, serve_signer,
+    start_log, stop_signal,
 };
 use cert_authority::x509::{AltName, Name};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -106,11 +106,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), PkiError> {
     let config = SignerConfig::load(&arguments.config)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| failed("runtime", &error))?;
     match &arguments.command {
         Command::Serve => {
             start_log(&config.log)?;
-            runtime.block_on(async { serve_signer(&config, stop_signal()?).await })
+            // Before the runtime: its threads are confined with this one.
+            confine_signer(&config)?;
+            runtime()?.block_on(async { serve_signer(&config, stop_signal()?).await })
         }
         Command::Create { usage, member, key_type, label } => {
             let usage = Usage::from(*usage);
@@ -122,7 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), PkiError> {
             let subject = Name::parse_rfc4514(subject)?;
             let host = |host: &String| host.parse().map_or_else(|_| AltName::Dns(host.clone()), AltName::Ip);
             let hosts: Vec<AltName> = hosts.iter().map(host).collect();
-            let pem = runtime.block_on(request_for(&config, id, &subject, &hosts))?;
+            let pem = runtime()?.block_on(request_for(&config, id, &subject, &hosts))?;
             durable::write(out, pem.as_bytes()).map_err(|error| failed(&out.display().to_string(), &error))
         }
         Command::Import { file } => {
@@ -132,6 +133,10 @@ fn run(arguments: &Arguments) -> Result<(), PkiError> {
         }
         Command::List => list_keys(&config)?.iter().try_for_each(|line| say(line)),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, PkiError> {
+    tokio::runtime::Runtime::new().map_err(|error| failed("runtime", &error))
 }
 
 fn failed(what: &str, error: &dyn std::fmt::Display) -> PkiError {

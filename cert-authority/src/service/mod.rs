@@ -31,4 +31,7 @@ pub use house::House;
 pub use init::init;
 pub use process::{start_log, stop_signal};
 pub use serve::serve;
-pub use signer::{SignerConfig, create_key, import_certificate, list_keys, request_for, serve_signer};
+pub use signer::{
+    Hardening, SignerConfig, confine_signer, create_key, import_certificate, list_keys, request_for,
+    serve_signer,
+};

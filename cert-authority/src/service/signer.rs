@@ -17,11 +17,15 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::crypto;
 use crate::durable;
 use crate::error::{KeyError, PkiError};
+use crate::hardening::{Allowed, Confine, InForce, Sockets, confine};
 use crate::keys::inventory::{Inventory, Usage};
 use crate::keys::remote::{Vault, serve};
 use crate::keys::software::SoftwareKeys;
 use crate::keys::{KeyId, KeyType};
 use crate::x509::{AltName, Name, request};
+
+/// Where the numbers of users are looked up.
+const USERS: &str = "/etc/passwd";
 
 /// `signer.toml`. Paths are relative to its folder; a caller is a user's name or number.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -39,9 +43,21 @@ pub struct SignerConfig {
     /// Who may have something signed; none for the signer's own user.
     #[serde(default)]
     pub callers: Vec<String>,
+    /// What it gives up.
+    #[serde(default)]
+    pub hardening: Hardening,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
+}
+
+/// What the signer gives up before it opens its keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hardening {
+    /// Whether it confines itself.
+    #[serde(default)]
+    pub confine: Confine,
 }
 
 fn default_keys() -> PathBuf {
@@ -63,9 +79,9 @@ impl SignerConfig {
         let text = fs::read_to_string(path).map_err(|error| store(path, error))?;
         let config: Self = toml::from_str(&text).map_err(|error| store(path, error))?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let Self { keys, pin_file, socket, callers, log } = config;
+        let Self { keys, pin_file, socket, .. } = config;
         let (keys, pin_file, socket) = (folder.join(keys), folder.join(pin_file), folder.join(socket));
-        Ok(Self { keys, pin_file, socket, callers, log })
+        Ok(Self { keys, pin_file, socket, ..config })
     }
 
     /// The numbers of the users who may call.
@@ -76,7 +92,7 @@ impl SignerConfig {
         if self.callers.is_empty() {
             return Ok(vec![own_user()]);
         }
-        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let users = fs::read_to_string(USERS).unwrap_or_default();
         let id_of = |name: &String| {
             let mut known = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
             let known = known.find(|fields| fields.first() == Some(&name.as_str()));
@@ -85,6 +101,27 @@ impl SignerConfig {
         };
         self.callers.iter().map(id_of).collect()
     }
+}
+
+/// Gives up what a signer of these settings does not need, in this thread and in those that it starts: it reads its keys,
+/// makes its socket, and has no other files, no network and no programs.
+///
+/// # Errors
+/// [`PkiError::Store`] when the settings demand what this machine does not have.
+pub fn confine_signer(config: &SignerConfig) -> Result<InForce, PkiError> {
+    let read = [&*config.keys, &config.pin_file, folder_of(&config.pin_file), Path::new(USERS)];
+    let allowed = Allowed {
+        own: Vec::new(),
+        sockets: vec![folder_of(&config.socket).to_owned()],
+        read: read.map(Path::to_owned).into(),
+    };
+    confine(config.hardening.confine, &allowed, Sockets::Local)
+        .map_err(|error| PkiError::Store(error.to_string()))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
 }
 
 fn store(what: impl AsRef<Path>, error: impl std::fmt::Display) -> PkiError {
@@ -115,8 +152,7 @@ pub async fn serve_signer(config: &SignerConfig, shutdown: impl Future<Output = 
 /// Takes the place of a socket that a signer has left behind, never of one that answers; not in a folder where anybody could
 /// take the place of ours.
 fn listen(socket: &Path, mode: u32) -> io::Result<UnixListener> {
-    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if fs::metadata(folder.unwrap_or_else(|| Path::new(".")))?.permissions().mode() & 0o002 != 0 {
+    if fs::metadata(folder_of(socket))?.permissions().mode() & 0o002 != 0 {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "anybody may write its folder"));
     }
     match fs::symlink_metadata(socket) {

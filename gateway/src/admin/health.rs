@@ -2,12 +2,12 @@
 //!
 //! Not here: the checks themselves; each part gives its own.
 
+use cert_authority::hardening::InForce;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AdminReply;
-use crate::hardening::InForce;
 
 #[derive(Serialize)]
 struct Said<'a> {

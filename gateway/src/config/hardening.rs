@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cert_authority::hardening::Confine;
 use serde::Deserialize;
 
 /// As written.
@@ -13,19 +14,6 @@ pub(super) struct HardeningFile {
     confine: Option<Confine>,
     #[serde(default)]
     readable: Vec<PathBuf>,
-}
-
-/// Whether the gateway confines itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confine {
-    /// Not at all.
-    Off,
-    /// As far as the kernel can.
-    #[default]
-    BestEffort,
-    /// It does not start where the kernel cannot.
-    Required,
 }
 
 /// As meant.

@@ -42,7 +42,7 @@ pub use archive::Archive;
 pub use cert_authority::settings::{Problem, Problems};
 use cert_authority::tlog::settings::WitnessSettings;
 pub use file::{Authentication, Dangerous, Format};
-pub use hardening::{Confine, Hardening};
+pub use hardening::Hardening;
 pub use transparency::Checkpoints;
 
 use crate::admin::Token;

@@ -6,7 +6,7 @@
 //!
 //! | module | parsers of |
 //! |---|---|
-//! | [`pki`] | certificates, keys, OCSP, time-stamps, PEM |
+//! | [`pki`] | certificates, keys, the signer's socket, OCSP, time-stamps, PEM |
 //! | [`tlog`] | notes, checkpoints, proofs, requests to witnesses |
 //! | [`configuration`] | anchor, directory, parameters, identifiers, certificate profiles |
 //! | [`http`] | request heads, queries, trace contexts, paths of tiles, path patterns |

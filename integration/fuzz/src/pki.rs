@@ -1,4 +1,4 @@
-//! Certificates, keys, OCSP, time-stamps, PEM.
+//! Certificates, keys, the signer's socket, OCSP, time-stamps, PEM.
 
 use std::sync::OnceLock;
 
@@ -6,9 +6,11 @@ use bytes::Bytes;
 use cert_authority::algorithm::{DigestAlgorithm, SignatureAlgorithm};
 use cert_authority::crypto::{EcdsaForm, PrivateKey, PublicKey, ecdsa_der_to_raw, ecdsa_raw_to_der};
 use cert_authority::error::VerifyError;
+use cert_authority::fuzzing;
 use cert_authority::x509::request::CertificateRequest;
 use cert_authority::x509::{Certificate, Name, Serial, chain};
 use cert_authority::{ocsp, pem, timestamp};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::world;
 
@@ -142,6 +144,28 @@ pub fn public_key(data: &[u8]) {
 pub fn private_key(data: &[u8]) {
     if let Ok(key) = PrivateKey::from_pkcs8(data) {
         let _ = key.public_key().key_id();
+    }
+}
+
+/// What comes over a signer's socket, in either direction: frames are what they were cut from, requests are written in one
+/// way only, and what was read and written again reads the same.
+pub fn signer_frames(data: &[u8]) {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| Builder::new_current_thread().enable_time().build().unwrap());
+    let (frames, is_whole) = runtime.block_on(fuzzing::signer_frames(data));
+    let written = frames.iter().map(|frame| runtime.block_on(fuzzing::signer_frame(frame)).unwrap());
+    let written: Vec<u8> = written.flatten().collect();
+    assert!(data.starts_with(&written) && (!is_whole || written == data));
+    for frame in &frames {
+        if let Some(request) = fuzzing::signer_request(frame) {
+            assert_eq!(request, *frame, "two forms of one request");
+        }
+        if let Some(reply) = fuzzing::signer_reply(frame) {
+            assert_eq!(fuzzing::signer_reply(&reply), Some(reply));
+        }
+        if let Some(keys) = fuzzing::signer_keys(frame.get(1..).unwrap_or_default()) {
+            assert_eq!(fuzzing::signer_keys(&keys), Some(keys));
+        }
     }
 }
 

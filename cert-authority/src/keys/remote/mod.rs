@@ -16,7 +16,7 @@
 
 mod client;
 mod server;
-mod wire;
+pub(crate) mod wire;
 
 pub use client::RemoteSigner;
 pub use server::{Vault, serve};

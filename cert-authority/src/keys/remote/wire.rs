@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::algorithm::SignatureAlgorithm;
 use crate::clock::UnixTime;
@@ -26,27 +25,27 @@ use crate::keys::inventory::{Description, Entry, Usage};
 use crate::x509::Certificate;
 
 /// The longest request: what is signed is a small structure, never a body.
-pub(super) const LONGEST_REQUEST: usize = 64 * 1024;
+pub(crate) const LONGEST_REQUEST: usize = 64 * 1024;
 /// The longest reply: all keys with their certificates.
-pub(super) const LONGEST_REPLY: usize = 4 * 1024 * 1024;
+pub(crate) const LONGEST_REPLY: usize = 4 * 1024 * 1024;
 /// For the rest of a frame once it has begun, and for an answer to be taken.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Request<'a> {
+pub(crate) enum Request<'a> {
     Keys,
     Sign { key: KeyId, algorithm: SignatureAlgorithm, to_be_signed: &'a [u8] },
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Signature(Vec<u8>),
     Keys(Vec<u8>),
     Refused(Reason, String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     NotFound,
     Unsupported,
     Failed,
@@ -94,7 +93,7 @@ const fn code(algorithm: SignatureAlgorithm) -> u8 {
 }
 
 impl Request<'_> {
-    pub(super) fn write(&self) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn write(&self) -> Result<Vec<u8>, KeyError> {
         const FAILED: KeyError = KeyError::Crypto("the request to the signer cannot be written");
         Ok(match self {
             Self::Keys => vec![1],
@@ -111,7 +110,7 @@ impl Request<'_> {
 
 impl<'a> Request<'a> {
     /// `None` when it is none.
-    pub(super) fn read(body: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
         let (kind, rest) = body.split_first()?;
         match kind {
             1 if rest.is_empty() => Some(Self::Keys),
@@ -127,7 +126,7 @@ impl<'a> Request<'a> {
 }
 
 impl Reply {
-    pub(super) fn write(self) -> Vec<u8> {
+    pub(crate) fn write(self) -> Vec<u8> {
         let (kind, rest) = match self {
             Self::Signature(signature) => (0, signature),
             Self::Keys(keys) => (1, keys),
@@ -142,7 +141,7 @@ impl Reply {
         body
     }
 
-    pub(super) fn read(body: Vec<u8>) -> Option<Self> {
+    pub(crate) fn read(body: Vec<u8>) -> Option<Self> {
         let (kind, rest) = body.split_first()?;
         match kind {
             0 => Some(Self::Signature(rest.to_vec())),
@@ -172,7 +171,7 @@ struct Told {
 }
 
 /// All keys, as JSON.
-pub(super) fn tell(entries: &[(Entry, PublicKey)]) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn tell(entries: &[(Entry, PublicKey)]) -> Result<Vec<u8>, KeyError> {
     let told = entries.iter().map(|(entry, public)| Told {
         id: entry.key.id.to_string(),
         usage: entry.key.usage,
@@ -187,7 +186,7 @@ pub(super) fn tell(entries: &[(Entry, PublicKey)]) -> Result<Vec<u8>, KeyError> 
 }
 
 /// The keys again.
-pub(super) fn told(json: &[u8]) -> Result<Vec<(Entry, PublicKey)>, KeyError> {
+pub(crate) fn told(json: &[u8]) -> Result<Vec<(Entry, PublicKey)>, KeyError> {
     let all: Vec<Told> = serde_json::from_slice(json).map_err(|error| broken(&error))?;
     all.into_iter().map(Told::read).collect()
 }
@@ -226,8 +225,8 @@ impl Told {
 ///
 /// # Errors
 /// `InvalidData` when it is longer than `longest`; `TimedOut` when it does not end; the system's.
-pub(super) async fn read(
-    stream: &mut UnixStream,
+pub(crate) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
     longest: usize,
     idle: Duration,
 ) -> io::Result<Option<Vec<u8>>> {
@@ -255,7 +254,7 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// `TimedOut` when it is not taken; the system's.
-pub(super) async fn write(stream: &mut UnixStream, body: &[u8]) -> io::Result<()> {
+pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut frame = Vec::with_capacity(body.len().saturating_add(4));
     frame.extend_from_slice(&length.to_be_bytes());

@@ -17,7 +17,7 @@ use cert_authority::clock::UnixTime;
 use cert_authority::crypto::{self, PrivateKey};
 use cert_authority::keys::inventory::Usage;
 use cert_authority::keys::software::SoftwareKeys;
-use cert_authority::keys::{KeyType, Pin};
+use cert_authority::keys::{KeyId, KeyType, Pin, Signer as _};
 use cert_authority::ocsp::{self, CertId};
 use cert_authority::timestamp;
 use cert_authority::x509::{Certificate, Name, request};
@@ -281,13 +281,19 @@ fn made(corpus: &Corpus) {
     let folder = tempfile::tempdir().unwrap();
     let keys = SoftwareKeys::open(folder.path().join("keys"), &Pin::new("of no use")).unwrap();
     let name = Name::parse_rfc4514("CN=ss1,serialNumber=EE/ss1/GOV,O=Example\\, Ltd,C=EE").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for key_type in [KeyType::EcP256, KeyType::Rsa2048] {
         corpus.put("private_key", &*PrivateKey::generate(key_type).unwrap());
         let key = keys.create(key_type, Usage::Auth, "seed", None, UnixTime::from_secs(0)).unwrap();
         let made = runtime.block_on(request::build(&name, &[], &key, &keys)).unwrap();
         corpus.put("certificate_request", made.der());
         corpus.put("pem_text", made.to_pem());
+        let public = STANDARD.encode(keys.public_key(&key).unwrap().spki_der());
+        let told = format!(
+            r#"[{{"id":"{key}","usage":"auth","key_type":"{key_type}","label":"seed","member":"EE/GOV/1","created":"1970-01-01T00:00:00Z","public_key":"{public}","certificates":[]}}]"#
+        );
+        assert!(cert_authority::fuzzing::signer_keys(told.as_bytes()).is_some(), "{told}");
+        signer_frames(corpus, &runtime, &key, &told);
     }
     let certificate = passerelle_fuzz::world::recorded_certificate("consumer-sign");
     let issuer = passerelle_fuzz::world::recorded_certificate("root-ca");
@@ -309,6 +315,19 @@ fn made(corpus: &Corpus) {
     answer.extend_from_slice(b"0\x82\r\n--jetty--\r\n");
     corpus.put("ocsp_answer", answer);
     records(corpus);
+}
+
+/// A whole conversation with a signer, and each of its frames.
+fn signer_frames(corpus: &Corpus, runtime: &tokio::runtime::Runtime, key: &KeyId, keys: &str) {
+    let sign = [&[2][..], &hex::decode(key.as_str()).unwrap(), &[7], b"to be signed"].concat();
+    let told = [&[1][..], keys.as_bytes()].concat();
+    let mut all = Vec::new();
+    for frame in [&[1][..], &told, &sign, b"\0a signature", b"\x02\x01no such key"] {
+        let written = runtime.block_on(cert_authority::fuzzing::signer_frame(frame)).unwrap();
+        corpus.put("signer_frames", &written);
+        all.extend(written);
+    }
+    corpus.put("signer_frames", all);
 }
 
 fn records(corpus: &Corpus) {

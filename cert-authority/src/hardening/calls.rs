@@ -1,8 +1,8 @@
-//! The fence around system calls: what a gateway never asks of the kernel is refused (Linux' seccomp).
+//! The fence around system calls: what our programs never ask of the kernel is refused (Linux' seccomp).
 //!
-//! A list of what is refused, not of what is allowed: a new release of the C library must not stop a gateway. Refused are
+//! A list of what is refused, not of what is allowed: a new release of the C library must not stop a program. Refused are
 //! programs, other processes' memory, mounts and namespaces, loading code into the kernel, other users, the clock, and
-//! sockets that are neither TCP/IP nor local.
+//! sockets that the program has no use for.
 //!
 //! Specification: seccomp(2). x86-64 and 64-bit ARM.
 
@@ -104,29 +104,45 @@ const NAMESPACES: [c::c_int; 7] = [
     c::CLONE_NEWCGROUP,
 ];
 
-/// TCP/IP, local sockets, and how the C library learns of network interfaces.
-const SOCKETS: [c::c_int; 4] = [c::AF_UNIX, c::AF_INET, c::AF_INET6, c::AF_NETLINK];
+/// Which sockets a program makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sockets {
+    /// Local ones: it has no network.
+    Local,
+    /// TCP/IP too, and how the C library learns of network interfaces.
+    Network,
+}
 
-pub(super) fn confine() -> Result<&'static str, String> {
+impl Sockets {
+    const fn families(self) -> &'static [c::c_int] {
+        match self {
+            Self::Local => &[c::AF_UNIX],
+            Self::Network => &[c::AF_UNIX, c::AF_INET, c::AF_INET6, c::AF_NETLINK],
+        }
+    }
+}
+
+pub(super) fn confine(sockets: Sockets) -> Result<&'static str, String> {
     let said = |error: seccompiler::Error| error.to_string();
     // Its flags lie in memory, where no filter looks; told that it does not exist, the C library calls `clone` instead.
     let newer = Rules::from([(c::SYS_clone3, Vec::new())]);
     apply_filter(&program(newer, c::ENOSYS).map_err(said)?).map_err(said)?;
-    apply_filter(&program(refused().map_err(said)?, c::EPERM).map_err(said)?).map_err(said)?;
+    apply_filter(&program(refused(sockets).map_err(said)?, c::EPERM).map_err(said)?).map_err(said)?;
     Ok("seccomp")
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn refused() -> Result<Rules, seccompiler::Error> {
+fn refused(sockets: Sockets) -> Result<Rules, seccompiler::Error> {
     let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
     let of_namespaces = NAMESPACES.map(|flag| {
         let flag = number(flag);
         SeccompRule::new(vec![argument(SeccompCmpOp::MaskedEq(flag), flag)?])
     });
     rules.insert(c::SYS_clone, of_namespaces.into_iter().collect::<Result<_, _>>()?);
-    let none_of_these = SOCKETS.map(|family| argument(SeccompCmpOp::Ne, number(family)));
-    let none_of_these = none_of_these.into_iter().collect::<Result<_, _>>()?;
+    let families = sockets.families().iter();
+    let none_of_these =
+        families.map(|family| argument(SeccompCmpOp::Ne, number(*family))).collect::<Result<_, _>>()?;
     rules.insert(c::SYS_socket, vec![SeccompRule::new(none_of_these)?]);
     if cfg!(target_arch = "x86_64") {
         let also: Vec<_> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
@@ -190,13 +206,13 @@ mod tests {
         }
     }
 
-    fn filter() -> BpfProgram {
-        program(refused().unwrap(), c::EPERM).unwrap()
+    fn filter(sockets: Sockets) -> BpfProgram {
+        program(refused(sockets).unwrap(), c::EPERM).unwrap()
     }
 
     #[test]
     fn every_call_of_the_list_is_refused_and_in_its_x32_form_too() {
-        let filter = filter();
+        let filter = filter(Sockets::Network);
         for call in REFUSED.iter().chain(REFUSED_HERE) {
             assert_eq!(verdict(&filter, HERE, *call, 0), REFUSED_EPERM, "{call}");
             if cfg!(target_arch = "x86_64") {
@@ -212,20 +228,20 @@ mod tests {
 
     #[test]
     fn what_a_gateway_does_is_allowed() {
-        let filter = filter();
+        let filter = filter(Sockets::Network);
         for call in [c::SYS_read, c::SYS_openat, c::SYS_fdatasync, c::SYS_linkat, c::SYS_futex, c::SYS_mmap] {
             assert_eq!(verdict(&filter, HERE, call, 0), ALLOWED, "{call}");
         }
         let thread = c::CLONE_VM | c::CLONE_FS | c::CLONE_FILES | c::CLONE_SIGHAND | c::CLONE_THREAD;
         assert_eq!(verdict(&filter, HERE, c::SYS_clone, number(thread)), ALLOWED);
-        for family in SOCKETS {
-            assert_eq!(verdict(&filter, HERE, c::SYS_socket, number(family)), ALLOWED, "{family}");
+        for family in Sockets::Network.families() {
+            assert_eq!(verdict(&filter, HERE, c::SYS_socket, number(*family)), ALLOWED, "{family}");
         }
     }
 
     #[test]
     fn namespaces_and_other_sockets_are_refused() {
-        let filter = filter();
+        let filter = filter(Sockets::Network);
         for flag in NAMESPACES {
             let flags = number(c::CLONE_VM) | number(flag);
             assert_eq!(verdict(&filter, HERE, c::SYS_clone, flags), REFUSED_EPERM, "{flag:#x}");
@@ -235,6 +251,11 @@ mod tests {
             // The kernel looks at 32 bits of it only.
             let beyond = number(family) | (1 << 40);
             assert_eq!(verdict(&filter, HERE, c::SYS_socket, beyond), REFUSED_EPERM, "{family}");
+        }
+        let local = self::filter(Sockets::Local);
+        assert_eq!(verdict(&local, HERE, c::SYS_socket, number(c::AF_UNIX)), ALLOWED);
+        for family in [c::AF_INET, c::AF_INET6, c::AF_NETLINK, c::AF_PACKET] {
+            assert_eq!(verdict(&local, HERE, c::SYS_socket, number(family)), REFUSED_EPERM, "{family}");
         }
         let newer = program(Rules::from([(c::SYS_clone3, Vec::new())]), c::ENOSYS).unwrap();
         assert_eq!(verdict(&newer, HERE, c::SYS_clone3, 0), 0x0005_0000 | c::ENOSYS.unsigned_abs());

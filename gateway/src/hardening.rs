@@ -1,29 +1,17 @@
-//! What the gateway gives up before it takes the first connection, so that whoever takes it over has little.
+//! What the gateway gives up before it takes the first connection, so that whoever takes it over has little: which folders
+//! are its own, and what it needs to read.
 //!
-//! ```text
-//! settings ──► Places ──► files (landlock): writes its own folders, reads what it needs, executes nothing
-//!                  └────► calls (seccomp): no execve, no ptrace, no mount, no namespaces, no other sockets ...
-//! ```
-//! - [`Places`]: which folders are its own, what it needs to read
-//! - `files`, `calls`: the two fences
-//!
-//! A fence holds for the thread that puts it up and for those that it starts from then on; so it is put up before the
-//! runtime is. It cannot be taken down. What the kernel does not have is left out, unless the settings demand it.
-//!
-//! Specification: THREATS A2, A4 (a gateway that was taken over). Not here: keeping the memory private, which every program
-//! does first ([`cert_authority::hardening`]).
-
-mod calls;
-mod files;
+//! Specification: THREATS A2, A4 (a gateway that was taken over). Not here: the fences themselves
+//! ([`cert_authority::hardening`]).
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use cert_authority::hardening::{self, Allowed, Confine, HardeningError, InForce, Sockets};
 
+use crate::config::Config;
 use crate::config::archive::Place;
-use crate::config::{Config, Confine};
 
 /// What every process needs to read: libraries, name resolution, time zones, authorities, the machine as Linux shows it.
 const NEEDED: [&str; 17] = [
@@ -57,53 +45,19 @@ pub struct Places {
     pub read: Vec<PathBuf>,
 }
 
-/// What is in force in this process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InForce {
-    /// The fence around files, as `/health` tells it.
-    pub files: &'static str,
-    /// The one around system calls.
-    pub calls: &'static str,
-}
-
-/// Why the gateway does not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HardeningError {
-    /// The settings demand what this machine does not have.
-    #[error("hardening.confine = \"required\", but {what} cannot be had: {reason}")]
-    Missing {
-        /// The fence.
-        what: &'static str,
-        /// What the system said.
-        reason: String,
-    },
-}
-
 /// Gives up what the gateway does not need, in this thread and in those that it starts. Makes its folders first: what is
 /// not there cannot be fenced in.
 ///
 /// # Errors
 /// [`HardeningError`] when the settings demand what cannot be had; then this thread may be confined already.
 pub fn confine(config: &Config, settings: &Path) -> Result<InForce, HardeningError> {
-    if config.hardening.confine == Confine::Off {
-        return Ok(InForce { files: "off", calls: "off" });
-    }
     let places = Places::of(config, settings);
-    places.make();
-    let required = config.hardening.confine == Confine::Required;
-    let had = |what, fence: Result<&'static str, String>| match fence {
-        Ok(fence) => Ok(fence),
-        Err(reason) if required => Err(HardeningError::Missing { what, reason }),
-        Err(reason) => {
-            tracing::warn!(%reason, "{what}: not in force on this machine");
-            Ok("not in force")
-        }
-    };
-    // Files first: their fence needs calls that the other one takes away.
-    let files = had("landlock", files::confine(&places))?;
-    let calls = had("seccomp", calls::confine())?;
-    tracing::info!(files, calls, "confined");
-    Ok(InForce { files, calls })
+    if config.hardening.confine != Confine::Off {
+        places.make();
+    }
+    let own = places.own.into_iter().chain(places.archives).collect();
+    let allowed = Allowed { own, sockets: Vec::new(), read: places.read };
+    hardening::confine(config.hardening.confine, &allowed, Sockets::Network)
 }
 
 impl Places {
