@@ -21,7 +21,7 @@ build() (
   export RUSTFLAGS="--remap-path-prefix=$source=/passerelle --remap-path-prefix=$cargo_home=/cargo -C link-arg=-Wl,--build-id=none"
   # ring, aws-lc and jemalloc bring C and assembler.
   maps="-ffile-prefix-map=$source=/passerelle -ffile-prefix-map=$cargo_home=/cargo"
-  export CFLAGS="${CFLAGS:-} $maps" CXXFLAGS="${CXXFLAGS:-} $maps" ASFLAGS="${ASFLAGS:-}"
+  export CFLAGS="${CFLAGS:-} $maps" CXXFLAGS="${CXXFLAGS:-} $maps"
   arguments=(--locked --workspace --profile "$profile")
   for program in $programs; do arguments+=(--bin "$program"); done
   cargo auditable build "${arguments[@]}"
@@ -37,25 +37,29 @@ command -v cargo-auditable >/dev/null || cargo install --locked cargo-auditable 
 case "${1:-compare}" in
   build) build; sha256sum $(built) ;;
   compare)
+    [ -z "$(git status --porcelain)" ] || echo "what is not committed is left out" >&2
     work="$(mktemp -d)"
     trap 'rm -rf "$work"' EXIT
-    # Names of other lengths: a path that got in would also shift everything behind it.
-    rm -rf target/reproduced
-    mkdir -p target/reproduced
     kept="$PWD/target/reproduced"
+    rm -rf "$kept"
+    # Names of other lengths: a path that got in would also shift everything behind it.
     for folder in "$work/a" "$work/another-folder/below"; do
-      mkdir -p "$folder"
+      mkdir -p "$folder" "$kept/$(basename "$folder")"
       git archive HEAD | tar -x -C "$folder"
-      (cd "$folder" && build && sha256sum $(built) > "$work/$(basename "$folder").sha256" && cp $(built) "$kept/")
+      (cd "$folder" && build && cp $(built) "$kept/$(basename "$folder")/")
       rm -rf "$folder"
     done
     rustc --version; cc --version | head -n 1; ld --version | head -n 1
-    cat "$work/a.sha256"
-    if diff "$work/a.sha256" "$work/below.sha256"; then
-      echo "bit-identical from two folders: $(wc -l < "$work/a.sha256") programs"
-    else
-      echo "not the same bytes" >&2
+    (cd "$kept/a" && sha256sum -- *)
+    for program in $programs; do
+      cmp "$kept/a/$program" "$kept/below/$program" || different="${different:-} $program"
+    done
+    if [ -n "${different:-}" ]; then
+      echo "not the same bytes:$different; both are in $kept: look for a path (strings), or with diffoscope" >&2
       exit 1
-    fi ;;
+    fi
+    mv "$kept"/a/* "$kept/"
+    rm -rf "$kept/a" "$kept/below"
+    echo "bit-identical from two folders: $programs" ;;
   *) sed -n '2,10p' "$0"; exit 2 ;;
 esac

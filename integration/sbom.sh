@@ -9,6 +9,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 programs="passerelle-gateway passerelle-signer passerelle-ca passerelle-conf"
+python="${PASSERELLE_PYTHON:-python3}"
+"$python" -c 'import cyclonedx.validation.json, jsonschema' || {
+  echo "$python needs: pip install 'cyclonedx-python-lib[json-validation]==11.12.0' (PASSERELLE_PYTHON names another one)" >&2
+  exit 1
+}
 command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx --version 0.5.9
 rm -rf target/sbom
 mkdir -p target/sbom
@@ -18,7 +23,8 @@ find . -name '*_bin.cdx.json' -not -path './target/*' -delete
 cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries
 for program in $programs; do
   found="$(find . -name "${program}_bin.cdx.json" -not -path './target/*')"
+  [ -n "$found" ] || { echo "cargo cyclonedx has made no list for $program: is it still a program of the workspace?" >&2; exit 1; }
   mv "$found" "target/sbom/$program.cdx.json"
 done
 find . -name '*_bin.cdx.json' -not -path './target/*' -delete
-"${PASSERELLE_PYTHON:-python3}" integration/sbom.py target/sbom "${1:-}"
+"$python" integration/sbom.py target/sbom "${1:-}"
