@@ -6,14 +6,14 @@ mod transport_world;
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cert_authority::x509::issue::Profile;
-use gateway::transport::body::{BodyError, OutgoingBody};
+use gateway::transport::body::{BodyError, IncomingBody, OutgoingBody};
 use gateway::transport::front_door::{self, ClientReply, ClientRequest, FrontService};
 use gateway::transport::{DoorLimits, tls};
 use http::StatusCode;
@@ -368,6 +368,93 @@ async fn graceful_stop_does_not_wait_for_ever() {
     door.stop.send(true).unwrap();
     soon(door.running).await.unwrap();
     assert_eq!(to_the_end(&mut stream).await, "");
+}
+
+/// Longer than a connection waits until it rests, whenever that began.
+const RESTED: Duration = Duration::from_millis(2500);
+
+#[tokio::test]
+async fn a_connection_that_has_rested_is_served_as_before() {
+    let mut door = Door::plain().await;
+    let mut stream = door.connect().await;
+    for round in 0..2 {
+        if round > 0 {
+            tokio::time::sleep(RESTED).await;
+        }
+        // Several at once, and a head that is longer than what is read at first.
+        let long = "x".repeat(5000);
+        let asked = format!(
+            "GET /{round}/1 HTTP/1.1\r\nHost: h\r\n\r\n\
+             POST /{round}/2 HTTP/1.1\r\nHost: h\r\nX-Long: {long}\r\nContent-Length: 3\r\n\r\nabc"
+        );
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        one_answer(&mut stream).await;
+        assert!(one_answer(&mut stream).await.ends_with("\r\n\r\nabc"));
+        assert_eq!(
+            (door.seen().await.target, door.seen().await.target),
+            (format!("/{round}/1"), format!("/{round}/2"))
+        );
+    }
+    // In the middle of a head it does not rest.
+    stream.write_all(b"GET /3 HTTP/1.1\r\nHo").await.unwrap();
+    tokio::time::sleep(RESTED).await;
+    stream.write_all(b"st: h\r\n\r\n").await.unwrap();
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(door.seen().await.target, "/3");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_for_a_while_is_whole_in_the_end() {
+    let door = Door::plain().await;
+    let mut stream = door.connect().await;
+    let body = "answer".repeat(2 << 20);
+    let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    // All that the service has to say is with the door long before the caller takes it.
+    tokio::time::sleep(RESTED).await;
+    let mut answer = Vec::new();
+    soon(async {
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+    })
+    .await;
+    let mut echo = vec![0; body.len()];
+    soon(stream.read_exact(&mut echo)).await.unwrap();
+    assert!(echo == body.as_bytes());
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"), "the connection is kept");
+}
+
+/// Answers at once, and leaves the body where it is for as long as it lives.
+#[derive(Default)]
+struct Blind(Mutex<Vec<(String, IncomingBody)>>);
+
+impl FrontService for Blind {
+    async fn serve(&self, request: ClientRequest) -> ClientReply {
+        self.0.lock().unwrap().push((request.head.target, request.body));
+        ClientReply { status: StatusCode::OK, reason: None, headers: Vec::new(), body: OutgoingBody::empty() }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_has_read_is_never_taken_for_a_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = Arc::new(Blind::default());
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(front_door::serve(listener, None, DoorLimits::default(), Arc::clone(&service), stopped));
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    one_answer(&mut stream).await;
+    tokio::time::sleep(RESTED).await;
+    let _ = stream.write_all(b"GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    to_the_end(&mut stream).await;
+    let served: Vec<String> = service.0.lock().unwrap().iter().map(|(target, _)| target.clone()).collect();
+    assert!(!served.iter().any(|target| target == "/smuggled"), "{served:?}");
 }
 
 #[tokio::test]

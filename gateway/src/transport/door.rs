@@ -1,4 +1,4 @@
-//! A door: accepts connections, keeps its limits, reads requests with hyper, and stops gracefully.
+//! A door: accepts connections, keeps its limits, and stops gracefully; [`super::requests`] reads what comes over each.
 //!
 //! All listeners of the gateway are this one loop with another [`Handler`] behind it: the information systems' door, the
 //! peers' door, the OCSP exchange and administration. A connection is a task of the door; a request runs in a task of
@@ -11,20 +11,13 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
 use cert_authority::crypto::digest;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response, StatusCode, header};
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -32,11 +25,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::DoorLimits;
-use super::body::{GivenUp, IncomingBody, OutgoingBody, Pace};
+use super::body::{IncomingBody, OutgoingBody};
 use super::handshake::ServerTls;
-use super::head::{Heads, RequestHead, Unanswered};
-use super::io::{Guarded, Stream};
+use super::head::RequestHead;
+use super::io::Stream;
 use super::places::{Place, Places, counted_as};
+use super::requests::{Requests, serve_http};
 use crate::fault::REFUSED;
 
 /// What the far end of a TLS connection has shown, and what was agreed with it.
@@ -117,7 +111,7 @@ pub(super) struct Shared<H> {
     by_address: Mutex<HashMap<IpAddr, OfAddress>>,
     pub(super) stop: watch::Receiver<bool>,
     /// Cloned into everything that is under way: when all clones are gone, all is finished.
-    under_way: mpsc::Sender<Infallible>,
+    pub(super) under_way: mpsc::Sender<Infallible>,
 }
 
 /// What an address has with a door.
@@ -317,65 +311,8 @@ pub(super) fn admits<H: Handler>(shared: &Shared<H>, caller: &Caller) -> bool {
     admitted
 }
 
-/// How many requests a stream carries.
-#[derive(Clone, Copy)]
-pub(super) enum Requests<'a> {
-    /// One after the other, as long as both sides like and nobody else needs the place.
-    UntilClosed(&'a Place),
-    /// One: the next has a stream of its own.
-    One,
-}
-
-/// Serves what comes over a stream, to its end.
-pub(super) async fn serve_http<H: Handler>(
-    shared: &Arc<Shared<H>>,
-    stream: Stream,
-    caller: &Arc<Caller>,
-    requests: Requests<'_>,
-) {
-    let heads = Arc::new(Heads::new(&shared.limits));
-    if let Requests::UntilClosed(place) = requests {
-        place.reads(&heads);
-    }
-    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&heads), &shared.limits));
-    let service = service_fn(|request| answer(shared, &heads, caller, request));
-    let connection = http1::Builder::new()
-        .max_headers(shared.limits.headers)
-        .keep_alive(matches!(requests, Requests::UntilClosed(_)))
-        // Whoever has a stream for one request may end it behind the request, and still read the answer.
-        .half_close(matches!(requests, Requests::One))
-        // One byte more than the limit: an oversized head is then refused by `heads`, with the right status.
-        .max_buf_size(shared.limits.head_bytes.saturating_add(8 * 1024))
-        .serve_connection(io, service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped(shared) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    let Err(error) = ended else { return };
-    let (address, certificate) = (caller.address, shown(caller));
-    if error.is_parse() || error.is_timeout() || error.is_incomplete_message() {
-        let code = if error.is_parse_too_large() { 431 } else { 400 };
-        tracing::info!(
-            target: REFUSED,
-            door = shared.name,
-            from = %address,
-            certificate,
-            code,
-            %error,
-            "request refused for its form"
-        );
-        metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
-    } else {
-        tracing::debug!(door = shared.name, %address, certificate, %error, "connection ended");
-    }
-}
-
 /// The SHA-256 of the certificate that a caller has shown.
-fn shown(caller: &Caller) -> Option<String> {
+pub(super) fn shown(caller: &Caller) -> Option<String> {
     let leaf = caller.tls.as_ref()?.certificates.first()?;
     Some(digest(DigestAlgorithm::Sha256, leaf).hex())
 }
@@ -401,72 +338,6 @@ async fn secure<H>(
     let begun = config.begun(stream).await?;
     let (stream, peer) = counted.shake_hands(begun.finish()).await?;
     Ok((stream, Some(peer)))
-}
-
-/// One request: matched with its head as received, handed over, answered.
-async fn answer<H: Handler>(
-    shared: &Arc<Shared<H>>,
-    heads: &Arc<Heads>,
-    caller: &Arc<Caller>,
-    request: Request<Incoming>,
-) -> Result<Response<Answered>, Infallible> {
-    let (parts, incoming) = request.into_parts();
-    let unanswered = heads.answering();
-    let head = match heads.take(&parts) {
-        Ok(head) => head,
-        Err(status) => {
-            let (from, certificate, code) = (caller.address, shown(caller), status.as_u16());
-            tracing::info!(target: REFUSED, door = shared.name, %from, certificate, code, "request refused for its head");
-            metrics::counter!("passerelle_requests_refused_total", "door" => shared.name).increment(1);
-            return Ok(bare(status).map(|body| Answered { body, _unanswered: unanswered }));
-        }
-    };
-    let limits = &shared.limits;
-    let pace = Pace {
-        pause: Some(limits.idle_timeout),
-        least_rate: Some((limits.body_grace, limits.body_bytes_per_second)),
-    };
-    let received =
-        Received { head, body: IncomingBody::new(incoming, pace).seen_by(heads), caller: Arc::clone(caller) };
-    let (sender, answered) = oneshot::channel();
-    let handler = Arc::clone(&shared.handler);
-    let under_way = shared.under_way.clone();
-    // Boxed first: an exchange takes kilobytes, and a task is moved several times while it is begun and when it ends.
-    tokio::spawn(Box::pin(async move {
-        handler.handle(received, sender).await;
-        drop(under_way);
-    }));
-    let mut response = answered.await.unwrap_or_else(|_dropped| bare(StatusCode::INTERNAL_SERVER_ERROR));
-    if heads.is_body_in_doubt() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| Answered { body, _unanswered: unanswered }))
-}
-
-/// The body of an answer; the connection counts as busy until it has left.
-struct Answered {
-    body: OutgoingBody,
-    _unanswered: Unanswered,
-}
-
-impl Body for Answered {
-    type Data = Bytes;
-    type Error = GivenUp;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// An answer without words, after which the connection closes.

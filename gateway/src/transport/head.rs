@@ -16,15 +16,19 @@
 //! Does not decode bodies: hyper does. Knows no header but those that frame a message.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 use http::request::Parts;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::DoorLimits;
+
+/// A connection that has had nothing to do for so long rests.
+const REST: Duration = Duration::from_secs(1);
 
 /// A request head as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub(crate) struct Heads {
     limits: DoorLimits,
     reader: Mutex<Reader>,
     unanswered: AtomicUsize,
+    /// Bytes of an answer wait to be taken.
+    unwritten: AtomicBool,
 }
 
 /// A request that has not been answered to the end; dropped with the last byte of its answer.
@@ -109,7 +115,12 @@ pub(crate) enum Phase {
 
 impl Heads {
     pub(crate) fn new(limits: &DoorLimits) -> Self {
-        Self { limits: limits.clone(), reader: Mutex::new(Reader::new()), unanswered: AtomicUsize::new(0) }
+        Self {
+            limits: limits.clone(),
+            reader: Mutex::new(Reader::new()),
+            unanswered: AtomicUsize::new(0),
+            unwritten: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Reader> {
@@ -140,6 +151,22 @@ impl Heads {
                 Phase::Idle
             }
             _ => Phase::Busy,
+        }
+    }
+
+    /// Notes whether bytes that are to be written have been taken.
+    pub(crate) fn wrote(&self, all: bool) {
+        self.unwritten.store(!all, Ordering::Relaxed);
+    }
+
+    /// Completes once the connection has been between two requests for [`REST`], with nothing left to write.
+    pub(crate) async fn rest(&self) {
+        loop {
+            sleep(REST).await;
+            let is_long = self.lock().answered.elapsed() >= REST;
+            if is_long && self.phase() == Phase::Idle && !self.unwritten.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 

@@ -8,12 +8,14 @@
 //!
 //! Specification: THREATS T21.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -23,6 +25,9 @@ use super::DoorLimits;
 use super::head::{Heads, Phase};
 use super::quic::QuicStream;
 use super::read_ahead::ReadAhead;
+
+/// What is read at once of a connection that rested: most heads.
+const WAKING: usize = 1024;
 
 /// A connection, plain or not.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub(crate) struct Guarded {
     /// What the timer for reading has been set for.
     timed: Phase,
     writing: Option<Pin<Box<Sleep>>>,
+    /// What has been read, and is to be read first.
+    ahead: Bytes,
 }
 
 impl Guarded {
@@ -57,7 +64,23 @@ impl Guarded {
             // The first head counts from the beginning of the connection.
             timed: Phase::InHead(0),
             writing: None,
+            ahead: Bytes::new(),
         }
+    }
+
+    /// Waits until bytes come, and keeps them for whoever reads next; `false` at the end of the connection.
+    ///
+    /// # Errors
+    /// As reading.
+    pub(crate) async fn wake(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| {
+            let mut piece = [0; WAKING];
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut buffer))?;
+            self.ahead = Bytes::copy_from_slice(buffer.filled());
+            Poll::Ready(Ok(!self.ahead.is_empty()))
+        })
+        .await
     }
 
     /// Ready when we have waited for too long. The timer is set once for a head, however often bytes of it come; while
@@ -84,6 +107,7 @@ impl Guarded {
 
     /// A reader who takes nothing for the idle time is left.
     fn guard_write<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.heads.wrote(wrote.is_ready());
         if wrote.is_ready() {
             self.writing = None;
             return wrote;
@@ -100,6 +124,13 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let here = self.ahead.len().min(buffer.remaining());
+            let rest = self.ahead.split_off(here);
+            let next = std::mem::replace(&mut self.ahead, rest);
+            buffer.put_slice(&next);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(read) => {

@@ -3,9 +3,9 @@
 //! ```text
 //! information system ──► front_door ─┐                           ┌─► peer_connector ──► another gateway
 //!                                    ├─► door (accept, limits) ─┐│      └ fastest (which address)
-//! another gateway ────► peer_door ───┘     └ head (bytes as     ││      ├ auth_trust (who answered)
-//!                  5577 ► ocsp_exchange       received)         ││      └ quic (the other way to go)
-//!                                                               │└─► service_caller ──► the service
+//! another gateway ────► peer_door ───┘     ├ requests (hyper)   ││      ├ auth_trust (who answered)
+//!                  5577 ► ocsp_exchange    └ head (bytes as     ││      └ quic (the other way to go)
+//!                                             received)         │└─► service_caller ──► the service
 //!                                                               └ body (streams both ways)
 //! ```
 //!
@@ -44,6 +44,7 @@ pub mod peer_registry;
 mod places;
 pub mod quic;
 mod read_ahead;
+mod requests;
 pub mod revocation_watch;
 pub mod service_caller;
 pub mod tls;

@@ -23,10 +23,11 @@ use tokio::time::timeout;
 use super::stream::{End, Tally};
 use super::{Code, Lasting, QuicSettings, QuicStream, endpoint, peer_of, server};
 use crate::transport::DoorLimits;
-use crate::transport::door::{self, Caller, Counted, Handler, Requests, Shared};
+use crate::transport::door::{self, Caller, Counted, Handler, Shared};
 use crate::transport::handshake::ServerTls;
 use crate::transport::io::Stream;
 use crate::transport::peer_door::{PeerService, Peers};
+use crate::transport::requests::{Requests, serve_http};
 use crate::transport::tls::Registered;
 
 const NAME: &str = "quic";
@@ -197,7 +198,7 @@ async fn serve_streams<H: Handler>(shared: &Arc<Shared<H>>, connection: &Connect
                 }
                 let (shared, caller) = (Arc::clone(shared), Arc::clone(caller));
                 streams.spawn(async move {
-                    door::serve_http(&shared, Stream::Quic(Box::new(stream)), &caller, Requests::One).await;
+                    serve_http(&shared, Stream::Quic(Box::new(stream)), &caller, Requests::One).await;
                 });
             }
         }
