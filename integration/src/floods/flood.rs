@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::healthy::PEER_REQUEST;
@@ -22,6 +22,8 @@ const AT_ONCE: usize = 64;
 const AGAIN: Duration = Duration::from_millis(50);
 /// Between two bytes of a slow head.
 const TRICKLE: Duration = Duration::from_secs(1);
+/// No more come when none has for so long.
+const RISEN: Duration = Duration::from_secs(2);
 /// For a connection and what it does first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -179,14 +181,12 @@ impl Running {
 
     /// Waits until all connections are held, or no more come.
     pub async fn risen(&self) {
-        let mut before = 0;
-        loop {
-            sleep(Duration::from_secs(2)).await;
-            let now = self.state.held();
-            if now >= self.wanted || now <= before {
-                return;
+        let (mut most, mut since) = (0, Instant::now());
+        while most < self.wanted && since.elapsed() < RISEN {
+            sleep(AGAIN).await;
+            if self.state.held() > most {
+                (most, since) = (self.state.held(), Instant::now());
             }
-            before = now;
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::demo::layout::{CONSUMER, Layout, PROVIDER, SERVICE};
 const KEPT: usize = 8;
 /// Between two exchanges of a connection.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Between two newcomers.
+/// Between a newcomer and the next.
 const NEXT: Duration = Duration::from_millis(25);
 /// Nobody waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -155,19 +155,15 @@ async fn exchange(sender: &mut Sender) -> Result<(), String> {
 }
 
 async fn newcomers(door: SocketAddr, newcomer: &Newcomer, until: Instant) -> Times {
-    let mut coming = tokio::task::JoinSet::new();
+    let mut times = Times::default();
+    // One after the other: several at once from one address would share its places, as those of a flood do.
     while Instant::now() < until {
-        let newcomer = newcomer.clone();
-        coming.spawn(async move {
-            let mut times = Times::default();
-            let begun = Instant::now();
-            let done = timeout(PATIENCE, comes(door, &newcomer)).await;
-            times.note(begun, done.unwrap_or_else(|_| Err("late".to_owned())));
-            times
-        });
+        let begun = Instant::now();
+        let done = timeout(PATIENCE, comes(door, newcomer)).await;
+        times.note(begun, done.unwrap_or_else(|_| Err("late".to_owned())));
         sleep(NEXT).await;
     }
-    coming.join_all().await.into_iter().fold(Times::default(), Times::and)
+    times
 }
 
 async fn comes(door: SocketAddr, newcomer: &Newcomer) -> Result<(), String> {
