@@ -32,6 +32,7 @@ def main(lists, programs):
     files = sorted(pathlib.Path(lists).glob("*.cdx.json"))
     if not files:
         sys.exit(f"{lists}: no lists")
+    compared = 0
     for file in files:
         text = file.read_text()
         error = validator.validate_str(text)
@@ -41,15 +42,20 @@ def main(lists, programs):
         own = content["metadata"]["component"]
         listed = {(one["name"], one["version"]) for one in content["components"]}
         told = f"{file}: valid CycloneDX {content['specVersion']}, {len(listed)} components"
-        if programs:
-            program = file.name.removesuffix(".cdx.json")
-            built = embedded(pathlib.Path(programs) / program)
+        program = pathlib.Path(programs) / file.name.removesuffix(".cdx.json")
+        if programs and program.exists():
+            built = embedded(program)
             linked = {(one["name"], one["version"]) for one in built if one.get("kind") != "build" and not one.get("root")}
             missing = linked - listed - {(own["name"], own["version"])}
             if not linked or missing:
-                sys.exit(f"{file}: built into {program}, but not listed: {sorted(missing)}")
-            told += f", among them all {len(linked)} that are built into {program}"
+                sys.exit(f"{file}: built into {program.name}, but not listed: {sorted(missing)}")
+            compared += 1
+            told += f", among them all {len(linked)} that are built into {program.name}"
+        elif programs:
+            told += f"; not compared with a program: {program} is not there"
         print(told)
+    if programs and not compared:
+        sys.exit(f"{programs}: no program of ours; integration/reproducible.sh builds them, into target/reproduced")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! What a program gives up, so that whoever takes it over has little.
 //!
 //! - [`keep_memory_private`]: before anything else, in every program of ours
-//! - [`confine`]: once the settings are known, where a program is worth being taken over (feature `confine`)
+//! - [`confine()`]: once the settings are known, where a program is worth being taken over (feature `confine`)
 //!
 //! ```text
 //! Allowed ──► files (landlock): writes its own folders, reads what it needs, executes nothing
