@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use cert_authority::durable;
+
 const STEPS: [&str; 6] = [
     "hot_sign_one",
     "hot_sign_batch_of_32",
@@ -60,7 +62,7 @@ fn no_hot_step_takes_more_instructions_than_it_did() {
         let mut text =
             "# Instructions of each hot step in the development build; tests/instructions.rs.\n".to_owned();
         counts.iter().for_each(|(step, count)| writeln!(text, "{step} = {count}").unwrap());
-        std::fs::write(&file, text).unwrap();
+        durable::write(&file, text.as_bytes()).unwrap();
     }
     let recorded: BTreeMap<String, u64> = toml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let mut grown = Vec::new();
