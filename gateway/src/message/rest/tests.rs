@@ -393,7 +393,8 @@ proptest! {
             .collect();
         sent.extend(headers([client()]));
         let made = RestRequest::from_client("PUT", &target, &sent, "r", || "i".to_owned(), STRICT);
-        let hazard = path.split('/').any(|segment| matches!(segment, "." | ".."));
+        // Servlets read a segment up to its semicolon.
+        let hazard = path.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")));
         if hazard {
             prop_assert!(matches!(made, Err(MessageError::Path(PathHazard::DotSegment | PathHazard::AboveRoot))));
         } else {
