@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File},
     io,
+    num::NonZero,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -279,6 +280,10 @@ impl<'a> Scanner<'a> {
 
 /// The first byte at or after `offset` that is not zero. Ranges that were never written are not read.
 pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
+    // A range that was only preallocated is one that was never written, unless its zeros are in memory because somebody has
+    // read them: those are let go first. Of what was written and is not on the disk yet nothing is lost by that.
+    let rest = NonZero::new(segment.capacity.saturating_sub(offset));
+    let _ = rustix::fs::fadvise(&segment.file, offset, rest, rustix::fs::Advice::DontNeed);
     let mut buffer = vec![0; ZEROS.len()];
     let mut at = offset;
     while at < segment.capacity {
