@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
+use rustix::fs::Advice;
 
 use super::{
     disk::{self, Disk},
@@ -280,10 +281,17 @@ impl<'a> Scanner<'a> {
 
 /// The first byte at or after `offset` that is not zero. Ranges that were never written are not read.
 pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
-    // A range that was only preallocated is one that was never written, unless its zeros are in memory because somebody has
-    // read them: those are let go first. Of what was written and is not on the disk yet nothing is lost by that.
+    // Zeros of a range that was only preallocated are data to the system once somebody has read them: those are let go
+    // first, and not more is read ahead than is asked for. Of what was written and is not on the disk yet nothing is lost.
     let rest = NonZero::new(segment.capacity.saturating_sub(offset));
-    let _ = rustix::fs::fadvise(&segment.file, offset, rest, rustix::fs::Advice::DontNeed);
+    let advise = |advice| rustix::fs::fadvise(&segment.file, offset, rest, advice);
+    let _ = advise(Advice::DontNeed).and_then(|()| advise(Advice::Random));
+    let found = find_data(segment, offset);
+    let _ = advise(Advice::Normal);
+    found
+}
+
+fn find_data(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; ZEROS.len()];
     let mut at = offset;
     while at < segment.capacity {
