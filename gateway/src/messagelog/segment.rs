@@ -8,7 +8,6 @@
 use std::{
     fs::{self, File},
     io,
-    num::NonZero,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +15,6 @@ use std::{
 
 use bytes::Bytes;
 use cert_authority::clock::UnixTime;
-use rustix::fs::Advice;
 
 use super::{
     disk::{self, Disk},
@@ -281,17 +279,6 @@ impl<'a> Scanner<'a> {
 
 /// The first byte at or after `offset` that is not zero. Ranges that were never written are not read.
 pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
-    // Zeros of a range that was only preallocated are data to the system once somebody has read them: those are let go
-    // first, and not more is read ahead than is asked for. Of what was written and is not on the disk yet nothing is lost.
-    let rest = NonZero::new(segment.capacity.saturating_sub(offset));
-    let advise = |advice| rustix::fs::fadvise(&segment.file, offset, rest, advice);
-    let _ = advise(Advice::DontNeed).and_then(|()| advise(Advice::Random));
-    let found = find_data(segment, offset);
-    let _ = advise(Advice::Normal);
-    found
-}
-
-fn find_data(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; ZEROS.len()];
     let mut at = offset;
     while at < segment.capacity {
