@@ -52,6 +52,8 @@ async fn it_goes_on_where_it_lay_as_often_as_it_is_closed() {
 async fn what_came_after_the_last_time_it_was_closed_is_read() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path(), 20, 20).await;
+    let index = tempfile::tempdir().unwrap();
+    copy_tree(&directory.path().join("log/index"), &index.path().join("index"));
     let log = open(directory.path()).unwrap();
     for n in 20..400 {
         append(&log, &format!("m{n}"), b"body").await.unwrap();
@@ -66,6 +68,27 @@ async fn what_came_after_the_last_time_it_was_closed_is_read() {
     assert_found(&log, 400);
     drop(log);
     assert_eq!(findings(stopped.path()), []);
+    // The same with a last write that did not arrive whole, and with one whose beginning did not.
+    for begins in [true, false] {
+        let torn = tempfile::tempdir().unwrap();
+        copy_tree(directory.path(), torn.path());
+        fs::remove_dir_all(torn.path().join("log/index")).unwrap();
+        copy_tree(&index.path().join("index"), &torn.path().join("log/index"));
+        let path = segment(torn.path(), last_segment(torn.path()));
+        let [.., (begin, middle, _), (_, end, _)] = chunks(&fs::read(&path).unwrap())[..] else { panic!() };
+        let (from, to) = if begins { (middle, end) } else { (begin, middle) };
+        overwrite(&path, from, &vec![0; to - from]);
+        let log = open(torn.path()).unwrap();
+        assert_found(&log, 399);
+        append(&log, "m399", b"body").await.unwrap();
+        drop(log);
+        assert_found(&open(torn.path()).unwrap(), 400);
+        assert_eq!(findings(torn.path()), []);
+    }
+}
+
+fn last_segment(directory: &Path) -> u64 {
+    (1..).take_while(|number| segment(directory, *number).exists()).last().unwrap()
 }
 
 #[tokio::test]
@@ -99,6 +122,10 @@ async fn damage_in_what_is_passed_over_stops_the_log_right_after_its_start() {
                 }
                 let Err(LogError::Stopped(why)) = refused else { panic!("{refused:?}") };
                 assert!(why.contains(&format!("segment {number}")), "{why}");
+                // The next start does not begin at all.
+                drop(log);
+                let again = open(directory.path()).map(drop);
+                assert!(matches!(again, Err(LogError::Damaged(_))), "{again:?}");
             }
             other => panic!("segment {number}, byte {at}: {:?}", other.map(drop)),
         }

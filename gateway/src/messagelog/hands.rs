@@ -32,9 +32,9 @@ impl Hands {
     pub(super) fn on_threads(self) -> Result<Vec<JoinHandle<()>>, LogError> {
         let Self { writer, waiting, index, to_index, passed_over } = self;
         if let Some(passed_over) = passed_over {
-            let state = Arc::clone(&writer.state);
-            // Nobody waits for it.
-            drop(spawn("log-start", move || passed_over.read(&state))?);
+            // A log that is closed right after its start does not wait for it, and its index can be opened again at once.
+            let (state, index) = (Arc::clone(&writer.state), Arc::downgrade(&index));
+            drop(spawn("log-start", move || passed_over.read(&state, &index))?);
         }
         Ok(vec![
             spawn("log-writer", move || writer.run(waiting))?,

@@ -15,22 +15,24 @@
 //! shards by the first byte of their hash, so that one id is looked for in one shard. The block and the run that are not
 //! full yet are in memory; they are put away when the log is closed in order, and otherwise read again from their segments.
 //!
-//! Not here: reading records ([`super::reader`]).
+//! Not here: what is in memory ([`open`]); reading records ([`super::reader`]).
+
+mod open;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, Bytes};
 use cert_authority::{clock::UnixTime, crypto::Digest};
 use conf::identifier::{ClientId, ServiceId};
 
+use open::Open;
+
 use super::{
     block::{BLOCK, Block, Times},
-    encoding::{Reader, Writer},
     error::LogError,
     record::{Kind, Record},
     recover::From,
@@ -57,7 +59,6 @@ const REACH: &[u8] = b"mreach";
 const TOP: &[u8] = b"mtop";
 const STAMPED: &[u8] = b"mstamped";
 const REST: &[u8] = b"mrest";
-const OPEN: &[u8] = b"mopen";
 
 /// What the index keeps of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,88 +159,6 @@ pub(crate) struct Index {
     store: Store,
     open: Mutex<Open>,
     caught_up: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    block: Block,
-    /// Of the records since the last full run.
-    times: Option<Times>,
-    /// Hashes of message ids since the last full run, with their numbers.
-    ids: BTreeSet<([u8; 8], u64)>,
-    /// Digests of the signatures of messages without a time-stamp, as far as they are known.
-    waiting: BTreeMap<u64, Digest>,
-    failed: Option<String>,
-}
-
-impl Open {
-    /// Puts the times and the ids of a full run away.
-    fn end_run(&mut self, batch: &mut Batch) {
-        let first = self.next().saturating_sub(RUN);
-        if let Some(times) = self.times.take() {
-            batch.insert(&key(b't', first), times.encode().to_vec());
-        }
-        for (shard, entries) in self.shards(first) {
-            batch.insert(&run_key(shard, first), entries);
-        }
-        self.ids.clear();
-    }
-
-    /// The ids of the run that begins with `first`, by their shards.
-    fn shards(&self, first: u64) -> BTreeMap<u8, Vec<u8>> {
-        let mut shards: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
-        for (hash, number) in &self.ids {
-            let place = u32::try_from(number.saturating_sub(first)).unwrap_or(u32::MAX);
-            let shard = shards.entry(shard_of(*hash)).or_default();
-            shard.extend_from_slice(hash);
-            shard.put_u32(place);
-        }
-        shards
-    }
-
-    /// Puts everything away as it is.
-    fn put_away(&self, batch: &mut Batch) {
-        let first = self.next() - self.next() % RUN;
-        for (shard, entries) in self.shards(first) {
-            batch.insert(&open_key(shard), [first.to_be_bytes().as_slice(), &entries].concat());
-        }
-        let mut out = Writer::default();
-        out.number(1, Some(self.block.first))
-            .bytes(2, &if self.block.len() > 0 { self.block.encode() } else { Vec::new() })
-            .bytes(3, &self.times.map(Times::encode).unwrap_or_default())
-            .number(4, u64::try_from(self.ids.len()).ok());
-        batch.insert(OPEN, out.finish());
-    }
-
-    /// What was put away.
-    fn taken_up(store: &Store) -> Option<Self> {
-        let fields = store.get(OPEN).ok()??;
-        let mut from = Reader::new(&fields);
-        let (first, block, times) = (from.number(1).ok()??, from.bytes(2).ok()?, from.bytes(3).ok()?);
-        let count = from.number(4).ok()??;
-        let block = if block.is_empty() { Block::new(first) } else { Block::decode(first, block).ok()? };
-        let times = if times.is_empty() { None } else { Some(Times::decode(&times).ok()?) };
-        let run = block.end() - block.end() % RUN;
-        let mut ids = BTreeSet::new();
-        for shard in 0..=u8::MAX {
-            // Of a run before, when no id of this one was in the shard.
-            let Some(mut entries) = store.get(&open_key(shard)).ok()? else { continue };
-            if entries.try_get_u64().ok()? == run {
-                let (entries, _) = entries.as_chunks::<ENTRY>();
-                ids.extend(entries.iter().filter_map(|entry| {
-                    let place = entry.last_chunk().copied().map(u32::from_be_bytes)?;
-                    Some((*entry.first_chunk()?, run.saturating_add(u64::from(place))))
-                }));
-            }
-        }
-        let whole = u64::try_from(ids.len()) == Ok(count);
-        whole.then(|| Self { block, times, ids, ..Self::default() })
-    }
-
-    /// The number after the last one known.
-    fn next(&self) -> u64 {
-        self.block.end()
-    }
 }
 
 /// What an index that was there before knows.
@@ -353,6 +272,14 @@ impl Index {
         open.put_away(&mut batch);
         batch.insert(REST, rest.encode());
         self.store.apply(batch)
+    }
+
+    /// What was put away is not to be gone by any more: the next start reads everything again.
+    pub(crate) fn forget_rest(&self) -> Result<(), LogError> {
+        let mut batch = Batch::default();
+        batch.insert(REST, Bytes::new());
+        self.store.apply(batch)?;
+        self.store.flush()
     }
 
     /// Takes in records that have become durable. The database is told by blocks: a write for each commit of the log
@@ -551,10 +478,6 @@ fn mark(id: &[u8; 16]) -> Vec<u8> {
 const fn shard_of(hash: [u8; 8]) -> u8 {
     let [shard, ..] = hash;
     shard
-}
-
-const fn open_key(shard: u8) -> [u8; 2] {
-    [b'r', shard]
 }
 
 fn run_key(shard: u8, first: u64) -> Vec<u8> {

@@ -8,7 +8,8 @@
 //! ```
 //! The log is what remembers, over restarts and for all nodes of a database: a request that was served is in it, with its
 //! signature. The filter only spares looking: it holds hashes of the message ids logged within the window, and is wrong in
-//! one direction only. In a database, which other nodes write too, each id is looked for. Two nodes that get the same
+//! one direction only. After a start it is filled beside the work; until then, and always in a database, which other nodes write
+//! too, each id is looked for. Two nodes that get the same
 //! request in the same moment may both serve it: each sees the other's record only once it is there.
 //!
 //! Memory: five filters of 4 MiB, for a quarter of the window each, whatever the traffic; beyond some ten million messages

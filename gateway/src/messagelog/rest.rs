@@ -8,12 +8,16 @@
 //!
 //! Not here: what the index itself has to remember ([`super::index`]).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Weak,
+};
 
 use bytes::Bytes;
 
 use super::{
     encoding::{Reader, Unreadable, Writer},
+    index::Index,
     recover::{self, From},
     segment::{self, Position},
     tree::{Hash, Tree},
@@ -79,11 +83,15 @@ pub(super) struct PassedOver {
 }
 
 impl PassedOver {
-    /// Reads it; the log stops when it is not as it was.
-    pub(super) fn read(&self, state: &State) {
-        if let Err(error) = recover::retrace(&self.log, &self.id, self.from.as_ref(), &self.until) {
-            tracing::error!(%error, "the message log stops: what stands before the place where it began is damaged");
-            let _ = state.stopped.set(error.to_string());
+    /// Reads it. When it is not as it was the log stops, and the next start is none at rest: it refuses what is damaged.
+    pub(super) fn read(&self, state: &State, index: &Weak<Index>) {
+        let Err(error) = recover::retrace(&self.log, &self.id, self.from.as_ref(), &self.until) else {
+            return;
+        };
+        if let Some(Err(error)) = index.upgrade().map(|index| index.forget_rest()) {
+            tracing::warn!(%error, "the next start will find the damage only when it has begun");
         }
+        tracing::error!(%error, "the message log stops: what stands before the place where it began is damaged");
+        let _ = state.stopped.set(error.to_string());
     }
 }
