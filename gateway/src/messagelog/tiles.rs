@@ -56,7 +56,36 @@ pub enum BundleError {
 }
 
 /// By level and index.
-type Held = HashMap<(u32, u64), Arc<Vec<Hash>>>;
+type Held = HashMap<(u32, u64), Arc<Tile>>;
+
+/// The hashes of a tile, and over them those of the levels within it.
+struct Tile(Vec<Vec<Hash>>);
+
+impl Tile {
+    /// Full tiles of upper levels are few, and part of every proof: they are hashed once. Those of level 0 are many, and
+    /// each is part of few.
+    fn new(level: u32, hashes: Vec<Hash>) -> Self {
+        let whole = level > 0 && hashes.len() == full();
+        let mut rows = vec![hashes];
+        while whole && let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            rows.push(above(row));
+        }
+        Self(rows)
+    }
+
+    fn hashes(&self) -> &[Hash] {
+        self.0.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The hash `index` of those `levels` above the tile's own.
+    fn hash(&self, levels: u32, index: usize) -> Option<Hash> {
+        if let Some(row) = self.0.get(usize::try_from(levels).ok()?) {
+            return row.get(index).copied();
+        }
+        let from = index << levels;
+        self.hashes().get(from..from + (1 << levels)).map(top)
+    }
+}
 
 /// The tiles of a log. Blocks while it reads files.
 #[derive(Clone)]
@@ -93,8 +122,8 @@ impl Tiles {
         if !exists(level, index, width, self.0.reader.len()) {
             return Ok(None);
         }
-        let tile = self.hashes(level, index, width)?;
-        Ok(tile.get(..width).map(<[Hash]>::to_vec))
+        let tile = self.held(level, index, width)?;
+        Ok(tile.hashes().get(..width).map(<[Hash]>::to_vec))
     }
 
     /// The first `width` records of those that a tile of level 0 has the hashes of: each its length (2 bytes) and its frame.
@@ -147,25 +176,30 @@ impl Tiles {
         let _ = fs::remove_dir_all(&self.0.directory);
     }
 
-    /// At least `width` hashes of a tile that is known to have so many.
-    fn hashes(&self, level: u32, index: u64, width: usize) -> Result<Arc<Vec<Hash>>, LogError> {
+    /// A tile that is known to have `width` hashes, with at least so many.
+    fn held(&self, level: u32, index: u64, width: usize) -> Result<Arc<Tile>, LogError> {
         let held = || self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tile) = held().get(&(level, index)).filter(|tile| tile.len() >= width) {
+        let fewer = held().get(&(level, index)).cloned();
+        if let Some(tile) = fewer.as_ref().filter(|tile| tile.hashes().len() >= width) {
             return Ok(Arc::clone(tile));
         }
         let path = self.0.directory.join(path(level, index));
-        let tile = match read(&path) {
-            Some(tile) => tile,
+        let hashes = match read(&path) {
+            Some(hashes) => hashes,
             None => {
-                let tile = self.compute(level, index, width)?;
-                if tile.len() == full() && self.0.keep {
-                    self.write(&path, &tile);
+                let known = fewer.as_ref().map_or(&[][..], |tile| tile.hashes());
+                let hashes = self.compute(level, index, width, known)?;
+                if hashes.len() == full() && self.0.keep {
+                    self.write(&path, &hashes);
                 }
-                tile
+                hashes
             }
         };
-        let tile = Arc::new(tile);
+        let tile = Arc::new(Tile::new(level, hashes));
         let mut held = held();
+        if held.len() >= HELD {
+            held.retain(|(level, _), _| *level > 0);
+        }
         if held.len() >= HELD {
             held.clear();
         }
@@ -173,14 +207,19 @@ impl Tiles {
         Ok(tile)
     }
 
-    fn compute(&self, level: u32, index: u64, width: usize) -> Result<Vec<Hash>, LogError> {
+    /// The hashes of a tile, of which the first are known.
+    fn compute(&self, level: u32, index: u64, width: usize, known: &[Hash]) -> Result<Vec<Hash>, LogError> {
         let first = index.saturating_mul(WIDTH);
         if level == 0 {
             // All that are there: the next one who asks may want one more.
             let leaves = self.0.reader.leaves(first, full())?;
             return if leaves.len() >= width { Ok(leaves) } else { Err(cut_short(first, width)) };
         }
-        (first..).take(width).map(|below| Ok(top(&self.hashes(level - 1, below, full())?))).collect()
+        let mut hashes = known.to_vec();
+        for below in (first..).take(width).skip(known.len()) {
+            hashes.push(top(self.held(level - 1, below, full())?.hashes()));
+        }
+        Ok(hashes)
     }
 
     fn write(&self, path: &Path, tile: &[Hash]) {
@@ -200,12 +239,12 @@ impl HashReader for Tiles {
     type Error = LogError;
 
     fn hash(&self, level: u32, index: u64) -> Result<Hash, LogError> {
-        let (tile_level, above) = (level / HEIGHT, level % HEIGHT);
-        let first = index << above;
-        let (tile, from) = (first / WIDTH, usize::try_from(first % WIDTH).unwrap_or(0));
-        let to = from + (1 << above);
-        let hashes = self.hashes(tile_level, tile, to)?;
-        hashes.get(from..to).map(top).ok_or_else(|| cut_short(first, to))
+        let (tile_level, levels) = (level / HEIGHT, level % HEIGHT);
+        let width = WIDTH >> levels;
+        let (tile, within) = (index / width, usize::try_from(index % width).unwrap_or(0));
+        let end = (within + 1) << levels;
+        let found = self.held(tile_level, tile, end)?.hash(levels, within);
+        found.ok_or_else(|| cut_short(index << levels, end))
     }
 }
 
@@ -235,11 +274,16 @@ fn exists(level: u32, index: u64, width: usize, size: u64) -> bool {
     (1..=full()).contains(&width) && end.is_some_and(|end| end <= hashes)
 }
 
+/// The hashes over pairs of hashes.
+fn above(row: &[Hash]) -> Vec<Hash> {
+    row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect()
+}
+
 /// The root over the hashes of a perfect subtree: a power of two of them.
 fn top(hashes: &[Hash]) -> Hash {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
-        row = row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+        row = above(&row);
     }
     row.first().copied().unwrap_or_else(proof::empty_root)
 }
@@ -302,5 +346,23 @@ mod tests {
         leaves.iter().for_each(|leaf| tree.push(*leaf));
         assert_eq!(top(&leaves), tree.root());
         assert_eq!(top(&leaves[..1]), leaves[0]);
+    }
+
+    #[test]
+    fn a_hash_within_a_tile_is_the_same_whether_it_was_made_before_or_is_made_now() {
+        let hashes: Vec<Hash> = (0..=255).map(|i| [i; 32]).collect();
+        let (made, not) = (Tile::new(1, hashes.clone()), Tile::new(0, hashes.clone()));
+        assert_eq!((made.0.len(), not.0.len()), (9, 1));
+        for levels in 0..=8 {
+            for index in 0..256_usize >> levels {
+                assert_eq!(made.hash(levels, index), not.hash(levels, index), "{levels} {index}");
+                assert!(made.hash(levels, index).is_some());
+            }
+            assert_eq!(made.hash(levels, 256 >> levels), None);
+            assert_eq!(not.hash(levels, 256 >> levels), None);
+        }
+        assert_eq!(made.hash(8, 0), Some(top(&hashes)));
+        let part = Tile::new(1, hashes[..100].to_vec());
+        assert_eq!((part.hash(5, 2), part.hash(5, 3)), (made.hash(5, 2), None));
     }
 }
