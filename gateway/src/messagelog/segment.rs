@@ -277,8 +277,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first byte at or after `offset` that is not zero. Ranges that were never written are not read.
+/// The first byte at or after `offset` that is not zero. Ranges that were never written are not read, unless something
+/// brought them into memory.
 pub(crate) fn data_from(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
+    use rustix::fs::{Advice, fadvise};
+    // What the system reads ahead is in memory afterwards, and is data to it from then on: the next look would read it,
+    // and the system more ahead of it, until the whole preallocated rest is read at each start.
+    let advise = |advice| fadvise(&segment.file, 0, None, advice);
+    let _ = advise(Advice::Random);
+    let found = first_data(segment, offset);
+    let _ = advise(Advice::Normal);
+    found
+}
+
+fn first_data(segment: &Segment, offset: u64) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; ZEROS.len()];
     let mut at = offset;
     while at < segment.capacity {
