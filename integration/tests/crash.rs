@@ -2,18 +2,22 @@
 //! sides, once, and it verifies.
 //!
 //! The programs are the real ones, in processes of their own; the ledger of what was answered is kept outside them.
-//! `PASSERELLE_KILLS` raises the number of kills. Not here: what a power cut takes with it (`power_cut.rs`).
+//! `PASSERELLE_KILLS` raises the number of kills. Once over TCP, once with QUIC between the gateways. Not here: what a power cut takes with it (`power_cut.rs`).
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::time::Duration;
 
     use cert_authority::clock::{Clock, SystemClock};
+    use cert_authority::durable;
     use conf::snapshot::GlobalConf;
     use gateway::evidence::signature::TrustCache;
     use gateway::messagelog::record::Record;
     use gateway::messagelog::{Config, service};
+    use integration::demo::client;
     use integration::demo::ecosystem::{Ecosystem, init};
     use integration::demo::layout::{CONSUMER, Layout, PROVIDER};
     use integration::demo::narrator::Narrator;
@@ -23,6 +27,8 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     const KILLS: usize = 100;
+    /// The same over QUIC.
+    const KILLS_OVER_QUIC: usize = 20;
     /// Answers between two kills, at least.
     const BETWEEN: usize = 20;
     /// Exchanges a second while both gateways are up, at least.
@@ -31,9 +37,9 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// How often; by environment variable more often.
-    fn kills() -> usize {
+    fn kills(least: usize) -> usize {
         let wanted = std::env::var_os("PASSERELLE_KILLS").and_then(|text| text.to_str()?.parse().ok());
-        wanted.unwrap_or(KILLS).max(KILLS)
+        wanted.unwrap_or(least).max(least)
     }
 
     fn made(base: u16) -> (TempDir, Programs, Layout) {
@@ -72,24 +78,89 @@ mod tests {
         Ok(())
     }
 
+    /// Has both gateways speak QUIC, each at its address between gateways, and the authority tell so.
+    fn speak_quic(layout: &Layout) {
+        let change = |file: PathBuf, from: &str, to: &str| {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(text.contains(from), "{} has no {from:?}", file.display());
+            durable::write(&file, text.replacen(from, to, 1).as_bytes()).unwrap();
+        };
+        for organisation in [CONSUMER, PROVIDER] {
+            let address = layout.peer(&organisation);
+            let (ip, port) = (address.ip(), address.port());
+            let quic = format!(
+                "[quic]\nlisten = \"{ip}:{port}\"\nwait = \"5 s\"\nretry = \"1 s\"\n\n[administration]\n"
+            );
+            change(layout.folder(organisation.folder).join("gateway.toml"), "[administration]\n", &quic);
+            let server = format!("code = \"{}\"\n", organisation.server);
+            change(
+                layout.folder("authority").join("authority.toml"),
+                &server,
+                &format!("{server}quic = {port}\n"),
+            );
+        }
+    }
+
+    /// How many answers the consumer's gateway has had over QUIC since its start.
+    async fn over_quic(layout: &Layout) -> u64 {
+        let token = fs::read_to_string(layout.folder(CONSUMER.folder).join("operator.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let headers = [("Authorization", bearer.as_str())];
+        let reply = client::send(layout.administration(&CONSUMER), "GET", "/metrics", &headers, "").await;
+        let reply = reply.unwrap();
+        let text = String::from_utf8(reply.body.to_vec()).unwrap();
+        assert!(reply.status.is_success(), "{text}");
+        let answers = text.lines().find_map(|line| line.strip_prefix("passerelle_quic_answers_total "));
+        answers.map_or(0, |count| count.parse().unwrap())
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn answered_exchanges_have_their_evidence_however_often_a_gateway_is_killed() {
-        let began = Instant::now();
         let (folder, programs, layout) = made(18_500);
+        let over_quic = killed_again_and_again(&folder, programs, &layout, kills(KILLS)).await;
+        assert_eq!(over_quic, 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn so_they_have_when_gateways_speak_quic() {
+        let (folder, programs, layout) = made(18_550);
+        speak_quic(&layout);
+        let kills = kills(KILLS_OVER_QUIC);
+        let over_quic = killed_again_and_again(&folder, programs, &layout, kills).await;
+        // Those between two kills of the consumer, but for the few in the moments when no connection is there.
+        let least = u64::try_from(kills * BETWEEN / 2).unwrap();
+        assert!(
+            over_quic >= least,
+            "{over_quic} of the exchanges went over QUIC, {least} would be half of the fewest"
+        );
+    }
+
+    /// Gives how many answers came over QUIC, as far as a gateway lived to tell.
+    async fn killed_again_and_again(
+        folder: &TempDir,
+        programs: Programs,
+        layout: &Layout,
+        kills: usize,
+    ) -> u64 {
+        let began = Instant::now();
         let mut ecosystem = Ecosystem::start(programs, layout.clone()).await.unwrap();
         let ledger = Arc::new(Ledger::create(&folder.path().join("ledger")).unwrap());
-        let driver = Load::declarations(&layout, 8).start(&ledger);
+        let driver = Load::declarations(layout, 8).start(&ledger);
         answered(&ledger, BETWEEN).await.unwrap();
 
         let (mut up, mut answers, mut slowest) = (Duration::ZERO, 0, Duration::ZERO);
-        for kill in 0..kills() {
+        let mut quic = 0;
+        for kill in 0..kills {
             let (window, before) = (Instant::now(), ledger.answered());
             answered(&ledger, BETWEEN).await.unwrap_or_else(|few| panic!("before kill {kill}: {few}"));
+            let victim = if kill % 2 == 0 { CONSUMER.folder } else { PROVIDER.folder };
+            if victim == CONSUMER.folder {
+                quic += over_quic(layout).await;
+            }
             // Not always at the same step of an exchange: just after an answer.
             sleep(Duration::from_micros(u64::try_from(kill * 977 % 13_000).unwrap())).await;
             up += window.elapsed();
             answers += ledger.answered() - before;
-            let victim = if kill % 2 == 0 { CONSUMER.folder } else { PROVIDER.folder };
             ecosystem.kill(victim).unwrap();
             let down = Instant::now();
             ecosystem.restart(victim).await.unwrap_or_else(|why| panic!("kill {kill}: {why}"));
@@ -97,15 +168,15 @@ mod tests {
         }
         answered(&ledger, BETWEEN).await.unwrap();
         driver.stop().await;
+        quic += over_quic(layout).await;
         ecosystem.stop().unwrap();
 
         let ids = ledger.ids();
         let rate = f64::from(u32::try_from(answers).unwrap()) / up.as_secs_f64();
-        let found = evidence(&layout, &ids);
+        let found = evidence(layout, &ids);
         println!(
-            "{} kills; {} exchanges answered, {} requests not; {rate:.0} a second while both gateways were up; slowest \
-             restart {slowest:.2?}; {} records verified; {:.1?} in all",
-            kills(),
+            "{kills} kills; {} exchanges answered, {} requests not; {quic} over QUIC; {rate:.0} a second while both gateways \
+             were up; slowest restart {slowest:.2?}; {} records verified; {:.1?} in all",
             ids.len(),
             ledger.refused(),
             found.verified,
@@ -119,6 +190,7 @@ mod tests {
         );
         assert_eq!(found.verified, ids.len() * 4, "request and answer, on both sides");
         assert!(rate >= RATE, "{rate:.0} exchanges a second are no load");
+        quic
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -168,9 +240,9 @@ mod tests {
 
         // The disk has changed one byte in the middle of what was written.
         let segment = log.directory.join("segments/00000001.seg");
-        let mut bytes = std::fs::read(&segment).unwrap();
+        let mut bytes = fs::read(&segment).unwrap();
         bytes[16 << 10] ^= 1;
-        let file = std::fs::File::options().write(true).open(&segment).unwrap();
+        let file = fs::File::options().write(true).open(&segment).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes[16 << 10..=16 << 10], 16 << 10).unwrap();
         let damaged = compare("provider", &log, &conf, &ids);
         assert!(damaged.missing.iter().any(|finding| finding.contains("damaged")), "{:#?}", damaged.missing);
