@@ -20,16 +20,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use benches::filled::{Filling, MEMBERS, config, id, member};
+use benches::filled::{Filling, HOUR, MEMBERS, asked_for, at, config, id};
 use benches::process;
-use cert_authority::clock::{FixedClock, UnixTime};
+use cert_authority::clock::FixedClock;
 use gateway::messagelog::{
     MessageLog,
-    reader::{Filter, Order, Reader},
+    reader::{Order, Reader},
 };
 use tokio::runtime::Runtime;
 
-const HOUR: u64 = 1_000;
 const SEARCHES: u64 = 300;
 /// Appends that are timed at each size.
 const TIMED: u64 = 10_000;
@@ -64,12 +63,6 @@ fn main() {
     searches(&log.reader(), size);
 }
 
-/// When a record is logged: so many in each hour.
-fn at(number: u64) -> UnixTime {
-    let begin = UnixTime::from_secs(1_790_000_000);
-    begin + Duration::from_millis(number * 3_600_000 / HOUR)
-}
-
 fn searches(reader: &Reader, size: u64) {
     let places = |n: u64| (n * 7_919_777) % size;
     let mut by_id = Vec::new();
@@ -81,15 +74,8 @@ fn searches(reader: &Reader, size: u64) {
         by_id.push(begin.elapsed());
         assert_eq!(found.len(), 1);
 
-        let hour = number / HOUR * HOUR;
-        let filter = Filter {
-            from: Some(at(hour)),
-            until: Some(at(hour + HOUR)),
-            member: Some(format!("DEMO/GOV/{}", member(number)).parse().unwrap()),
-            ..Filter::default()
-        };
         let begin = Instant::now();
-        let found = reader.find(&filter, Order::NewestFirst, None, 100).unwrap();
+        let found = reader.find(&asked_for(number), Order::NewestFirst, None, 100).unwrap();
         by_member.push(begin.elapsed());
         // Records that are appended together may be stamped with each other's time: a quarter of an hour's are.
         let expected = usize::try_from(HOUR / MEMBERS).unwrap();

@@ -5,17 +5,24 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up stops at once")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::clock::UnixTime;
 use cert_authority::crypto::digest;
 use conf::identifier::{ClientId, ServiceId};
 use gateway::evidence::signature::SignatureBundle;
 use gateway::message::digests::PartDigests;
+use gateway::messagelog::reader::Filter;
 use gateway::messagelog::{Config, LogStore as _, MessageLog, MessageRecord, Part, Record, Role};
 
 /// How many members ask, one after the other.
 pub const MEMBERS: u64 = 100;
+
+/// How many records an hour has, where [`at`] is the clock.
+pub const HOUR: u64 = 1_000;
 
 const HEAD: [u8; 300] = [b'h'; 300];
 
@@ -32,6 +39,23 @@ pub fn id(number: u64) -> String {
 /// The code of the member that asks in a record.
 pub const fn member(number: u64) -> u64 {
     1000 + number % MEMBERS
+}
+
+/// When a record is logged.
+pub fn at(number: u64) -> UnixTime {
+    let begin = UnixTime::from_secs(1_790_000_000);
+    begin + Duration::from_millis(number * 3_600_000 / HOUR)
+}
+
+/// What the member that asked in a record asked within the hour of that record.
+pub fn asked_for(number: u64) -> Filter {
+    let hour = number / HOUR * HOUR;
+    Filter {
+        from: Some(at(hour)),
+        until: Some(at(hour + HOUR)),
+        member: Some(format!("DEMO/GOV/{}", member(number)).parse().unwrap()),
+        ..Filter::default()
+    }
 }
 
 /// How a log is filled.
@@ -55,14 +79,15 @@ impl Filling {
         end: u64,
         before: impl Fn(u64) + Clone + Send + 'static,
     ) {
+        let content = Arc::new(Content::new(self.record));
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..self.tasks {
-            let (log, before) = (log.clone(), before.clone());
+            let (log, before, content) = (log.clone(), before.clone(), Arc::clone(&content));
             tasks.spawn(async move {
                 let mut number = first + task;
                 while number < end {
                     before(number);
-                    self.append_one(&log, number).await;
+                    content.append(&log, number).await;
                     number += self.tasks;
                 }
             });
@@ -72,17 +97,42 @@ impl Filling {
 
     /// Appends one record.
     pub async fn append_one(self, log: &MessageLog, number: u64) {
-        let client = format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
-        let service = ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap();
+        Content::new(self.record).append(log, number).await;
+    }
+}
+
+/// What is the same in many records: a gateway too has read it before it comes to the log.
+struct Content {
+    clients: Vec<ClientId>,
+    service: ServiceId,
+    signature: Bytes,
+    head: Option<Part>,
+}
+
+impl Content {
+    fn new(record: usize) -> Self {
+        let client = |number| format!("DEMO/GOV/{}/portal", member(number)).parse().unwrap();
+        let length = HEAD.len().try_into().unwrap();
+        let part = || Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD));
+        let head = (record > 1000).then(part);
         // What stands around head and signature takes some 300 bytes.
-        let head = if self.record > 1000 { HEAD.len() } else { 0 };
-        let signature = Bytes::from(vec![b's'; self.record.saturating_sub(300 + head)]);
+        let around = 300 + head.as_ref().map_or(0, |_| HEAD.len());
+        Self {
+            clients: (0..MEMBERS).map(client).collect(),
+            service: ServiceId::parse_encoded("DEMO/GOV/2002/registry/records").unwrap(),
+            signature: Bytes::from(vec![b's'; record.saturating_sub(around)]),
+            head,
+        }
+    }
+
+    async fn append(&self, log: &MessageLog, number: u64) {
+        let client = self.clients.iter().cycle().nth((number % MEMBERS).try_into().unwrap()).unwrap();
+        let (client, service, signature) = (client.clone(), self.service.clone(), self.signature.clone());
         let request = format!("{number:036}");
         let mut record = MessageRecord::new(Role::Consumer, id(number), request, client, service, signature);
         let mut contents = Vec::new();
-        if head > 0 {
-            let length = HEAD.len().try_into().unwrap();
-            record.parts = vec![Part::new("head", length, digest(DigestAlgorithm::Sha512, &HEAD))];
+        if let Some(head) = &self.head {
+            record.parts = vec![head.clone()];
             contents.push(Some(log.vault().seal(&HEAD).unwrap()));
         }
         log.append(Record::Request(record), contents).await.unwrap();

@@ -65,6 +65,10 @@ async fn part(index: usize, scale: &Scale, place: &Place) -> Result<Section, Str
     }
 }
 
+/// The gateway's: what is measured of the message log in this process is measured as it is there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
