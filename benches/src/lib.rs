@@ -6,6 +6,7 @@
 //! | [`world`], [`filled`], [`incoming`] | the signing member that they need, the log, a message |
 //! | `bin/hot.rs`, `tests/instructions.rs`, `instructions.toml` | how many instructions the hot steps take: a gate |
 //! | [`goals`], `bin/goals.rs` | the goals of the project, each beside its baseline: one table, one picture |
+//! | [`scale`], `bin/scale.rs` | cost as a function of size: connections, members and rights, records; curves |
 //! | [`chain`], `bin/load.rs` | a chain of two hops under a load; the gateways' beside tuned nginx, to look into |
 //! | `bin/quic.rs`, `link.py` | QUIC against TCP between two gateways, over a link that delays and loses packets |
 //! | [`generator`] | closed-loop load over kept connections, with latencies |
@@ -24,4 +25,5 @@ pub mod machine;
 pub mod nginx;
 pub mod process;
 pub mod report;
+pub mod scale;
 pub mod world;
