@@ -35,7 +35,7 @@ use conf::client::{Client as ConfClient, ConfHandle, Settings as ConfSettings};
 use conf::error::ConfError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::monitoring::Watching;
 use crate::admin::{Admin, Metrics, MetricsError, Tokens};
@@ -184,8 +184,18 @@ impl Wired {
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
         let responses = Arc::new(OcspCache::new(Some(cache.clone())));
         let limit = config.signing.timeout;
-        let keyring = Arc::new(Keyring::open(&config.keys, limit, Arc::clone(&responses)).await?);
-        tracing::info!("keys are open"); // slow by intention: what a start takes besides counts from here
+        // Keys open slowly, by intention. A log that is there opens meanwhile; a new one is made when all else is right.
+        let opening = opening_log(&config, &clock);
+        let opened = Keyring::open(&config.keys, limit, Arc::clone(&responses)).await;
+        if opened.is_ok() {
+            tracing::info!("keys are open"); // what a start takes besides counts from here
+        }
+        // Whatever comes of the start: nothing of it is still at work when it has failed.
+        let log = match opening {
+            Some(opening) => Some(opening.await.map_err(|died| LogError::Stopped(died.to_string()))),
+            None => None,
+        };
+        let keyring = Arc::new(opened?);
         let own_certificate = keyring.certificate(Usage::Tls, clock.now());
         let (config, local) = ServerConf::load(path, own_certificate)?;
         warn_of_dangers(&config);
@@ -204,7 +214,10 @@ impl Wired {
         let services = ServiceNetwork::new(identity, config.transport.services.clone());
         let (own, watching) = monitoring::wire(&config, &clock, &keyring, &live.local)?;
         let clocks = Arc::new(Clocks::new(Arc::clone(&clock), config.clock));
-        let log = open_log(&config, &clock)?;
+        let log = match log {
+            Some(opened) => opened??,
+            None => make_log(&config, &clock)?,
+        };
         let replays = Replays::new(config.replays, &log);
         let gateway = Arc::new(Gateway {
             server: config.server.clone(),
@@ -465,15 +478,19 @@ pub(crate) fn log_settings(config: &Config) -> messagelog::Config {
     }
 }
 
-/// Opens the log, or makes it at the first start: when neither it nor its key is there. A key without its log means
-/// that the log was lost, or that its disk is not mounted: that is for people to look into.
-fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<MessageLog, LogError> {
+/// Begins to open the message log; none when neither it nor its key is there: that is the first start, which makes it. A
+/// key without its log means that the log was lost, or that its disk is not mounted: that is for people to look into.
+fn opening_log(config: &Config, clock: &Arc<dyn Clock>) -> Option<JoinHandle<Result<MessageLog, LogError>>> {
     let settings = log_settings(config);
     // A node that joins a log in a database has been given its key.
     let key = settings.postgres.is_none() && settings.key_file.exists();
-    if key || settings.directory.join("identity").exists() {
-        return MessageLog::open(settings, Arc::clone(clock));
-    }
+    let is_there = key || settings.directory.join("identity").exists();
+    let clock = Arc::clone(clock);
+    is_there.then(|| tokio::task::spawn_blocking(move || MessageLog::open(settings, clock)))
+}
+
+fn make_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<MessageLog, LogError> {
+    let settings = log_settings(config);
     tracing::info!(directory = %settings.directory.display(), "making a new message log");
     MessageLog::create(settings, Arc::clone(clock))
 }
