@@ -307,12 +307,12 @@ impl Writer {
                 Ok(()) => {
                     self.end = self.end.saturating_add(u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX));
                     self.publish();
-                    // Readers wait for the index when they come sooner. Without an index nobody can read,
-                    // but the evidence is durable: that is what the caller asked for.
-                    let _ = self.index.send(Told::Records(std::mem::take(&mut batch.indexed)));
                     for (reply, receipt) in batch.waiting.drain(..) {
                         reply.send(Ok(receipt));
                     }
+                    // Readers wait for the index when they come sooner. Without an index nobody can read,
+                    // but the evidence is durable: that is what the caller asked for.
+                    let _ = self.index.send(Told::Records(std::mem::take(&mut batch.indexed)));
                 }
                 Err(error) => {
                     let why = format!("a write failed: {error}");
