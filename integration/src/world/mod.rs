@@ -10,6 +10,8 @@
 //! ```
 //! Every part has its own address 127.x.y.z, so that worlds can live side by side, each with the network's ports.
 //!
+//! `PASSERELLE_WORLD=quic` has both gateways of every world speak QUIC with each other.
+//!
 //! For tests only: what cannot be set up panics.
 #![expect(
     clippy::unwrap_used,
@@ -47,7 +49,7 @@ pub use service::{InformationService, Mode};
 pub use soap::envelope;
 
 use cert_authority::x509::issue::Profile;
-use conf::identifier::{ClientId, MemberId};
+use conf::identifier::{ClientId, MemberId, ServerId};
 use conf::shared_params::{Server, SharedParams};
 
 /// The instance.
@@ -116,6 +118,11 @@ impl World {
             Node::make(&folder.path().join("consumer"), hosts.host(2), ("1001", "ss1"), &clock, &trust).await;
         let mut provider =
             Node::make(&folder.path().join("provider"), hosts.host(3), ("2002", "ss2"), &clock, &trust).await;
+        if node::over_quic() {
+            for (node, server) in [(&consumer, "ss1"), (&provider, "ss2")] {
+                network.speaks_quic(ServerId::new(node.id(), server).unwrap(), 5500);
+            }
+        }
         network
             .publish(|shared| {
                 register(

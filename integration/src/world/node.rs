@@ -54,6 +54,14 @@ pub struct Node {
     running: Option<(watch::Sender<bool>, Run)>,
 }
 
+/// What a gateway that speaks QUIC has in its settings, before its administration. Exchanges wait until the connection stands.
+const QUIC: &str = "[quic]\nlisten = \"{host}:5500\"\nwait = \"10 s\"\n\n[administration]";
+
+/// Whether every gateway of every world speaks QUIC, and everybody knows: `PASSERELLE_WORLD=quic`.
+pub(crate) fn over_quic() -> bool {
+    std::env::var_os("PASSERELLE_WORLD").is_some_and(|world| world == "quic")
+}
+
 /// A gateway that runs.
 type Run = JoinHandle<Result<(), StartError>>;
 
@@ -131,6 +139,10 @@ impl Node {
             assert!(toml.contains(from), "{from} is not in the settings");
             toml.replace(from, to)
         });
+        let toml = match over_quic() && !toml.contains("[quic]") {
+            true => toml.replacen("[administration]", QUIC, 1),
+            false => toml,
+        };
         let toml = toml.replace("{host}", &host.to_string());
         if let Some(directory) = toml.lines().skip_while(|line| *line != "[log]").nth(1) {
             let directory = directory.trim_start_matches("directory = ").trim_matches('"');
