@@ -17,8 +17,15 @@ pub(crate) fn check(text: &str, document: &Document<'_>) -> Result<(), &'static 
         return Err("a reference to what is no character");
     }
     for node in document.root().descendants() {
-        if node.pi().is_some_and(|pi| pi.target.eq_ignore_ascii_case("xml")) {
-            return Err("an instruction with a reserved name");
+        if let Some(pi) = node.pi() {
+            if pi.target.eq_ignore_ascii_case("xml") {
+                return Err("an instruction with a reserved name");
+            }
+            let begin = node.range().start + "<?".len() + pi.target.len();
+            let behind = text.get(begin..).unwrap_or_default();
+            if !behind.starts_with("?>") && !behind.starts_with([' ', '\t', '\r', '\n']) {
+                return Err("an instruction whose name does not end");
+            }
         }
         if node.is_element() && declares_wrongly(node) {
             return Err("a prefix that may not be declared so");
@@ -81,6 +88,9 @@ mod tests {
             ("<a><!-- &#0; --><?b &#0;?></a>", true),
             ("<?XML version='1.0'?><a/>", false),
             ("<a><?xMl b?></a>", false),
+            ("<?xml$version='1.0'?><a/>", false),
+            ("<a><?b$c?></a>", false),
+            ("<?b?><a><?b c?><?b\n?></a><?\u{e9}t\u{e9}\tc?>", true),
             ("<?xml version='1.0'?><a><?xml-b c?></a>", true),
             ("<a xmlns:xmlns='urn:x'/>", false),
             ("<a xmlns:b='urn:b'><c xmlns:b=''/></a>", false),
