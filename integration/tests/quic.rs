@@ -18,7 +18,7 @@ mod tests {
     use gateway::transport::quic::{OFFER, PROTOCOL};
     use integration::world::{
         Ask, FAKE, Manner, Mode, OcspMode, QuicLine, RECORDS, Relay, Stranger, Wishes, World, echo, initials,
-        member, soon, within,
+        member, over_tcp, soon, within,
     };
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::UdpSocket;
@@ -173,8 +173,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_tells_that_it_speaks_quic_only_when_it_does() {
-        for (wishes, expected) in [(speaking(""), Some("5500")), (Vec::new(), None)] {
-            let world = World::wish(Wishes { provider: wishes, ..Wishes::default() }).await;
+        for (wishes, expected) in [(speaking(""), Some("5500")), (vec![over_tcp()], None)] {
+            let world = World::wish(Wishes { consumer: vec![over_tcp()], provider: wishes }).await;
             let message = world.rogue.request(&world.trust, "GET", &format!("{RECORDS}/x"), "1", None).await;
             let reply = world.rogue.send(&world.provider.peers(), &message).await.unwrap();
             assert!(reply.is_signed());

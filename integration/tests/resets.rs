@@ -15,7 +15,7 @@ mod tests {
     use std::time::Duration;
 
     use gateway::messagelog::reader::Reader;
-    use integration::world::{Ask, RECORDS, Wishes, World, kinds, soon};
+    use integration::world::{Ask, RECORDS, Wishes, World, kinds, over_tcp, soon};
     use rustix::net::sockopt::set_socket_linger;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -194,8 +194,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_exchange_that_breaks_anywhere_is_whole_or_refused_and_leaves_nothing_behind() {
-        let behind = vec![(":5500\"", ":5511\"".to_owned())];
-        let world = World::wish(Wishes { provider: behind, ..Wishes::default() }).await;
+        let behind = vec![(":5500\"", ":5511\"".to_owned()), over_tcp()];
+        let world = World::wish(Wishes { consumer: vec![over_tcp()], provider: behind }).await;
         let host = world.provider.host;
         let proxy = Proxy::start((host, 5500).into(), (host, 5511).into()).await;
 

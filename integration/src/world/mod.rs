@@ -10,7 +10,8 @@
 //! ```
 //! Every part has its own address 127.x.y.z, so that worlds can live side by side, each with the network's ports.
 //!
-//! `PASSERELLE_WORLD=quic` has both gateways of every world speak QUIC with each other.
+//! `PASSERELLE_WORLD=quic` has both gateways of every world speak QUIC with each other, but where a test is about TCP
+//! ([`over_tcp`]).
 //!
 //! For tests only: what cannot be set up panics.
 #![expect(
@@ -42,7 +43,7 @@ pub use authority::{Authority, Holder, Key, OcspMode, Trust, TsaMode};
 pub use clock::TurnedClock;
 pub use http1::Message;
 pub use network::{Network, Served};
-pub use node::{Node, kinds};
+pub use node::{Node, kinds, over_tcp};
 pub use quic::{Manner, QuicLine, Relay, Stranger, echo, initials};
 pub use rogue::{AnswerPlan, BOUNDARY, Envelope, Line, PeerReply, Rogue, Signatory};
 pub use service::{InformationService, Mode};

@@ -62,6 +62,11 @@ pub(crate) fn over_quic() -> bool {
     std::env::var_os("PASSERELLE_WORLD").is_some_and(|world| world == "quic")
 }
 
+/// A wish for a gateway that does not speak QUIC, whatever the others do.
+pub fn over_tcp() -> (&'static str, String) {
+    ("[administration]\n", "[quic]\nlisten = \"off\"\n\n[administration]\n".to_owned())
+}
+
 /// A gateway that runs.
 type Run = JoinHandle<Result<(), StartError>>;
 
