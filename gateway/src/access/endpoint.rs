@@ -18,6 +18,7 @@
 use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
+use std::sync::Arc;
 
 use crate::message::rest::{ServicePath, Verb};
 
@@ -42,13 +43,16 @@ impl Endpoint {
     /// Whether it takes the other's method, and the other's pattern as if it were a path: X-Road's way to tell what of a
     /// service somebody may call.
     pub fn includes(&self, other: &Self) -> bool {
-        self.verb.is_none_or(|own| other.verb == Some(own)) && self.path.matches(&other.path.pattern)
+        self.verb.is_none_or(|own| other.verb == Some(own)) && self.path.matches(&other.path.0.pattern)
     }
 }
 
-/// A pattern of paths, read once.
+/// A pattern of paths, read once; the clones share it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PathGlob {
+pub struct PathGlob(Arc<Glob>);
+
+#[derive(PartialEq, Eq)]
+struct Glob {
     pattern: String,
     /// What stands between the `**`.
     pieces: Vec<Vec<Token>>,
@@ -87,12 +91,12 @@ impl PathGlob {
             piece.push(token);
         }
         pieces.push(piece);
-        Self { pattern: pattern.to_owned(), pieces }
+        Self(Arc::new(Glob { pattern: pattern.to_owned(), pieces }))
     }
 
     /// Whether the whole path matches.
     pub fn matches(&self, path: &str) -> bool {
-        let Some((first, rest)) = self.pieces.split_first() else { return false };
+        let Some((first, rest)) = self.0.pieces.split_first() else { return false };
         let Some(after) = prefix(first, path) else { return false };
         let Some((last, middle)) = rest.split_last() else { return after.is_empty() };
         // Each piece is taken as early as it can be: that leaves the most to the pieces after it.
@@ -107,13 +111,13 @@ impl PathGlob {
 
 impl fmt::Display for PathGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.pattern)
+        f.write_str(&self.0.pattern)
     }
 }
 
 impl fmt::Debug for PathGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PathGlob({:?})", self.pattern)
+        write!(f, "PathGlob({:?})", self.0.pattern)
     }
 }
 

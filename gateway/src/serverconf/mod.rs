@@ -5,7 +5,7 @@
 //!
 //! Built from [`crate::config`]; the decisions themselves are in [`crate::access`]. Not here: watching the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,8 +84,10 @@ impl ServerConf {
 
     /// Indexes settings; `text` is what they were read from.
     pub fn new(config: &Config, text: &str, own_certificate: Option<Certificate>) -> Self {
-        let mut clients: HashMap<_, _> =
-            config.clients.iter().map(|client| (client.id.clone(), Client::new(client))).collect();
+        let mut shared = Shared::default();
+        let clients =
+            config.clients.iter().map(|client| (client.id.clone(), Client::new(client, &mut shared)));
+        let mut clients: HashMap<_, _> = clients.collect();
         // The owner is a client, as with X-Road: it signs for its server. Without settings of its own nobody may ask
         // in its name.
         clients.entry(config.owner().clone().into()).or_insert_with(|| Client {
@@ -104,6 +106,12 @@ impl ServerConf {
             log: config.log.clone(),
             least_peer_version: config.least_peer_version.clone(),
         }
+    }
+
+    /// The same, with the certificate of our HTTPS door.
+    #[must_use]
+    pub fn with_own_certificate(self, own_certificate: Option<Certificate>) -> Self {
+        Self { own_certificate, ..self }
     }
 
     /// SHA-256 of the settings file, and of `descriptions/accepted.toml` behind it where there is one: what decided can be
@@ -172,8 +180,39 @@ impl ServerConf {
     }
 }
 
+/// What rights have in common: there may be very many to few clients, and to the same endpoints.
+#[derive(Default)]
+struct Shared<'c> {
+    clients: HashSet<&'c ClientId>,
+    endpoints: HashMap<&'c config::Endpoint, Option<Endpoint>>,
+}
+
+impl<'c> Shared<'c> {
+    fn client(&mut self, id: &'c ClientId) -> ClientId {
+        if let Some(known) = self.clients.get(id) {
+            return (*known).clone();
+        }
+        self.clients.insert(id);
+        id.clone()
+    }
+
+    fn right(&mut self, allow: &'c config::Allow) -> (Subject, Reach) {
+        let subject = match &allow.to {
+            config::Subject::Client(id) => Subject::Client(self.client(id)),
+            config::Subject::LocalGroup(id) => Subject::LocalGroup(id.clone()),
+            config::Subject::GlobalGroup(id) => Subject::GlobalGroup(id.clone()),
+        };
+        let mut known = |one| self.endpoints.entry(one).or_insert_with(|| endpoint(one)).clone();
+        let reach = match &allow.endpoints {
+            None => Reach::Service,
+            Some(endpoints) => Reach::Endpoints(endpoints.iter().filter_map(&mut known).collect()),
+        };
+        (subject, reach)
+    }
+}
+
 impl Client {
-    fn new(client: &config::Client) -> Self {
+    fn new<'c>(client: &'c config::Client, shared: &mut Shared<'c>) -> Self {
         let authentication = match client.authentication {
             config::Authentication::Http => Authentication::Http,
             config::Authentication::Https => Authentication::Https,
@@ -191,7 +230,7 @@ impl Client {
             .filter_map(|service| {
                 let id =
                     ServiceId::new(client.id.clone(), &*service.code, service.version.as_deref()).ok()?;
-                Some((id, Service::new(service, Arc::clone(&groups))))
+                Some((id, Service::new(service, Arc::clone(&groups), shared)))
             })
             .collect();
         Self { authentication, services }
@@ -204,8 +243,8 @@ impl Client {
 }
 
 impl Service {
-    fn new(service: &config::Service, groups: Arc<LocalGroups>) -> Self {
-        let rights: Rights = service.allow.iter().map(right).collect();
+    fn new<'c>(service: &'c config::Service, groups: Arc<LocalGroups>, shared: &mut Shared<'c>) -> Self {
+        let rights: Rights = service.allow.iter().map(|allow| shared.right(allow)).collect();
         let description = service.description.as_ref().and_then(|description| description.document.clone());
         let described = description.as_deref().map(Document::endpoints).unwrap_or_default();
         Self {
@@ -222,19 +261,6 @@ impl Service {
             },
         }
     }
-}
-
-fn right(allow: &config::Allow) -> (Subject, Reach) {
-    let subject = match &allow.to {
-        config::Subject::Client(id) => Subject::Client(id.clone()),
-        config::Subject::LocalGroup(id) => Subject::LocalGroup(id.clone()),
-        config::Subject::GlobalGroup(id) => Subject::GlobalGroup(id.clone()),
-    };
-    let reach = match &allow.endpoints {
-        None => Reach::Service,
-        Some(endpoints) => Reach::Endpoints(endpoints.iter().filter_map(endpoint).collect()),
-    };
-    (subject, reach)
 }
 
 /// A method that is none allows nothing; the settings hold no such one.
