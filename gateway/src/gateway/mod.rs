@@ -21,7 +21,7 @@ mod tasks;
 mod witness;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -151,7 +151,6 @@ async fn begin(
 
 /// A gateway whose parts know each other; nothing runs yet.
 struct Wired {
-    path: PathBuf,
     config: Config,
     clock: Arc<dyn Clock>,
     gateway: Arc<Gateway>,
@@ -164,6 +163,7 @@ struct Wired {
     checkpoints: Option<Checkpoints>,
     watching: Watching,
     live: Live,
+    seen: reload::Seen,
 }
 
 /// What is exchanged while the gateway runs.
@@ -179,7 +179,11 @@ struct Live {
 
 impl Wired {
     async fn new(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let config = Config::load(path)?;
+        let seen = reload::Seen::settings(path);
+        let (mut config, local) = ServerConf::load(path, None)?;
+        // Whom it serves and what they may do is in `local`, and can be very much.
+        config.clients = Vec::new();
+        let seen = seen.with_keys(&config.keys.directory);
         let cache = &config.keys.ocsp_cache;
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
         let responses = Arc::new(OcspCache::new(Some(cache.clone())));
@@ -196,8 +200,7 @@ impl Wired {
             None => None,
         };
         let keyring = Arc::new(opened?);
-        let own_certificate = keyring.certificate(Usage::Tls, clock.now());
-        let (config, local) = ServerConf::load(path, own_certificate)?;
+        let local = local.with_own_certificate(keyring.certificate(Usage::Tls, clock.now()));
         warn_of_dangers(&config);
         reload::tell_warnings(&config);
 
@@ -241,7 +244,6 @@ impl Wired {
         });
         let checkpoints = witness::checkpoints(&config, &gateway.log, &keyring, &clock)?;
         Ok(Self {
-            path: path.to_path_buf(),
             config,
             clock,
             gateway,
@@ -254,6 +256,7 @@ impl Wired {
             checkpoints,
             watching,
             live,
+            seen,
         })
     }
 
@@ -264,7 +267,6 @@ impl Wired {
         stop: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
         let Self {
-            path,
             config,
             clock,
             gateway,
@@ -277,6 +279,7 @@ impl Wired {
             checkpoints,
             watching,
             live,
+            seen,
         } = self;
         let metrics = Metrics::install()?;
         let (own, asked) = (Arc::clone(&keyring), Arc::clone(&registry));
@@ -313,7 +316,7 @@ impl Wired {
             .with_archives(archives);
         running.spawn(tasks::follow_conf(Arc::clone(&gateway), wake.clone(), stop.clone()));
         let (own, known) = (Arc::clone(&gateway), Arc::clone(&registered));
-        let reload = reload::Reload::new(path, &config, live.clone(), keyring, own, known, wake);
+        let reload = reload::Reload::new(&config, live.clone(), keyring, own, known, wake, seen);
         running.spawn(reload.run(stop.clone()));
         running.spawn(tasks::know_replays(Arc::clone(&gateway)));
 

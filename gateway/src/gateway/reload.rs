@@ -5,10 +5,13 @@
 //! limits) is told.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cert_authority::algorithm::DigestAlgorithm;
+use cert_authority::crypto::{Digest, digest};
 use cert_authority::keys::inventory::Usage;
 use tokio::sync::watch;
 
@@ -21,10 +24,11 @@ use crate::serverconf::ServerConf;
 use crate::transport::tls::{self, PeerTls, Registered};
 
 const EVERY: Duration = Duration::from_millis(500);
+/// So long after a file was touched its time tells of every change.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Looks for changes; the log says which settings came into force.
 pub(super) struct Reload {
-    path: PathBuf,
     gateway: Arc<Gateway>,
     started_with: Config,
     live: Live,
@@ -36,45 +40,103 @@ pub(super) struct Reload {
 
 /// What the files looked like.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
-    settings: Option<Vec<u8>>,
-    descriptions: Option<Vec<u8>>,
-    keys: Vec<(PathBuf, Option<std::time::SystemTime>)>,
+pub(super) struct Seen {
+    /// Of the settings file.
+    path: PathBuf,
+    settings: Content,
+    descriptions: Content,
+    keys: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+/// What is in a file. It may be large, and is read again only when it may have changed.
+#[derive(Debug, Default)]
+struct Content {
+    digest: Option<Digest>,
+    /// Length, number of the file, when it was last touched: as they were before it was read.
+    written: Option<(u64, u64, SystemTime)>,
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Content {}
+
+impl Content {
+    /// As it is now; `before` is what was seen last.
+    fn now(path: &Path, before: &Self) -> Self {
+        let written = fs::metadata(path).ok().and_then(|now| {
+            let (seconds, nanos) = (u64::try_from(now.ctime()).ok()?, u64::try_from(now.ctime_nsec()).ok()?);
+            let touched = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanos);
+            Some((now.len(), now.ino(), touched))
+        });
+        // One that was just touched may be touched again without its time telling: clocks of file systems are coarse.
+        let settled = |(_, _, touched): (u64, u64, SystemTime)| {
+            system_now().duration_since(touched).is_ok_and(|passed| passed > SETTLED)
+        };
+        if written.is_some() && written == before.written && written.is_some_and(settled) {
+            return Self { digest: before.digest, written };
+        }
+        let digest = fs::read(path).ok().map(|content| digest(DigestAlgorithm::Sha256, &content));
+        Self { digest, written }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "compared with times of files, which are the machine's")]
+fn system_now() -> SystemTime {
+    SystemTime::now()
 }
 
 impl Seen {
-    fn now(path: &Path, keys: &Path) -> Self {
-        let mut files: Vec<_> = fs::read_dir(keys)
+    /// Before anything of it is read, so that no change in between is missed.
+    pub(super) fn settings(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), ..Self::default() }.settings_now()
+    }
+
+    /// With the keys, before they are read.
+    pub(super) fn with_keys(self, directory: &Path) -> Self {
+        let mut keys: Vec<_> = fs::read_dir(directory)
             .into_iter()
             .flatten()
             .flatten()
             .map(|entry| (entry.path(), entry.metadata().and_then(|metadata| metadata.modified()).ok()))
             .collect();
-        files.sort();
+        keys.sort();
+        Self { keys, ..self }
+    }
+
+    fn settings_now(&self) -> Self {
+        let path = self.path.clone();
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let descriptions = fs::read(folder.join(accepted::FOLDER).join(accepted::LIST)).ok();
-        Self { settings: fs::read(path).ok(), descriptions, keys: files }
+        let descriptions = folder.join(accepted::FOLDER).join(accepted::LIST);
+        Self {
+            settings: Content::now(&path, &self.settings),
+            descriptions: Content::now(&descriptions, &self.descriptions),
+            keys: Vec::new(),
+            path,
+        }
     }
 }
 
 impl Reload {
     pub(super) fn new(
-        path: PathBuf,
         config: &Config,
         live: Live,
         keyring: Arc<Keyring>,
         gateway: Arc<Gateway>,
         registered: Registered,
         wake: watch::Sender<()>,
+        seen: Seen,
     ) -> Self {
-        let seen = Seen::now(&path, &config.keys.directory);
-        Self { path, gateway, started_with: config.clone(), live, keyring, registered, wake, seen }
+        Self { gateway, started_with: config.clone(), live, keyring, registered, wake, seen }
     }
 
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
         let work = async {
             let first = self.live.local.load_full();
-            tasks::note_settings(&self.gateway, &self.path, &first).await;
+            tasks::note_settings(&self.gateway, &self.seen.path, &first).await;
             loop {
                 tokio::time::sleep(EVERY).await;
                 self.look().await;
@@ -87,7 +149,7 @@ impl Reload {
     }
 
     async fn look(&mut self) {
-        let now = Seen::now(&self.path, &self.started_with.keys.directory);
+        let now = self.seen.settings_now().with_keys(&self.started_with.keys.directory);
         let signer_has_news = self.keyring.signer_has_news().await;
         if now.keys != self.seen.keys || signer_has_news {
             self.take_up_keys();
@@ -131,7 +193,7 @@ impl Reload {
 
     async fn take_up_settings(&self) {
         let own_certificate = self.keyring.certificate(Usage::Tls, self.gateway.clock.now());
-        let (config, local) = match ServerConf::load(&self.path, own_certificate) {
+        let (config, local) = match ServerConf::load(&self.seen.path, own_certificate) {
             Ok(loaded) => loaded,
             Err(error) => {
                 tracing::error!("the changed settings are refused, the old ones stay in force\n{error}");
@@ -161,7 +223,7 @@ impl Reload {
         }
         // Noted before the first exchange goes by it.
         if local.digest() != self.live.local.load().digest() {
-            tasks::note_settings(&self.gateway, &self.path, &local).await;
+            tasks::note_settings(&self.gateway, &self.seen.path, &local).await;
         }
         self.live.local.store(Arc::new(local));
         self.live.tokens.replace(config.administration.tokens.clone());
