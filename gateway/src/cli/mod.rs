@@ -28,7 +28,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::config::{Config, explain};
-use crate::gateway;
+use crate::gateway::{self, Settings};
 use crate::hardening;
 use crate::serverconf::ServerConf;
 
@@ -115,11 +115,11 @@ fn check(path: &Path) -> Result<(), String> {
 }
 
 fn serve(path: &Path) -> Result<(), String> {
-    let config = Config::load(path).map_err(|error| error.to_string())?;
-    output::begin(&config.output);
+    let settings = Settings::load(path).map_err(|error| error.to_string())?;
+    output::begin(&settings.config().output);
     allow_connections();
     // Before there is another thread: what this one gives up, those that it starts have never had.
-    let given_up = hardening::confine(&config, path).map_err(|error| error.to_string())?;
+    let given_up = hardening::confine(settings.config(), path).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -130,7 +130,7 @@ fn serve(path: &Path) -> Result<(), String> {
             asked_to_stop().await;
             let _ = stop.send(true);
         });
-        gateway::serve(path, given_up, stopping).await.map_err(|error| error.to_string())
+        gateway::serve(settings, given_up, stopping).await.map_err(|error| error.to_string())
     })
 }
 

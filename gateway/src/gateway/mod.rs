@@ -114,16 +114,47 @@ pub enum StartError {
     Metrics(#[from] MetricsError),
 }
 
-/// Runs the gateway of a settings file until `stop` turns true, then finishes what is under way. What the process has
+/// What a gateway begins with: its settings, read once.
+pub struct Settings {
+    config: Config,
+    local: ServerConf,
+    seen: reload::Seen,
+}
+
+impl Settings {
+    /// Reads a settings file and everything that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every fault.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let seen = reload::Seen::settings(path);
+        let (mut config, local) = ServerConf::load(path, None)?;
+        // Whom it serves and what they may do is in `local`, and can be very much.
+        config.clients = Vec::new();
+        let seen = seen.with_keys(&config.keys.directory);
+        Ok(Self { config, local, seen })
+    }
+
+    /// All but the clients, as meant.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// Runs the gateway of these settings until `stop` turns true, then finishes what is under way. What the process has
 /// given up before is told at `/health`.
 ///
 /// # Errors
 /// [`StartError`]: it has not started.
-pub async fn serve(path: &Path, hardening: InForce, stop: watch::Receiver<bool>) -> Result<(), StartError> {
-    begin(path, Arc::new(SystemClock), Some(hardening), stop).await
+pub async fn serve(
+    settings: Settings,
+    hardening: InForce,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    begin(settings, Arc::new(SystemClock), Some(hardening), stop).await
 }
 
-/// [`serve`] by another clock, in a process that gives up nothing.
+/// [`serve`] of a settings file, by another clock, in a process that gives up nothing.
 ///
 /// # Errors
 /// As there.
@@ -132,16 +163,16 @@ pub async fn serve_with(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    begin(path, clock, None, stop).await
+    begin(Settings::load(path)?, clock, None, stop).await
 }
 
 async fn begin(
-    path: &Path,
+    settings: Settings,
     clock: Arc<dyn Clock>,
     hardening: Option<InForce>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
-    let wired = Wired::new(path, clock).await?;
+    let wired = Wired::new(settings, clock).await?;
     if let Some(checkpoints) = &wired.checkpoints {
         checkpoints.ask_witnesses().await?;
     }
@@ -178,12 +209,8 @@ struct Live {
 }
 
 impl Wired {
-    async fn new(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let seen = reload::Seen::settings(path);
-        let (mut config, local) = ServerConf::load(path, None)?;
-        // Whom it serves and what they may do is in `local`, and can be very much.
-        config.clients = Vec::new();
-        let seen = seen.with_keys(&config.keys.directory);
+    async fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let Settings { config, local, seen } = settings;
         let cache = &config.keys.ocsp_cache;
         std::fs::create_dir_all(cache).map_err(|source| io(cache.display(), source))?;
         let responses = Arc::new(OcspCache::new(Some(cache.clone())));
