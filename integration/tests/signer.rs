@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn gateways_without_a_key_that_signs_exchange_through_signers_that_may_be_killed() {
-        let (folder, programs, layout, [mut of_consumer, _of_provider], keys) = made(18_960).await;
+        let (folder, programs, layout, [mut of_consumer, _of_provider], keys) = made(19_400).await;
         let listed = run(&programs, &layout.folder(CONSUMER.folder), "passerelle-gateway", &["keys", "list"]);
         assert_eq!(
             listed.lines().count(),
