@@ -239,3 +239,40 @@ pub(super) fn tell_warnings(config: &Config) {
         tracing::warn!(line = warning.line, key = warning.key, "settings: {}", warning.reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_file_is_seen_and_one_that_lies_still_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        let write = |path: &Path, text: &str| cert_authority::durable::write(path, text.as_bytes()).unwrap();
+        assert_eq!(Content::now(&path, &Content::default()), Content::default());
+
+        write(&path, "one");
+        let mut before = Content::now(&path, &Content::default());
+        assert!(before.digest.is_some());
+        // In place, of the same length, within one tick of the file system's clock.
+        for text in ["two", "six", "ten"] {
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
+            let after = Content::now(&path, &before);
+            assert_ne!(after, before, "{text}");
+            before = after;
+        }
+        write(&folder.path().join("other"), "one");
+        fs::rename(folder.path().join("other"), &path).unwrap();
+        let after = Content::now(&path, &before);
+        assert_ne!(after, before);
+        write(&path, "one");
+        assert_eq!(Content::now(&path, &after), after, "touched, and the same");
+
+        std::thread::sleep(SETTLED + Duration::from_millis(100));
+        let kept = Content { digest: None, ..Content::now(&path, &after) };
+        assert_eq!(Content::now(&path, &kept).digest, None, "it was read");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(Content::now(&path, &after), Content::default());
+    }
+}
