@@ -19,7 +19,6 @@ pub async fn measure(place: &Place, rounds: usize, seconds: u64) -> Result<Curve
     let mut ecosystem = network::start(&place.programs, &folder, place.ports, "p256", &[], &[]).await?;
     let chain = network::chain(&mut ecosystem);
     let duration = Duration::from_secs(seconds);
-    chain.run(&SMALL, duration).await?; // warm
     let sizes = CONNECTIONS.map(|connections| u64::try_from(connections).unwrap_or(u64::MAX));
     let mut curves = Curves::of(
         "connections",
@@ -28,6 +27,7 @@ pub async fn measure(place: &Place, rounds: usize, seconds: u64) -> Result<Curve
     );
     for connections in CONNECTIONS {
         let case = Case { connections, ..SMALL };
+        chain.run(&case, duration).await?; // so that the gateways have as many connections with each other
         let mut figures = Vec::new();
         for _ in 0..rounds {
             figures.push(chain.run(&case, duration).await?);

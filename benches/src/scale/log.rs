@@ -45,11 +45,11 @@ pub async fn measure(place: &Place, length: usize, sizes: &[u64]) -> Result<Curv
     let mut log = MessageLog::create(config(&directory), Arc::clone(&ours)).map_err(said)?;
     let mut size = 0;
     for next in sizes {
-        filling.append(&log, size, next.saturating_sub(TIMED), set(clock.clone())).await;
+        filling.append(&log, size, *next, set(clock.clone())).await;
+        size = next + TIMED;
         let before = process::own_cpu();
-        filling.append(&log, next.saturating_sub(TIMED), *next, set(clock.clone())).await;
+        filling.append(&log, *next, size, set(clock.clone())).await;
         let cpu = process::own_cpu().saturating_sub(before).as_secs_f64() * 1e6 / count(TIMED);
-        size = *next;
         let (by_id, by_member) = searches(&log.reader(), size)?;
         let proof = proof(&log, size)?;
         drop(log);
