@@ -256,21 +256,33 @@ impl AsyncWrite for Listening {
 /// `T` is a connection with whatever is known of its far end.
 #[derive(Debug)]
 pub(crate) struct Idle<T> {
-    waiting: Mutex<Vec<(T, Instant)>>,
+    waiting: Mutex<Waiting<T>>,
     most: usize,
     longest: Duration,
 }
 
+#[derive(Debug)]
+struct Waiting<T> {
+    /// With the time since when they wait: who came last is at the end.
+    connections: Vec<(T, Instant)>,
+    /// When those were last looked for that are closed, or have waited for too long.
+    swept: Instant,
+}
+
+/// How often all are looked through: with many connections that costs more than an exchange may.
+const SWEEP: Duration = Duration::from_secs(1);
+
 impl<T: AsMut<Link>> Idle<T> {
     pub(crate) fn new(most: usize, longest: Duration) -> Self {
-        Self { waiting: Mutex::new(Vec::new()), most, longest }
+        let waiting = Waiting { connections: Vec::new(), swept: Instant::now() };
+        Self { waiting: Mutex::new(waiting), most, longest }
     }
 
     /// The most recently used connection that is still open and has not waited for too long.
     pub(crate) async fn take(&self) -> Option<T> {
         loop {
             let (mut connection, since) =
-                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).connections.pop()?;
             if since.elapsed() < self.longest && connection.as_mut().is_usable().await {
                 return Some(connection);
             }
@@ -283,11 +295,15 @@ impl<T: AsMut<Link>> Idle<T> {
             return;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain_mut(|(other, since)| {
-            since.elapsed() < self.longest && !other.as_mut().sender.is_closed()
-        });
-        if waiting.len() < self.most {
-            waiting.push((connection, Instant::now()));
+        let now = Instant::now();
+        if now.duration_since(waiting.swept) >= SWEEP {
+            waiting.swept = now;
+            waiting.connections.retain_mut(|(other, since)| {
+                now.duration_since(*since) < self.longest && !other.as_mut().sender.is_closed()
+            });
+        }
+        if waiting.connections.len() < self.most {
+            waiting.connections.push((connection, now));
         }
     }
 }

@@ -130,7 +130,8 @@ pub struct PeerSettings {
     pub fastest_remembered: Duration,
     /// How long an unused connection is kept: less than the peer's own idle limit.
     pub idle: Duration,
-    /// Unused connections kept to one server.
+    /// Unused connections kept to one server: as many as it takes from one address, if it is one of ours. With fewer, each
+    /// exchange beyond them costs a handshake again and again.
     pub idle_connections: usize,
     /// How often responders are asked about the certificates of peers; `None` for never.
     pub revocations: Option<Duration>,
@@ -151,7 +152,7 @@ impl Default for PeerSettings {
             answer_timeout: None,
             fastest_remembered: Duration::from_secs(3600),
             idle: Duration::from_secs(25),
-            idle_connections: 256,
+            idle_connections: 2000,
             revocations: Some(Duration::from_secs(45)),
             ocsp_timeouts: (Duration::from_secs(20), Duration::from_secs(30)),
             quic: quic::QuicSettings::default(),
@@ -198,7 +199,7 @@ impl Default for ServiceSettings {
             connect_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(4),
-            idle_connections: 256,
+            idle_connections: 2000,
             never: Vec::new(),
         }
     }
