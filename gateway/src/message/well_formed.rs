@@ -2,9 +2,11 @@
 //! here and nothing there.
 //!
 //! Specification: XML 1.0, 2.6 (the target of an instruction) and 4.1 (references to characters); Namespaces in XML 1.0,
-//! 3 and 5 (reserved prefixes, prefixes without a namespace). Threat T13.
+//! 3 and 5 (reserved prefixes, prefixes without a namespace, declarations that stand twice). Threat T13.
 //!
 //! Does not parse: asked only about documents that the parser has taken.
+
+use std::collections::HashSet;
 
 use roxmltree::{Document, Node};
 
@@ -28,7 +30,7 @@ pub(crate) fn check(text: &str, document: &Document<'_>) -> Result<(), &'static 
             }
         }
         if node.is_element() && declares_wrongly(node) {
-            return Err("a prefix that may not be declared so");
+            return Err("a namespace that may not be declared so");
         }
     }
     Ok(())
@@ -61,7 +63,7 @@ fn is_of_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Whether an element declares `xmlns` as a prefix, or a prefix for no namespace. Its own declarations come first among
+/// Whether an element declares `xmlns` as a prefix, a prefix for no namespace, or one prefix, or none, twice. Its own declarations come first among
 /// those that hold for it; where there is none, they are those of the element around it.
 fn declares_wrongly(element: Node<'_, '_>) -> bool {
     let around = element.parent().filter(Node::is_element);
@@ -70,7 +72,13 @@ fn declares_wrongly(element: Node<'_, '_>) -> bool {
         own.len() == outer.len() && element.namespaces().next() == around.namespaces().next()
     });
     let wrong = |name: &str, uri: &str| name == "xmlns" || uri.is_empty();
-    !inherited && element.namespaces().any(|one| one.name().is_some_and(|name| wrong(name, one.uri())))
+    let mut names = HashSet::new();
+    let mut any_wrong = || {
+        element
+            .namespaces()
+            .any(|one| one.name().is_some_and(|name| wrong(name, one.uri())) || !names.insert(one.name()))
+    };
+    !inherited && any_wrong()
 }
 
 #[cfg(test)]
@@ -94,6 +102,13 @@ mod tests {
             ("<?xml version='1.0'?><a><?xml-b c?></a>", true),
             ("<a xmlns:xmlns='urn:x'/>", false),
             ("<a xmlns:b='urn:b'><c xmlns:b=''/></a>", false),
+            ("<a xmlns='urn:a' xmlns='urn:b'/>", false),
+            ("<a xmlns:b='urn:b' xmlns:b='urn:b'/>", false),
+            ("<a xmlns='urn:a'><b xmlns='urn:b' xmlns='urn:c'/></a>", false),
+            (
+                "<a xmlns='urn:a' xmlns:b='urn:b'><a xmlns='urn:c' xmlns:c='urn:c'><a xmlns='urn:a'/></a></a>",
+                true,
+            ),
             ("<a xmlns:b='urn:b' xmlns='urn:c'><c xmlns=''/><b:d xmlns:b='urn:d'/></a>", true),
         ] {
             // The parser itself may refuse it: that is as good.

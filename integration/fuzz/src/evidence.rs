@@ -103,7 +103,11 @@ pub fn canonical(data: &[u8]) {
     let Ok(document) = roxmltree::Document::parse(text) else { return };
     // The parser takes them, who reads documents for us does not.
     let reserved = |pi: roxmltree::PI<'_>| pi.target.eq_ignore_ascii_case("xml");
-    if document.descendants().any(|node| node.pi().is_some_and(reserved)) {
+    let twice = |node: roxmltree::Node<'_, '_>| {
+        let mut names = std::collections::HashSet::new();
+        node.namespaces().any(|declared| !names.insert(declared.name()))
+    };
+    if document.descendants().any(|node| node.pi().is_some_and(reserved) || twice(node)) {
         return;
     }
     for method in [Method::Inclusive, Method::Exclusive] {
