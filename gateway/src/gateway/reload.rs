@@ -262,8 +262,8 @@ mod tests {
             assert_ne!(after, before, "{text}");
             before = after;
         }
-        write(&folder.path().join("other"), "one");
-        fs::rename(folder.path().join("other"), &path).unwrap();
+        // Another file under its name.
+        write(&path, "one");
         let after = Content::now(&path, &before);
         assert_ne!(after, before);
         write(&path, "one");

@@ -7,9 +7,12 @@ use std::{
     ops::Bound::Included,
     path::Path,
     sync::{PoisonError, RwLock},
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::error::LogError;
 
@@ -19,6 +22,15 @@ pub(super) enum Store {
     Files(sled::Db),
     /// Gone when dropped.
     Memory(RwLock<BTreeMap<Vec<u8>, Bytes>>),
+}
+
+/// How long a database takes to close, at most: its own threads do it.
+const CLOSES: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Whether somebody else has the files. The library has no kind for it.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// What is written at once.
@@ -35,10 +47,17 @@ impl Batch {
 pub(super) type Found = (Vec<u8>, Bytes);
 
 impl Store {
-    /// The files in a directory, made where there are none.
+    /// The files in a directory, made where there are none. Who has the log has its index: one that is still being closed
+    /// is waited for.
     pub(super) fn open(directory: &Path) -> Result<Self, LogError> {
         let config = sled::Config::new().path(directory).flush_every_ms(None).cache_capacity(16 << 20);
-        config.open().map(Self::Files).map_err(failed)
+        let begun = Instant::now();
+        loop {
+            match config.open() {
+                Err(error) if is_locked(&error) && begun.elapsed() < CLOSES => thread::sleep(AGAIN),
+                opened => return opened.map(Self::Files).map_err(failed),
+            }
+        }
     }
 
     /// An empty one in memory.
@@ -121,6 +140,24 @@ fn failed(error: sled::Error) -> LogError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_is_still_being_closed_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Store::open(directory.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.insert(b"a", "b");
+        first.apply(batch).unwrap();
+        first.flush().unwrap();
+        let closing = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            drop(first);
+        });
+        let second = Store::open(directory.path()).unwrap();
+        closing.join().unwrap();
+        assert!(second.was_recovered());
+        assert_eq!(second.get(b"a").unwrap().unwrap(), "b");
+    }
 
     #[test]
     fn memory_answers_as_files_do() {
