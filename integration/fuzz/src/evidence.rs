@@ -103,11 +103,13 @@ pub fn canonical(data: &[u8]) {
     let Ok(document) = roxmltree::Document::parse(text) else { return };
     // The parser takes them, who reads documents for us does not.
     let reserved = |pi: roxmltree::PI<'_>| pi.target.eq_ignore_ascii_case("xml");
-    let twice = |node: roxmltree::Node<'_, '_>| {
+    let wrongly = |node: roxmltree::Node<'_, '_>| {
         let mut names = std::collections::HashSet::new();
-        node.namespaces().any(|declared| !names.insert(declared.name()))
+        let of_nothing =
+            |declared: &roxmltree::Namespace<'_>| declared.name().is_some() && declared.uri().is_empty();
+        node.namespaces().any(|declared| of_nothing(declared) || !names.insert(declared.name()))
     };
-    if document.descendants().any(|node| node.pi().is_some_and(reserved) || twice(node)) {
+    if document.descendants().any(|node| node.pi().is_some_and(reserved) || wrongly(node)) {
         return;
     }
     for method in [Method::Inclusive, Method::Exclusive] {
