@@ -2,7 +2,8 @@
 //! sides, once, and it verifies.
 //!
 //! The programs are the real ones, in processes of their own; the ledger of what was answered is kept outside them.
-//! `PASSERELLE_KILLS` raises the number of kills. Once over TCP, once with QUIC between the gateways. Not here: what a power cut takes with it (`power_cut.rs`).
+//! `PASSERELLE_KILLS` raises the number of kills. Once over TCP, once with QUIC between the gateways. Not here: what a power
+//! cut takes with it (`power_cut.rs`).
 
 #[cfg(test)]
 mod tests {

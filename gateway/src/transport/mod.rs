@@ -199,7 +199,7 @@ impl Default for ServiceSettings {
             connect_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(4),
-            idle_connections: 2000,
+            idle_connections: 256,
             never: Vec::new(),
         }
     }
