@@ -16,6 +16,17 @@ pub fn cpu(pids: &[u32]) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Does something, unless it is stopped by Ctrl-C.
+///
+/// # Errors
+/// Those of what is done; that it was stopped.
+pub async fn unless_stopped<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
+    }
+}
+
 /// Writes a file whose loss would matter to nobody: settings of a run, answers of `/proc`.
 ///
 /// # Errors

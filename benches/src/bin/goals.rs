@@ -72,11 +72,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let done = tokio::select! {
-        done = run(&options) => done,
-        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
-    };
-    done.unwrap_or_else(|reason| {
+    process::unless_stopped(run(&options)).await.unwrap_or_else(|reason| {
         eprintln!("goals: {reason}");
         ExitCode::FAILURE
     })

@@ -12,7 +12,7 @@ use benches::chain::{self, CASES, Case, Chain, SMALL, wait_for};
 use benches::floor::Floor;
 use benches::goals::network;
 use benches::report::{self, Figures, Results, Round};
-use benches::{machine, nginx};
+use benches::{machine, nginx, process};
 use clap::Parser;
 use integration::demo::ecosystem::{Ecosystem, init};
 use integration::demo::narrator::Narrator;
@@ -48,10 +48,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<(), String> {
     let options = Options::parse();
-    tokio::select! {
-        done = run(&options) => done,
-        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
-    }
+    process::unless_stopped(run(&options)).await
 }
 
 async fn run(options: &Options) -> Result<(), String> {

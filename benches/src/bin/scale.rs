@@ -36,11 +36,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let done = tokio::select! {
-        done = run(&options) => done,
-        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
-    };
-    match done {
+    match process::unless_stopped(run(&options)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("scale: {reason}");
