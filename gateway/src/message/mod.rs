@@ -14,7 +14,7 @@ pub mod rest;
 pub mod soap;
 pub(crate) mod text;
 pub mod transport;
-pub(crate) mod well_formed;
+pub mod well_formed;
 pub(crate) mod xml;
 
 use bytes::Bytes;

@@ -14,7 +14,7 @@ use roxmltree::{Document, Node};
 ///
 /// # Errors
 /// What it is.
-pub(crate) fn check(text: &str, document: &Document<'_>) -> Result<(), &'static str> {
+pub fn check(text: &str, document: &Document<'_>) -> Result<(), &'static str> {
     if has_bad_reference(text) {
         return Err("a reference to what is no character");
     }
@@ -63,8 +63,8 @@ fn is_of_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Whether an element declares `xmlns` as a prefix, a prefix for no namespace, or one prefix, or none, twice. Its own declarations come first among
-/// those that hold for it; where there is none, they are those of the element around it.
+/// Whether an element declares `xmlns` as a prefix, a prefix for no namespace, or the same prefix (or none) twice. Its own
+/// declarations come first among those that hold for it; where there is none, they are those of the element around it.
 fn declares_wrongly(element: Node<'_, '_>) -> bool {
     let around = element.parent().filter(Node::is_element);
     let inherited = around.is_some_and(|around| {

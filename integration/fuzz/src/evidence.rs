@@ -16,6 +16,7 @@ use gateway::evidence::hash_chain::{self, Content, Input, Unresolved};
 use gateway::evidence::signature::{self, Facts, SignatureBundle, TrustCache, read};
 use gateway::evidence::timestamp;
 use gateway::message::digests::PartDigests;
+use gateway::message::well_formed;
 
 use crate::world;
 
@@ -101,15 +102,7 @@ pub fn canonical(data: &[u8]) {
         return;
     }
     let Ok(document) = roxmltree::Document::parse(text) else { return };
-    // The parser takes them, who reads documents for us does not.
-    let reserved = |pi: roxmltree::PI<'_>| pi.target.eq_ignore_ascii_case("xml");
-    let wrongly = |node: roxmltree::Node<'_, '_>| {
-        let mut names = std::collections::HashSet::new();
-        let of_nothing =
-            |declared: &roxmltree::Namespace<'_>| declared.name().is_some() && declared.uri().is_empty();
-        node.namespaces().any(|declared| of_nothing(declared) || !names.insert(declared.name()))
-    };
-    if document.descendants().any(|node| node.pi().is_some_and(reserved) || wrongly(node)) {
+    if well_formed::check(text, &document).is_err() {
         return;
     }
     for method in [Method::Inclusive, Method::Exclusive] {
