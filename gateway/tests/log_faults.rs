@@ -185,8 +185,8 @@ impl Life {
 
     async fn live(&mut self) {
         self.start();
-        // Small bodies, those that make a segment full, those that go to files.
-        for length in [100, 60_000, 200_000, 100, 120_000, 120_000, 200_000] {
+        // A small body, those that make a segment full and begin the next, those that go to files.
+        for length in [100, 60_000, 60_000, 60_000, 60_000, 60_000, 200_000, 100, 200_000] {
             self.append(length).await;
         }
         self.stamp().await;
@@ -261,7 +261,11 @@ fn fail_every_step(fault: Fault) {
         fs::remove_dir_all(directory.path().join("log/index")).unwrap();
         life.check(&what);
         if !disk.struck() {
-            assert_eq!((life.promised.len(), life.errors), (10, 0));
+            assert_eq!((life.promised.len(), life.errors), (12, 0));
+            assert!(
+                directory.path().join("log/segments").read_dir().unwrap().count() > 1,
+                "a segment was full"
+            );
             assert!(life.checkpoint.is_some() && matches!(life.erased, Some(Ok(_))));
             println!("{fault:?}: each of {} steps was made to fail", at - 1);
             assert!(at > 80, "{fault:?}: only {at} steps");

@@ -78,7 +78,13 @@ pub(crate) fn list(log: &Path) -> Result<Vec<u64>, LogError> {
     Ok(numbers)
 }
 
-/// Makes a segment. After an error there is none, or an empty one that the next try replaces.
+/// Whether there is a segment of this number, or may be.
+pub(crate) fn is_there(log: &Path, number: u64) -> bool {
+    path(log, number).try_exists().unwrap_or(true)
+}
+
+/// Makes a segment. After an error there is none, or an empty one that the next try replaces: until then it must be true
+/// what its header says of the records before it.
 pub(crate) fn create(
     disk: &dyn Disk,
     log: &Path,

@@ -272,7 +272,8 @@ impl Writer {
         head.put(&self.segment.header.log, content, &mut self.batch.bytes);
     }
 
-    /// Goes to a new segment when the record does not fit into this one. When that fails nothing has changed.
+    /// Goes to a new segment when the record does not fit into this one. When that fails the next record that does not fit
+    /// tries again.
     fn make_room(&mut self, entry: &Entry) -> Result<(), LogError> {
         let needed = entry.size();
         let pending = u64::try_from(self.batch.bytes.len()).unwrap_or(u64::MAX);
@@ -289,7 +290,15 @@ impl Writer {
             tree: self.tree.clone(),
         };
         let capacity = self.segment_size.max(FIRST_CHUNK.saturating_add(needed));
-        let next = segment::create(self.disk.as_ref(), &self.log, header, capacity)?;
+        let number = header.number;
+        let next = segment::create(self.disk.as_ref(), &self.log, header, capacity).inspect_err(|_| {
+            // A name that could not be made durable may be there, of a segment that says which records are before it.
+            // There must be no more than those: none fits into this one any longer.
+            if segment::is_there(&self.log, number) {
+                self.segment.capacity = self.end;
+                self.publish();
+            }
+        })?;
         // The rest of the old one is given back; whether that works matters to nobody.
         let _ = self.disk.truncate(&self.segment.file, self.end);
         self.segment = next;
