@@ -95,13 +95,16 @@ impl Seen {
         Self { path: path.to_path_buf(), ..Self::default() }.settings_now()
     }
 
-    /// With the keys, before they are read.
+    /// With the keys and certificates, before they are read. Other files may lie beside them: the log makes its key there.
     pub(super) fn with_keys(self, directory: &Path) -> Self {
+        let is_ours =
+            |path: &PathBuf| path.extension().is_some_and(|ending| ending == "pem" || ending == "toml");
         let mut keys: Vec<_> = fs::read_dir(directory)
             .into_iter()
             .flatten()
             .flatten()
             .map(|entry| (entry.path(), entry.metadata().and_then(|metadata| metadata.modified()).ok()))
+            .filter(|(path, _)| is_ours(path))
             .collect();
         keys.sort();
         Self { keys, ..self }
@@ -274,5 +277,24 @@ mod tests {
         assert_eq!(Content::now(&path, &kept).digest, None, "it was read");
         fs::remove_file(&path).unwrap();
         assert_eq!(Content::now(&path, &after), Content::default());
+    }
+
+    #[test]
+    fn keys_and_certificates_count_and_no_other_file_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = || Seen::default().with_keys(folder.path());
+        let write = |name: &str| cert_authority::durable::write(&folder.path().join(name), b"x").unwrap();
+        let nothing = now();
+        for name in ["log.key", "pin"] {
+            write(name);
+            assert_eq!(now(), nothing, "{name}");
+        }
+        let mut before = nothing;
+        for name in ["1.toml", "1.key.pem", "1.cert.pem"] {
+            write(name);
+            let after = now();
+            assert_ne!(after, before, "{name}");
+            before = after;
+        }
     }
 }
