@@ -43,29 +43,38 @@ mod tests {
     struct Proxy {
         plan: Arc<Mutex<Plan>>,
         close: watch::Sender<u64>,
+        carried: Arc<()>,
     }
 
     impl Proxy {
         async fn start(door: SocketAddr, behind: SocketAddr) -> Self {
             let listener = TcpListener::bind(door).await.unwrap();
             let (plan, (close, closed)) = (Arc::<Mutex<Plan>>::default(), watch::channel(0));
-            let shared = Arc::clone(&plan);
+            let (shared, carried) = (Arc::clone(&plan), Arc::new(()));
+            let counted = Arc::clone(&carried);
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let other = TcpStream::connect(behind).await.unwrap();
-                    tokio::spawn(carry(stream, other, Arc::clone(&shared), closed.clone()));
+                    let (shared, closed, counted) =
+                        (Arc::clone(&shared), closed.clone(), Arc::clone(&counted));
+                    tokio::spawn(async move {
+                        carry(stream, other, shared, closed).await;
+                        drop(counted);
+                    });
                 }
             });
-            Self { plan, close }
+            Self { plan, close, carried }
         }
 
         fn cut(&self, cut: Option<(Way, usize)>) {
             self.plan.lock().unwrap().cut = cut;
         }
 
-        /// Closes all connections well, so that the next exchange makes a new one.
-        fn close(&self) {
+        /// Closes all connections well, and waits until both gateways have: the next exchange makes a new one.
+        async fn close(&self) {
             self.close.send_modify(|number| *number += 1);
+            // One belongs to this, one to whoever accepts.
+            soon("connections are closed", || Arc::strong_count(&self.carried) == 2).await;
         }
 
         fn ends(&self) -> [Vec<usize>; 2] {
@@ -89,9 +98,13 @@ mod tests {
                 _ = closed.changed() => false,
             }
         };
-        if broken {
-            for stream in [&near, &far] {
-                set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
+        for stream in [&mut near, &mut far] {
+            if broken {
+                set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
+            } else {
+                // Whoever would take it for open still, and send over it, would be right to call that a break.
+                let _ = stream.shutdown().await;
+                while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             }
         }
     }
@@ -204,7 +217,7 @@ mod tests {
         for (round, length) in [(0, 100), (1, 100), (2, LARGE)] {
             assert!(ask(&world, &format!("whole-{round}"), length).await);
             places.push((length, proxy.ends()));
-            proxy.close();
+            proxy.close().await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         let before = files();
@@ -223,12 +236,12 @@ mod tests {
         for (number, (length, way, at)) in trials.iter().enumerate() {
             // So that there is a ticket again.
             assert!(ask(&world, &format!("between-{number}"), 100).await);
-            proxy.close();
+            proxy.close().await;
             let id = format!("reset-{number}-{way:?}-{at}");
             proxy.cut(Some((*way, *at)));
             let good = ask(&world, &id, *length).await;
             proxy.cut(None);
-            proxy.close();
+            proxy.close().await;
             let [there, back] = proxy.ends();
             let ends = if *way == Way::There { there } else { back };
             at_ends += usize::from(ends.iter().any(|end| end.abs_diff(*at) <= 1));
