@@ -41,8 +41,8 @@ use super::{
 
 /// Most records of one sync.
 const MOST_RECORDS: usize = 1024;
-/// Most bytes of one sync, but for a single larger record.
-const MOST_BYTES: usize = 8 << 20;
+/// Most bytes of one sync, but for a single larger record. They are held in memory, and the room for them is kept.
+const MOST_BYTES: usize = 1 << 20;
 
 /// So many records in the queue after a sync: many exchanges are under way, and a sync for each few of them would take
 /// processor time from all.

@@ -253,16 +253,22 @@ impl Reader {
             bytes.iter().take_while(|byte| self.partial.is_empty() && matches!(byte, b'\r' | b'\n')).count();
         bytes.advance(skipped);
         let before = self.partial.len();
-        self.partial.extend_from_slice(bytes);
-        let Some(end) = end_of_head(&self.partial, before.saturating_sub(3)) else {
-            bytes.advance(bytes.len());
-            if self.partial.len() > limits.head_bytes {
-                self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let head = match end_of_head(bytes, 0) {
+            // As usual, all at once: nothing of the body is copied, or kept with it.
+            Some(end) if before == 0 => bytes.copy_to_bytes(end),
+            _ => {
+                self.partial.extend_from_slice(bytes);
+                let Some(end) = end_of_head(&self.partial, before.saturating_sub(3)) else {
+                    bytes.advance(bytes.len());
+                    if self.partial.len() > limits.head_bytes {
+                        self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                    }
+                    return;
+                };
+                bytes.advance(end.saturating_sub(before));
+                self.partial.split_to(end).freeze()
             }
-            return;
         };
-        bytes.advance(end.saturating_sub(before));
-        let head = self.partial.split_to(end).freeze();
         self.partial.clear();
         self.complete = self.complete.saturating_add(1);
         match read_head(&head, limits) {
