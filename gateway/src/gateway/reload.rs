@@ -283,7 +283,7 @@ mod tests {
     fn keys_and_certificates_count_and_no_other_file_beside_them() {
         let folder = tempfile::tempdir().unwrap();
         let now = || Seen::default().with_keys(folder.path());
-        let write = |name: &str| cert_authority::durable::write(&folder.path().join(name), b"x").unwrap();
+        let write = |name: &str| cert_authority::durable::write(folder.path().join(name), b"x").unwrap();
         let nothing = now();
         for name in ["log.key", "pin"] {
             write(name);
