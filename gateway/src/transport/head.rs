@@ -252,24 +252,12 @@ impl Reader {
         let skipped =
             bytes.iter().take_while(|byte| self.partial.is_empty() && matches!(byte, b'\r' | b'\n')).count();
         bytes.advance(skipped);
-        let before = self.partial.len();
-        let head = match end_of_head(bytes, 0) {
-            // As usual, all at once: nothing of the body is copied, or kept with it.
-            Some(end) if before == 0 => bytes.copy_to_bytes(end),
-            _ => {
-                self.partial.extend_from_slice(bytes);
-                let Some(end) = end_of_head(&self.partial, before.saturating_sub(3)) else {
-                    bytes.advance(bytes.len());
-                    if self.partial.len() > limits.head_bytes {
-                        self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-                    }
-                    return;
-                };
-                bytes.advance(end.saturating_sub(before));
-                self.partial.split_to(end).freeze()
+        let Some(head) = take_head(&mut self.partial, bytes) else {
+            if self.partial.len() > limits.head_bytes {
+                self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             }
+            return;
         };
-        self.partial.clear();
         self.complete = self.complete.saturating_add(1);
         match read_head(&head, limits) {
             Ok((head, state)) => {
@@ -287,8 +275,28 @@ impl Reader {
     }
 }
 
+/// The head whose beginning is in `partial`, and the rest in `bytes`, where what follows it stays. As long as its end is not
+/// there, all of them go to `partial`.
+pub(crate) fn take_head(partial: &mut BytesMut, bytes: &mut &[u8]) -> Option<Bytes> {
+    let before = partial.len();
+    // As usual, all at once: nothing of the body is copied, or kept with it.
+    if before == 0
+        && let Some(end) = end_of_head(bytes, 0)
+    {
+        return Some(bytes.copy_to_bytes(end));
+    }
+    partial.extend_from_slice(bytes);
+    let Some(end) = end_of_head(partial, before.saturating_sub(3)) else {
+        bytes.advance(bytes.len());
+        return None;
+    };
+    bytes.advance(end.saturating_sub(before));
+    partial.truncate(end);
+    Some(std::mem::take(partial).freeze())
+}
+
 /// The length of the head, if its end is there; an empty line, also one ended by a bare LF, which is refused later.
-pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let tail = bytes.get(from..)?;
     memchr::memchr_iter(b'\n', tail).find_map(|at| {
         let line = match tail.get(at..)? {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -183,21 +183,11 @@ enum Capture {
 impl Capture {
     fn observe(&mut self, mut bytes: &[u8]) {
         while let Self::Head(partial) = self {
-            let before = partial.len();
-            let head = match super::head::end_of_head(bytes, 0) {
-                // As usual, all at once: nothing of the body is copied, or kept with it.
-                Some(end) if before == 0 => bytes.copy_to_bytes(end),
-                _ => {
-                    partial.extend_from_slice(bytes);
-                    let Some(end) = super::head::end_of_head(partial, before.saturating_sub(3)) else {
-                        if partial.len() > LONGEST_HEAD {
-                            *self = Self::Off;
-                        }
-                        return;
-                    };
-                    bytes.advance(end.saturating_sub(before));
-                    partial.split_to(end).freeze()
+            let Some(head) = super::head::take_head(partial, &mut bytes) else {
+                if partial.len() > LONGEST_HEAD {
+                    *self = Self::Off;
                 }
+                return;
             };
             // Interim answers (100, 103) come before the one that counts.
             let interim = head.get(9..10) == Some(b"1") && head.get(9..12) != Some(b"101");
