@@ -61,7 +61,7 @@ pub const ROWS: &[Row] = &[
     Row::tried("T10", "Signatures", 75, |world| Box::pin(signature::values(world))),
     Row::tried("T11", "Hash chains", 57, |world| Box::pin(signature::chains(world))),
     Row::tried("T12", "Signature wrapping", 277, |world| Box::pin(signature::wrapping(world))),
-    Row::tried("T13", "XML", 445, |world| Box::pin(xml::cases(world))),
+    Row::tried("T13", "XML", 460, |world| Box::pin(xml::cases(world))),
     Row {
         wishes: Some(doors::served_again),
         ..Row::tried("T14", "Multipart", 254, |world| Box::pin(multipart::cases(world)))
