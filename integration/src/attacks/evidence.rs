@@ -151,40 +151,39 @@ pub(super) async fn log(world: &World) -> Vec<Case> {
     }
     let last = world.provider.records("log-3")[1].sequence;
     soon("it is stamped", || world.provider.timestamp_of(last).is_some()).await;
-    let copy = Arc::new(tempfile::tempdir().unwrap());
-    let log = copy.path().join("log");
-    copied(&world.provider.folder.join("log"), &log);
-    let conf = Arc::new(world.provider.conf());
-    let segment = "segments/00000001.seg".to_owned();
-    std::fs::copy(log.join(&segment), copy.path().join("whole")).unwrap();
-    // Segments are preallocated: what is behind the last record is nobody's.
-    let whole = std::fs::read(log.join(&segment)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    copied(&world.provider.folder.join("log"), &folder.path().join("log"));
+    let mut whole = std::fs::read(folder.path().join(SEGMENT)).unwrap();
+    // Segments are preallocated: what is behind the last record is nobody's, and a page of it is enough here.
     let length = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut cases =
-        vec![changed(&copy, &conf, "unchanged".to_owned(), segment.clone(), |_| {}, "0 problems")];
+    whole.truncate(length.next_multiple_of(4096) + 4096);
+    let log = Arc::new(Copied { folder, whole, conf: world.provider.conf() });
+    let mut cases = vec![changed(&log, "unchanged".to_owned(), |_| {}, "0 problems")];
     for n in 0..40 {
         let at = (length - 1) * n / 40;
-        let name = format!("byte {at} of {segment} is another");
-        cases.push(changed(&copy, &conf, name, segment.clone(), move |bytes| bytes[at] ^= 1, "found"));
+        let name = format!("byte {at} of {SEGMENT} is another");
+        cases.push(changed(&log, name, move |bytes| bytes[at] ^= 1, "found"));
     }
     for n in 1..10 {
         let at = length * n / 10;
-        let name = format!("{segment} ends after {at} bytes");
-        cases.push(changed(&copy, &conf, name, segment.clone(), move |bytes| bytes.truncate(at), "found"));
-        let name = format!("100 bytes of {segment} from {at} on are gone");
-        cases.push(changed(
-            &copy,
-            &conf,
-            name,
-            segment.clone(),
-            move |bytes| {
-                let end = (at + 100).min(bytes.len());
-                drop(bytes.drain(at..end));
-            },
-            "found",
-        ));
+        let name = format!("{SEGMENT} ends after {at} bytes");
+        cases.push(changed(&log, name, move |bytes| bytes.truncate(at), "found"));
+        let name = format!("100 bytes of {SEGMENT} from {at} on are gone");
+        let cut = move |bytes: &mut Vec<u8>| drop(bytes.drain(at..(at + 100).min(bytes.len())));
+        cases.push(changed(&log, name, cut, "found"));
     }
     cases
+}
+
+/// The one segment of the log, from its folder's parent on.
+const SEGMENT: &str = "log/segments/00000001.seg";
+
+/// A copy of a log, of which one segment is another in each case.
+struct Copied {
+    folder: tempfile::TempDir,
+    /// The segment as it was.
+    whole: Vec<u8>,
+    conf: GlobalConf,
 }
 
 fn copied(from: &Path, to: &Path) {
@@ -199,26 +198,22 @@ fn copied(from: &Path, to: &Path) {
     }
 }
 
-/// The copy of the log with one file changed, and what `log verify` says of it.
+/// The copy of the log with its segment changed, and what `log verify` says of it.
 fn changed(
-    log: &Arc<tempfile::TempDir>,
-    conf: &Arc<GlobalConf>,
+    log: &Arc<Copied>,
     name: String,
-    file: String,
     change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static,
     verdict: &str,
 ) -> Case {
-    let (log, conf) = (Arc::clone(log), Arc::clone(conf));
+    let log = Arc::clone(log);
     Case::doing(
         name,
         move |_| {
-            let folder = log.path().join("log");
-            let path = folder.join(&file);
-            let mut bytes = std::fs::read(log.path().join("whole")).unwrap();
+            let mut bytes = log.whole.clone();
             change(&mut bytes);
-            std::fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
-            let grounds = Grounds { conf: Some(&conf), ..Grounds::default() };
-            let answer = match verify(&folder, grounds, &mut |_| {}) {
+            std::fs::File::create(log.folder.path().join(SEGMENT)).unwrap().write_all(&bytes).unwrap();
+            let grounds = Grounds { conf: Some(&log.conf), ..Grounds::default() };
+            let answer = match verify(&log.folder.path().join("log"), grounds, &mut |_| {}) {
                 Err(_) => Answer::verdict("found", "it cannot be read"),
                 Ok(report) if report.problems.is_empty() => Answer::verdict("0 problems", ""),
                 Ok(_) => Answer::verdict("found", ""),

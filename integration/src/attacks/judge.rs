@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gateway::cli::output;
 use gateway::config::{Format, Output};
@@ -90,31 +90,39 @@ struct Counts {
 /// A log, read as far as it was written.
 struct Followed {
     next: u64,
-    counts: Counts,
+    /// When it was written to last, as its file said before it was read.
+    written: SystemTime,
+    /// It was read twice since then, for files tell the time by ticks of some milliseconds.
+    settled: bool,
 }
 
 impl Followed {
     fn begin(node: &Node) -> Self {
-        Self { next: node.log().len(), counts: Counts::default() }
+        let written = node.log_written();
+        Self { next: node.log().len(), written, settled: false }
     }
 
-    /// What was added since the last time.
+    /// What was added since the last time. A log is read from its beginning, and thousands of cases add nothing to it.
     fn added(&mut self, node: &Node) -> Counts {
-        self.counts = Counts::default();
+        let mut counts = Counts::default();
+        let written = node.log_written();
+        let unchanged = written == self.written;
+        if unchanged && self.settled {
+            return counts;
+        }
+        (self.written, self.settled) = (written, unchanged);
         let log = node.log();
         for sequence in self.next..log.len() {
             match log.get(sequence).expect("the log can be read").map(|stored| stored.record) {
-                Some(Record::Request(_)) => self.counts.requests += 1,
-                Some(Record::Response(_)) => self.counts.responses += 1,
-                Some(Record::Outcome(outcome)) if outcome.outcome == Outcome::InDoubt => {
-                    self.counts.in_doubt += 1;
-                }
-                Some(Record::Outcome(_)) => self.counts.faults += 1,
+                Some(Record::Request(_)) => counts.requests += 1,
+                Some(Record::Response(_)) => counts.responses += 1,
+                Some(Record::Outcome(outcome)) if outcome.outcome == Outcome::InDoubt => counts.in_doubt += 1,
+                Some(Record::Outcome(_)) => counts.faults += 1,
                 _ => {}
             }
         }
         self.next = log.len();
-        self.counts
+        counts
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cert_authority::algorithm::DigestAlgorithm;
@@ -304,6 +304,12 @@ impl Node {
             ..messagelog::Config::new(&self.log)
         };
         messagelog::service::read_only(&config, &self.clock.shared()).unwrap()
+    }
+
+    /// When its log was written to last.
+    pub fn log_written(&self) -> SystemTime {
+        let segments = std::fs::read_dir(self.log.join("segments")).unwrap();
+        segments.map(|file| file.unwrap().metadata().unwrap().modified().unwrap()).max().unwrap()
     }
 
     /// What the log has of a message.
