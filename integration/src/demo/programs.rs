@@ -141,6 +141,10 @@ fn cargo(source: &Path, release: bool, arguments: &[&str]) -> Result<(), String>
     cargo.arg("build").arg("--locked").args(arguments).current_dir(source);
     if release {
         cargo.arg("--release");
+    } else {
+        // With any test, packages of others have the features that tests ask for. Without one, all that stands on these would be
+        // built a second time.
+        cargo.args(["--test", "layering"]);
     }
     // `cargo run` and `cargo test` tell us of our own package; build scripts that look at it would build all anew.
     for (name, _) in std::env::vars_os() {
