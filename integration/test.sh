@@ -90,7 +90,7 @@ if ! reason=$(mounts 2>&1); then
 fi
 
 say "building the programs that the tests start (the first build takes some minutes)"
-cargo build --locked --workspace --all-targets
+cargo build --locked --workspace --bins --tests
 
 say "running the tests, as many programs at a time as there are cores"
 rm -f target/tmp/attack-table.txt

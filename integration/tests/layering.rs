@@ -147,6 +147,24 @@ fn no_source_file_grows_past_a_page_that_can_be_held_in_mind() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
+#[test]
+fn programs_hold_no_tests_for_nobody_runs_them() {
+    let mut programs = 0;
+    for package in ["cert-authority", "conf", "gateway", "integration", "benches"] {
+        for path in sources(&root().join(package).join("src/bin")) {
+            programs += 1;
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("test]"), "{} has a test: it belongs into the library", path.display());
+        }
+        // Each would be linked once more for tests that it does not have.
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        for program in manifest.split("[[bin]]").skip(1) {
+            assert!(program.lines().nth(2) == Some("test = false"), "{package}:{program}");
+        }
+    }
+    assert!(programs > 10, "only {programs} programs were found");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
