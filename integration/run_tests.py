@@ -45,7 +45,7 @@ class Run:
     def __init__(self, everything):
         self.waiting = everything
         self.running, self.failed, self.times = {}, [], {}
-        self.passed = 0
+        self.passed, self.worked = 0, 0.0
         self.lock = threading.Lock()
         with open(ROOT / ".cargo" / "config.toml", "rb") as config:
             self.environment = os.environ | tomllib.load(config).get("env", {})
@@ -61,11 +61,16 @@ class Run:
             log = OUTPUT / (name.replace("/", "-").replace(" ", "") + ".txt")
             with open(log, "wb") as output:
                 environment = self.environment | {"CARGO_MANIFEST_DIR": str(folder)}
-                ended = subprocess.run([program, "--show-output"], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+                child = subprocess.Popen([program, "--show-output"], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+                # Not child.wait(): how much processor time it took, with the programs that it started, is told here only.
+                _, status, usage = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(status)
+            worked = usage.ru_utime + usage.ru_stime
             with self.lock:
-                self.tell(name, ended.returncode, log, time.monotonic() - self.running.pop(name))
+                self.worked += worked
+                self.tell(name, child.returncode, log, time.monotonic() - self.running.pop(name), worked)
 
-    def tell(self, name, code, log, took):
+    def tell(self, name, code, log, took, worked):
         text = log.read_text(errors="replace")
         results = re.findall(r"^test result: \w+\. (\d+) passed", text, re.M)
         passed = sum(int(result) for result in results)
@@ -74,7 +79,7 @@ class Run:
         # What another test starts as a process of its own is all that may be ignored.
         ignored = re.findall(r"^test \S+ \.\.\. ignored(.*)$", text, re.M)
         right = code == 0 and results and all(re.match(r", (started by|runs as the child of) ", why) for why in ignored)
-        print(f"{'ok    ' if right else 'FAILED'} {took:6.1f} s  {name}: {passed} passed", flush=True)
+        print(f"{'ok    ' if right else 'FAILED'} {took:6.1f} s ({worked:5.1f} of a processor)  {name}: {passed} passed", flush=True)
         if not right:
             self.failed.append(name)
             print(text, f"({name} ended with {code})", sep="\n", flush=True)
@@ -118,7 +123,8 @@ def main():
     TIMES.write_text(json.dumps(together.times | alone.times, indent=1))
     failed = together.failed + alone.failed
     passed = together.passed + alone.passed
-    print(f"\n{passed} tests passed in {len(everything)} programs, {time.monotonic() - began:.0f} s; {jobs} at a time")
+    worked = together.worked + alone.worked
+    print(f"\n{passed} tests passed in {len(everything)} programs, {time.monotonic() - began:.0f} s; {jobs} at a time, {worked:.0f} s of a processor")
     if failed:
         sys.exit(f"FAILED: {', '.join(failed)}; what they printed is above, and in target/test-output/")
 
