@@ -24,7 +24,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn exchanges_and_newcomers_succeed_while_a_door_is_flooded() {
         let folder = tempfile::tempdir().unwrap();
-        let mut scene = Scene::make(folder.path(), 19_300).await.unwrap();
+        let mut scene = Scene::make(folder.path(), 19_500).await.unwrap();
         println!("{HEAD}");
 
         // Room for all: they stay.

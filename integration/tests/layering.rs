@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at once when its sources cannot be read")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -163,6 +163,21 @@ fn programs_hold_no_tests_for_nobody_runs_them() {
         }
     }
     assert!(programs > 10, "only {programs} programs were found");
+}
+
+/// Test programs run beside each other, and the ports of those that start real programs are written into them.
+#[test]
+fn no_two_test_programs_listen_on_the_same_ports() {
+    let mut first = BTreeMap::new();
+    for path in sources(&root().join("integration/tests")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '_');
+        for port in numbers.filter(|port| port.starts_with("18_") || port.starts_with("19_")) {
+            let other = first.entry(port.to_owned()).or_insert_with(|| path.clone());
+            assert!(*other == path, "{port} is in {} and in {}", other.display(), path.display());
+        }
+    }
+    assert!(first.len() > 10, "only {first:?} were found");
 }
 
 fn root() -> PathBuf {
