@@ -1,6 +1,6 @@
 //! The demo's directory: what `init` writes, that the programs agree with it, and that it is never written over.
 //!
-//! Not here: the whole demo, which CI runs as a newcomer does (`passerelle-demo --once`).
+//! Not here: the whole demo, which CI runs (`passerelle-demo --once`).
 
 #[cfg(test)]
 mod tests {
